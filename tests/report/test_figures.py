@@ -1,0 +1,95 @@
+import re
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trading_core import figures
+
+days = pd.date_range("2020-01-01", periods=300, tz="UTC")
+walk = pd.Series(100_000 * np.cumprod(1 + np.random.default_rng(1).normal(0.0004, 0.01, 300)), days)
+
+
+@given(st.lists(st.floats(0, 300), max_size=8), st.floats(1, 30))
+def test_labels_end_up_apart_and_in_their_order(wanted, gap):
+    placed = figures.spread(wanted, gap)
+    ordered = [placed[i] for i in np.argsort(wanted, kind="stable")]
+    assert all(b - a >= gap * (1 - 1e-9) - 1e-9 for a, b in pairwise(ordered))
+    assert np.isclose(sum(placed), sum(wanted), atol=1e-6)
+
+
+def test_importing_figures_does_not_import_matplotlib():
+    code = "import sys, trading_core.figures; print('matplotlib' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )
+
+
+def test_an_svg_has_every_palette_colour_as_a_variable_and_keeps_its_texts():
+    fig = figures.line_chart(
+        pd.DataFrame({"ours": walk, "MKT": walk[::-1].to_numpy()}), "Sharpe 1.2345 <b>", unit="$", last=True
+    )
+    text = figures.svg(fig, 'a "quoted" alt')
+    assert not re.findall(r"#[0-9a-fA-F]{6}(?!\))", text)
+    assert "Sharpe 1.2345 &lt;b&gt;" in text
+    assert 'aria-label="a &quot;quoted&quot; alt"' in text
+    assert "http" not in text.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert "<style" not in text
+
+
+def test_a_figure_is_the_same_on_every_drawing():
+    first, second = (figures.equity_figure(walk, walk * 0.9) for _ in range(2))
+    assert figures.svg(first) == figures.svg(second)
+    assert figures.png(first) == figures.png(second)
+
+
+def test_ids_of_two_figures_on_a_page_do_not_meet():
+    one, two = figures.svg(figures.sparkline(walk)), figures.svg(figures.sparkline(walk.iloc[:50]))
+    ids = [set(re.findall(r'id="([^"]+)"', text)) for text in (one, two)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: figures.equity_figure(walk.iloc[:1]),
+        lambda: figures.change_figure(walk.iloc[:1]),
+        lambda: figures.change_figure(walk, walk.iloc[150:]),
+        lambda: figures.sparkline(walk.iloc[:2]),
+        lambda: figures.exposure_figure(pd.DataFrame({"equity": 0.0, "crypto": 0.0, "cash": 1.0}, days[:3])),
+        lambda: figures.exposure_figure(pd.DataFrame({"equity": 1.2, "crypto": 0.0, "cash": -0.2}, days)),
+        lambda: figures.bar_chart(pd.Series({"A": np.nan, "B": 0.0})),
+        lambda: figures.bar_chart(pd.Series({"A": -1.0}), unit="%", signed=True),
+        lambda: figures.line_chart(pd.Series([1.0, np.nan, 3.0]), "gaps"),
+        lambda: figures.line_chart(pd.DataFrame({"a": walk, "b": np.nan})),
+        lambda: figures.heat_figure(pd.DataFrame({"a": [0.0]})),
+    ],
+)
+def test_a_figure_of_almost_nothing_is_drawn(make):
+    assert figures.svg(make()).startswith("<svg")
+
+
+def test_an_account_that_more_than_doubles_gets_a_log_axis_with_round_numbers():
+    doubled = pd.Series(np.geomspace(100_000, 250_000, 300), days)
+    assert figures.equity_figure(doubled).axes[0].get_yscale() == "log"
+    assert figures.equity_figure(walk.clip(90_000, 150_000)).axes[0].get_yscale() == "linear"
+    assert figures.round_numbers(100_000, 250_000) == [100_000, 125_000, 150_000, 200_000, 250_000]
+
+
+def test_the_drawdown_title_says_depth_month_and_recovery():
+    fall = pd.Series([100.0, 90, 95, 100, 101], pd.date_range("2020-03-02", periods=5, tz="UTC"))
+    assert figures.drawdown_title(fall) == "Worst drawdown −10.0\u202f%, Mar 2020, recovered in 2 days"
+    assert figures.drawdown_title(fall.iloc[:3]).endswith("not recovered yet")
+    assert figures.drawdown_title(fall.iloc[:1]) == "Never below its last high"
+
+
+def test_colours_keep_their_meaning_whatever_the_order():
+    assert figures.colours_of(["Cash", "Crypto", "mine"])["Crypto"] == figures.PALETTE["crypto"]
+    assert figures.colours_of(["mine", "other"])["mine"] == figures.PALETTE["ours"]

@@ -1,0 +1,163 @@
+"""The program `trading`: sentences, exit codes, JSON, and a quick start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trading_core import cli
+from trading_core.config import load_config
+
+SMALL = "[market]\nsymbols = AQVA, AXOR, BTC/USD\nstart = 2023-01-03\n"
+
+
+@pytest.fixture(autouse=True)
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in list(os.environ):
+        if name.startswith("TRADING_"):
+            monkeypatch.delenv(name)
+    (tmp_path / "settings.ini").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # it is the program's, not this process's, to set
+    return tmp_path
+
+
+class Said:
+    "What `trading` printed in this process, and how it ended."
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: str):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(arguments))
+        self.code, (self.out, self.err) = ended.value.code, capsys.readouterr()
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
+    said = Said(capsys, "--help")
+    assert said.code == 0
+    for name in ["init", "run", "schedule", "runs", "backtest", "signals", "positions", "ledger", "data", "lab"]:
+        assert f"\n  {name} " in said.out
+
+
+def test_help_imports_nothing_heavy():
+    program = "import sys, trading_core.cli; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.split())
+    assert not loaded & {
+        "pandas",
+        "numpy",
+        "matplotlib",
+        "pydantic",
+        "sqlalchemy",
+        "papermill",
+        "backtrader",
+        "rich.progress",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "dayly"], "Did you mean 'daily'?"),
+        (["run", "daily", "--set", "market.sorce=csv"], "Did you mean 'source'?"),
+        (["run", "daily", "--set", "market=csv"], "section.key=value"),
+        (["run", "daily", "-p", "fast"], "name=value"),
+        (["run", "daily", "--as-of", "yesterday"], "written as 2019-06-28"),
+        (["run", "daily", "--as-of", "2019-13-01"], "written as 2019-06-28"),
+        (["run", "daily", "--settings", "nowhere.ini"], "nowhere.ini"),
+        (["signals", "--as-of", "2999-01-01"], "is over in UTC"),
+        (["data", "--set", "market.source=csv"], "market.path"),
+        (["backtest", "--strategy", "SmaCros"], "Did you mean 'SmaCross'?"),
+        (["backtest", "--strategy", "SmaCross", "-p", "fsat=20"], "Did you mean 'fast'?"),
+        (["backtest", "--strategy", "SmaCross", "-p", "fast=many"], "a whole number"),
+        (["backtest", "-p", "fast=20"], "--strategy"),
+        (["backtest", "--start", "2199-01-01"], "2199-01-01"),
+        (["ledger", "filles"], "Did you mean 'fills'?"),
+        (["positions", "--set", "ledger.account=a/b"], "account"),
+        (["schedule", "--set", "schedule.daily=0 0 * * 1"], "by name"),
+        (["schedule", "--set", "schedule.weekly=0 0 * * *"], "'weekly' is not known"),
+        (["rum"], "Did you mean 'run'?"),
+        (["run", "--sett", "x"], "No such option"),
+    ],
+)
+def test_a_slip_ends_with_2_and_a_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str):
+    said = Said(capsys, *arguments)
+    assert (said.code, sentence in said.err) == (2, True), said.err
+    assert "Traceback" not in said.err + said.out
+
+
+def test_a_fault_of_the_program_ends_with_1_and_says_how_to_see_more(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cli, "config_of", lambda *_: 1 / 0)
+    said = Said(capsys, "runs")
+    assert said.code == 1
+    assert said.err.startswith("ZeroDivisionError")
+    assert "Traceback" not in said.err
+    monkeypatch.setenv("TRADING_DEBUG", "1")
+    assert "Traceback" in Said(capsys, "runs").err
+
+
+def test_init_writes_what_is_missing_and_touches_nothing_else(book: Path, capsys: pytest.CaptureFixture[str]):
+    (book / "runs").mkdir()
+    (book / "runs" / "trade.ipynb").write_text("mine")
+    said = Said(capsys, "init")
+    assert said.code == 0
+    assert (book / "settings.ini").read_text() == SMALL
+    assert (book / "runs" / "trade.ipynb").read_text() == "mine"
+    assert json.loads((book / "runs" / "signals.ipynb").read_text())["nbformat"] == 4
+    assert said.out.count("kept") == 2
+
+
+def test_init_in_another_folder_makes_settings_that_load(book: Path, capsys: pytest.CaptureFixture[str]):
+    Said(capsys, "init", "new")
+    assert load_config(book / "new" / "settings.ini").jobs["daily"] == ("backtest", "signals", "trade")
+
+
+def test_a_backtest_prints_a_summary_and_saves_the_result(book: Path, capsys: pytest.CaptureFixture[str]):
+    given = ["--strategy", "SmaCross", "-p", "fast=5", "-p", "slow=20", "--start", "2023-06-01", "--end", "2024-03-08"]
+    said = Said(capsys, "backtest", *given)
+    assert said.code == 0
+    assert "SmaCross" in said.out
+    (folder,) = (book / "outputs" / "backtests").iterdir()
+    assert f"Saved: {folder}" in said.out
+    setup = json.loads((folder / "setup.json").read_text())
+    assert setup["strategies"]["SmaCross"]["params"] == {"fast": 5, "slow": 20}
+    assert (folder / "equity.csv").read_text().splitlines()[1].startswith("2023-06-01")
+
+
+def test_a_strategy_of_the_settings_can_be_backtested_alone(capsys: pytest.CaptureFixture[str]):
+    said = Said(capsys, "backtest", "--strategy", "crypto", "-p", "stop_loss=0.1", "--start", "2024-01-02", "--json")
+    setup = json.loads(said.out)["setup"]
+    assert list(setup["strategies"]) == ["crypto"]
+    assert setup["strategies"]["crypto"]["params"]["stop_loss"] == 0.1
+
+
+def test_looking_prints_json_for_programs(capsys: pytest.CaptureFixture[str]):
+    asked = (["signals", "--as-of", "2024-03-08"], ["data", "--as-of", "2024-03-08"], ["positions"], ["runs"])
+    answers = [json.loads(Said(capsys, *arguments, "--json").out) for arguments in asked]
+    assert {row["strategy"] for row in answers[0]} == {"equity"}
+    assert [row["symbol"] for row in answers[1]] == ["AQVA", "AXOR", "BTC/USD"]
+    assert (answers[2], answers[3]) == ([], {"runs": []})
+
+
+@pytest.mark.parametrize("table", cli.TABLES)
+def test_every_table_of_empty_books_can_be_printed(capsys: pytest.CaptureFixture[str], table: str, book: Path):
+    said = Said(capsys, "ledger", table)
+    assert (said.code, said.out) == (0, f"Account simulated: no {table} yet.\n")
+    assert not (book / "outputs").exists()
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error():
+    program = [sys.executable, "-c", "from trading_core.cli import main; main()", "data"]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+    process.wait()

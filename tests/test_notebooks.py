@@ -1,0 +1,31 @@
+"""Every notebook runs from its first cell to its last, by nbdev's own runner; those of a floor share a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(path.name for path in (ROOT / "nbs").glob("*.ipynb"))
+FLOORS = sorted({name[0] for name in NOTEBOOKS})  # 0 to 7, and t of the tour
+PROGRAM = """
+import sys
+from nbdev.test import nbdev_test
+for notebook in sys.argv[1:]:
+    print("NOTEBOOK", notebook, flush=True)
+    nbdev_test(notebook, n_workers=0)
+"""
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_the_notebooks_of_a_floor_run_to_their_end(floor: str):
+    notebooks = [name for name in NOTEBOOKS if name[0] == floor]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *(f"nbs/{name}" for name in notebooks)],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("NOTEBOOK") == done.stdout.count("Success.") == len(notebooks)
