@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Names', 'Limit', 'HEADER', 'NOTES', 'split_names', 'Section', 'MarketSettings', 'ClassCosts', 'CostSettings',
-           'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'RunSettings', 'PathSettings', 'LedgerSettings',
-           'Sections', 'TradingConfig', 'SettingError', 'read_ini', 'split_setting', 'load_config', 'settings_text',
-           'write_settings']
+           'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'MonitorSettings', 'RunSettings', 'PathSettings',
+           'LedgerSettings', 'Sections', 'TradingConfig', 'SettingError', 'read_ini', 'split_setting', 'load_config',
+           'settings_text', 'write_settings']
 
 # %% ../nbs/02_config.ipynb #7fdda3db
 import re
@@ -113,13 +113,16 @@ class CostSettings(Section):
         base = self.model_dump(exclude={kind.value for kind in AssetClass})
         return base | {"by_class": {kind: figures for kind, figures in own.items() if figures}}
 
-# %% ../nbs/02_config.ipynb #e6b6294e
+# %% ../nbs/02_config.ipynb #adf43b24
 class StrategySettings(Section):
     "A strategy class, its share of the account and its parameters."
 
     class_: str = Field(alias="class", description="a class of trading_core.strategies or of any importable module")
     share: float = Field(
         1.0, ge=0, le=1, description="part of the account; 0 switches it off; other keys are parameters of the class"
+    )
+    hold_overnight: bool = Field(
+        True, description="false: `trading monitor` closes its positions before the market does"
     )
     params: dict[str, Any] = {}
 
@@ -128,7 +131,9 @@ class StrategySettings(Section):
     def _gather(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        own = {key: value for key, value in data.items() if key in ("class", "class_", "share", "params")}
+        own = {
+            key: value for key, value in data.items() if key in ("class", "class_", "share", "hold_overnight", "params")
+        }
         extra = {key: value for key, value in data.items() if key not in own}
         return own | {"params": dict(own.get("params", {})) | extra}
 
@@ -143,13 +148,42 @@ class RiskSettings(Section):
     max_order_value: Limit = Field(None, gt=0, description="largest value of one order")
     cash_buffer: float = Field(0.0, ge=0, lt=1, description="part of the account that stays in cash")
 
-# %% ../nbs/02_config.ipynb #e9ff0fe3
+# %% ../nbs/02_config.ipynb #34b7c0c4
 class ExecutionSettings(Section):
     "Where orders go."
 
-    executor: str = Field("paper", description="who takes the orders: paper")
+    executor: str = Field("paper", description="who takes the orders: paper, alpaca or ccxt")
     mode: Literal["paper", "live"] = Field("paper", description="paper or live; live needs more than this setting")
     cash: Decimal = Field(Decimal(100_000), gt=0, description="what a paper account begins with")
+    url: str = Field(
+        "", description="address of the venue, such as http://127.0.0.1:8765 of `trading venue`; empty: its own"
+    )
+    exchange: str = Field("binance", description="ccxt: the exchange's name there")
+    timeout: float = Field(10.0, gt=0, description="seconds that an answer may take")
+    foreign: Literal["refuse", "adopt"] = Field(
+        "refuse", description="orders and trades at the venue that are not ours: refuse to trade, or adopt them"
+    )
+    approval: Literal["", "auto", "hybrid", "manual"] = Field(
+        "",
+        description="who lets orders go: auto, hybrid (asks below the confidence) or manual; empty: auto on paper, hybrid live",
+    )
+    confidence: float = Field(0.80, ge=0, le=1, description="hybrid: from this strength on an order needs no question")
+    approval_band: float = Field(
+        0.02, gt=0, description="an approval holds while the price is within this fraction of the one decided at"
+    )
+    approval_hours: float = Field(12.0, gt=0, description="an approval must be given within these hours")
+
+
+class MonitorSettings(Section):
+    "How open positions are watched between two runs."
+
+    poll_seconds: float = Field(30.0, gt=0, description="seconds between two looks at the prices")
+    stale_seconds: float = Field(
+        120.0, gt=0, description="no exit on a price older than this, and a silent stream is restarted"
+    )
+    flatten_minutes: float = Field(
+        10.0, gt=0, description="minutes before the close at which strategies that hold nothing overnight are closed"
+    )
 
 
 class RunSettings(Section):
@@ -182,7 +216,7 @@ class LedgerSettings(Section):
     def _masked(self, url: SecretStr) -> str:
         return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url.get_secret_value())
 
-# %% ../nbs/02_config.ipynb #04de96a3
+# %% ../nbs/02_config.ipynb #984f6a76
 class Sections(BaseSettings):
     "All sections, each with its defaults."
 
@@ -197,6 +231,7 @@ class Sections(BaseSettings):
     }
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    monitor: MonitorSettings = MonitorSettings()
     jobs: dict[str, Names] = {"daily": ("backtest", "signals", "trade")}
     schedule: dict[str, str] = {"daily": "10 0 * * *"}
     run: RunSettings = RunSettings()

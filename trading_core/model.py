@@ -9,8 +9,8 @@ from __future__ import annotations
 __all__ = ['PRICE_STEP', 'CASH_STEP', 'money', 'price_of', 'cash_of', 'AssetClass', 'Asset', 'Side', 'OrderType', 'TimeInForce',
            'OrderStatus', 'OrderRequest', 'OrderResult', 'Fill', 'AccountInfo', 'PositionInfo', 'ExitRules']
 
-# %% ../nbs/00_model.ipynb #be1eb9ef
-from dataclasses import dataclass, fields
+# %% ../nbs/00_model.ipynb #b1e3bc06
+from dataclasses import dataclass, field, fields
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from functools import cache
@@ -63,7 +63,7 @@ class Asset:
             return cls(symbol, AssetClass.CRYPTO, "24/7", Decimal("0.000001"))
         return cls(symbol, AssetClass.EQUITY, "XNYS", Decimal("0.0001"))
 
-# %% ../nbs/00_model.ipynb #14861140
+# %% ../nbs/00_model.ipynb #d2db8a17
 class Side(StrEnum):
     "Which way an order goes."
 
@@ -78,6 +78,7 @@ class OrderType(StrEnum):
     LIMIT = "limit"
     STOP = "stop"
     STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
 
 
 class TimeInForce(StrEnum):
@@ -86,6 +87,8 @@ class TimeInForce(StrEnum):
     DAY = "day"
     GTC = "gtc"
     IOC = "ioc"
+    OPG = "opg"  # in the opening auction only
+    CLS = "cls"  # in the closing auction only
 
 # %% ../nbs/00_model.ipynb #d8ba3f04
 class OrderStatus(StrEnum):
@@ -105,11 +108,11 @@ class OrderStatus(StrEnum):
         "Whether it may still fill."
         return self in (OrderStatus.PLANNED, OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNKNOWN)
 
-# %% ../nbs/00_model.ipynb #41185c9b
+# %% ../nbs/00_model.ipynb #7016d061
 @cache
 def _amounts(kind: type) -> tuple[str, ...]:
     "The fields of a frozen dataclass that hold amounts."
-    return tuple(field.name for field in fields(kind) if "Decimal" in str(field.type))
+    return tuple(item.name for item in fields(kind) if "Decimal" in str(item.type))
 
 
 def _money_only(item: Any) -> None:
@@ -122,7 +125,7 @@ def _money_only(item: Any) -> None:
                 f"({type(value).__name__}). Write money({value!r})."
             )
 
-# %% ../nbs/00_model.ipynb #a25e4894
+# %% ../nbs/00_model.ipynb #132afd37
 @dataclass(frozen=True)
 class OrderRequest:
     "An order as we want it, before any venue has seen it."
@@ -138,11 +141,12 @@ class OrderRequest:
     time_in_force: TimeInForce = TimeInForce.GTC
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    trail_percent: Decimal | None = None  # of a trailing stop: 5 is 5 % below the highest price since it was placed
 
     def __post_init__(self) -> None:
         _money_only(self)
 
-# %% ../nbs/00_model.ipynb #d92dc0cf
+# %% ../nbs/00_model.ipynb #888e49eb
 @dataclass(frozen=True)
 class OrderResult:
     "What the venue said about one order."
@@ -151,8 +155,9 @@ class OrderResult:
     status: OrderStatus
     venue_id: str = ""
     message: str = ""
+    filled: Decimal | None = field(default=None, compare=False)  # quantity so far, where the venue tells
 
-# %% ../nbs/00_model.ipynb #1c384df4
+# %% ../nbs/00_model.ipynb #73d650f9
 @dataclass(frozen=True)
 class Fill:
     "A quantity that really changed hands, and what it cost."
@@ -168,6 +173,7 @@ class Fill:
     reason: str = "signal"
     strategy: str = ""
     cut: bool = False  # a buy that cash could not pay in full
+    moment: pd.Timestamp | None = field(default=None, compare=False)  # when it happened, where the venue tells
 
     def __post_init__(self) -> None:
         _money_only(self)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['SCHEMA', 'metadata', 'schema_version', 'accounts', 'runs', 'cycles', 'signals', 'intents', 'orders', 'fills',
-           'equity', 'trials', 'InexactError', 'Exact', 'NaiveTimeError', 'Moment', 'NotADayError', 'Day']
+           'equity', 'trials', 'cursors', 'events', 'halts', 'approvals', 'InexactError', 'Exact', 'NaiveTimeError',
+           'Moment', 'NotADayError', 'Day']
 
 # %% ../../nbs/06_ledger_tables.ipynb #e99e2e8b
 from datetime import UTC, date, datetime
@@ -121,8 +122,8 @@ class Day(TypeDecorator[pd.Timestamp]):
     def process_result_value(self, value: Any, dialect: Dialect) -> pd.Timestamp | None:
         return None if value is None else _midnight(value)
 
-# %% ../../nbs/06_ledger_tables.ipynb #542b66b6
-SCHEMA = "0001"
+# %% ../../nbs/06_ledger_tables.ipynb #f1d35337
+SCHEMA = "0002"
 metadata = MetaData()
 
 schema_version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
@@ -185,7 +186,7 @@ signals = Table(
     Column("strength", Float, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #cf431375
+# %% ../../nbs/06_ledger_tables.ipynb #79f3aa76
 intents = Table(
     "intents",
     metadata,
@@ -204,6 +205,7 @@ intents = Table(
     Column("time_in_force", String, nullable=False),
     Column("limit_price", Exact(PRICE_STEP)),
     Column("stop_price", Exact(PRICE_STEP)),
+    Column("trail_percent", Exact()),
     Column("created", Moment, nullable=False),
 )
 
@@ -220,7 +222,7 @@ orders = Table(
     Column("updated", Moment, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #166849bc
+# %% ../../nbs/06_ledger_tables.ipynb #4de06548
 fills = Table(
     "fills",
     metadata,
@@ -237,6 +239,7 @@ fills = Table(
     Column("reason", String, nullable=False),
     Column("strategy", String, nullable=False),
     Column("cut", Boolean, nullable=False),
+    Column("moment", Moment),  # when the venue says that it happened
     Column("booked", Moment, nullable=False),
     UniqueConstraint("account", "venue_id"),
 )
@@ -261,4 +264,56 @@ trials = Table(
     Column("params", JSON, nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("panel_sha256", String, nullable=False),
+)
+
+# %% ../../nbs/06_ledger_tables.ipynb #d516e76f
+cursors = Table(
+    "cursors",
+    metadata,
+    _account(primary_key=True),
+    Column("feed", String, primary_key=True),
+    Column("cursor", String, nullable=False),
+    Column("updated", Moment, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    _account(index=True),
+    Column("moment", Moment, nullable=False),
+    Column("kind", String, nullable=False),  # sent, answered, unknown, found, adopted, repaired, resumed, approved, …
+    Column("subject", String, nullable=False),  # a client id, a symbol, a run
+    Column("detail", JSON, nullable=False),
+)
+
+# %% ../../nbs/06_ledger_tables.ipynb #02378e61
+halts = Table(
+    "halts",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    _account(index=True),
+    Column("day", Day, nullable=False),
+    Column("limit", String, nullable=False),  # max_daily_loss, max_drawdown
+    Column("detail", String, nullable=False),
+    Column("tripped", Moment, nullable=False),
+    Column("resumed", Moment),
+    Column("why", String, nullable=False, default=""),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    _account(primary_key=True),
+    Column("digest", String, primary_key=True),  # sha256 of the exact orders
+    Column("job", String, nullable=False),
+    Column("as_of", Day, nullable=False),
+    Column("status", String, nullable=False),  # asked, approved, refused, expired
+    Column("orders", JSON, nullable=False),  # client ids
+    Column("prices", JSON, nullable=False),  # symbol to the price that it was decided at
+    Column("band", Float, nullable=False),  # fraction that a price may have moved
+    Column("asked", Moment, nullable=False),
+    Column("expires", Moment, nullable=False),
+    Column("decided", Moment),
+    Column("why", String, nullable=False, default=""),
 )
