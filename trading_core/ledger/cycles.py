@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Cycle', 'PlannedError', 'CycleViews', 'SignalViews', 'Cycles', 'Trials', 'Ledger']
+__all__ = ['Cycle', 'PlannedError', 'CycleViews', 'SignalViews', 'Cycles', 'Trials']
 
-# %% ../../nbs/08c_ledger_cycles.ipynb #45a8f1dd
+# %% ../../nbs/08c_ledger_cycles.ipynb #947edf5b
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import Row, bindparam, insert, update
@@ -23,7 +22,6 @@ from sqlalchemy import Row, bindparam, insert, update
 from ..errors import LedgerError
 from . import tables as t
 from .days import Days
-from .lock import AccountLock
 from .store import _columns, _frame, _mine
 from ..model import OrderRequest, cash_of
 
@@ -160,24 +158,3 @@ class Trials(Cycles):
         "Backtests tried so far, oldest first."
         names = ("tried", "strategy", "params", "metrics", "panel_sha256")
         return _frame(self._all(_columns(t.trials, *names).order_by(t.trials.c.number)), names)
-
-# %% ../../nbs/08c_ledger_cycles.ipynb #cabef851
-class Ledger(Trials):
-    "An account's book: `Ledger(url)` reads, `Ledger.open(url, account)` writes under the account's lock."
-
-    @classmethod
-    def open(cls, url: str | Path, account: str, lock: AccountLock | None = None) -> Self:
-        "Open for writing: under `lock`, else with the token in the environment, else under a lock of its own."
-        return cls(url, account=account, write=True, lock=lock)
-
-    def scratch(self, account: str | None = None) -> Self:
-        "A copy in memory to try things on, which nobody else will see."
-        copy = type(self)("sqlite://", account=account or self.account, write=True)
-        with self.reading() as ours, copy.engine.connect() as theirs:
-            source, target = ours.connection.driver_connection, theirs.connection.driver_connection
-            if source is not None and target is not None:
-                source.backup(target)
-        return copy
-
-    def __repr__(self) -> str:
-        return f"Ledger({str(self.path or 'in memory')!r}, account={self._account!r}{', write=True' if self.write else ''})"

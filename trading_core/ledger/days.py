@@ -144,7 +144,7 @@ class EquityConflictError(LedgerError):
             f"If past prices were revised, go on under another account: --set ledger.account=NAME."
         )
 
-# %% ../../nbs/08b_ledger_days.ipynb #6d060bc4
+# %% ../../nbs/08b_ledger_days.ipynb #d1b20c14
 _EVENINGS = _columns(t.equity, "day", "equity", "cash").order_by(t.equity.c.day)
 _ONE_EVENING = _EVENINGS.where(t.equity.c.day == bindparam("asked"))
 _LAST_EVENING = _columns(t.equity, "day").order_by(t.equity.c.day.desc()).limit(1)
@@ -170,6 +170,11 @@ class Evenings(Positions):
     def equity(self) -> pd.Series:
         "Equity by day, as floats."
         return self.equity_frame()["equity"].astype(float)
+
+    def equity_since(self, day: pd.Timestamp) -> pd.Series:
+        "Equity by day from `day` on, as floats: what limits on loss and drawdown look at."
+        rows = self._all(_EVENINGS.where(t.equity.c.day >= day))
+        return _frame(rows, ["day", "equity", "cash"]).set_index("day")["equity"].astype(float)
 
 # %% ../../nbs/08b_ledger_days.ipynb #5e77acd9
 class Days(Evenings):

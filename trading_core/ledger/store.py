@@ -295,11 +295,16 @@ def _columns(table: Table, *names: str) -> Select[Any]:
     "A query for some of the table's columns, for the account that asks."
     return select(*(table.c[name] for name in names)).where(_mine(table))
 
-# %% ../../nbs/08_ledger_store.ipynb #0c16eda9
+# %% ../../nbs/08_ledger_store.ipynb #0b4649db
+_STAMPS = {
+    "day", "as_of", "started", "ended", "updated", "tried", "planned", "finished", "moment", "tripped", "resumed",
+}  # fmt: skip
+
+
 def _frame(rows: Iterable[Row[Any]], columns: Sequence[str]) -> pd.DataFrame:
     "The rows as a table whose days and moments are UTC stamps even when there are none."
     table = pd.DataFrame([tuple(row) for row in rows], columns=list(columns))
-    for name in {"day", "as_of", "started", "ended", "updated", "tried", "planned", "finished"} & set(columns):
+    for name in _STAMPS & set(columns):
         table[name] = pd.to_datetime(table[name], utc=True).dt.as_unit("ns")
     return table
 
