@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'ExecutorBase', 'VenueError', 'Bench', 'Unanswered', 'a_new_account_is_empty',
-           'an_order_is_known_by_our_id', 'the_same_id_is_the_same_order', 'a_canceled_order_never_fills',
-           'a_fill_is_exact_and_keeps_its_id', 'a_filled_order_cannot_be_taken_back', 'a_whole_sale_sells_all',
-           'nothing_is_sold_short', 'two_orders_of_two_symbols_do_not_mix', 'an_unknown_symbol_is_an_answer',
-           'an_order_that_never_was_cannot_be_canceled', 'ExecutorReport', 'check_executor']
+__all__ = ['QUESTIONS', 'VenuePort', 'Quote', 'ExecutorBase', 'VenueError', 'VenueUnreachable', 'Bench', 'Unanswered',
+           'a_new_account_is_empty', 'an_order_is_known_by_our_id', 'the_same_id_is_the_same_order',
+           'a_canceled_order_never_fills', 'a_fill_is_exact_and_keeps_its_id', 'a_filled_order_cannot_be_taken_back',
+           'a_whole_sale_sells_all', 'nothing_is_sold_short', 'two_orders_of_two_symbols_do_not_mix',
+           'an_unknown_symbol_is_an_answer', 'an_order_that_never_was_cannot_be_canceled', 'ExecutorReport',
+           'check_executor']
 
-# %% ../../nbs/50_executor.ipynb #56cfc7a0
+# %% ../../nbs/50_executor.ipynb #32ed263d
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from html import escape
@@ -23,14 +24,13 @@ from typing import ClassVar, Protocol
 import pandas as pd
 
 from ..errors import ExecutionError
-from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side
+from ..model import AccountInfo, Asset, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side
 
-# %% ../../nbs/50_executor.ipynb #1d471d8b
-class ExecutorBase(ABC):
-    "A venue, as the rest of the program sees it."
+# %% ../../nbs/50_executor.ipynb #dbad59c9
+class VenuePort(ABC):
+    "What no venue can do without."
 
     name: ClassVar[str]
-    paper: ClassVar[bool] = True  # no real money
 
     @abstractmethod
     def submit(self, order: OrderRequest) -> OrderResult:
@@ -62,7 +62,45 @@ class ExecutorBase(ABC):
 
     @abstractmethod
     def advance(self, day: pd.Timestamp) -> list[Fill]:
-        "Book in the ledger all that happened on `day`, in one step, and return the day's fills."
+        "Let `day` pass: paper books in the ledger all that happened on it, in one step. Returns the day's fills."
+
+# %% ../../nbs/50_executor.ipynb #2e132c18
+@dataclass(frozen=True)
+class Quote:
+    "The last price of a symbol, and when it was made."
+
+    symbol: str
+    price: Decimal
+    moment: pd.Timestamp
+
+# %% ../../nbs/50_executor.ipynb #e4b7eb9a
+class ExecutorBase(VenuePort):
+    """A venue, as the rest of the program sees it.
+
+    A venue that cannot be reached is no answer. `submit` and `cancel` then return UNKNOWN, because the request may have
+    arrived; every question (`order`, `open_orders`, `fills`, `account`, `positions`, ...) raises VenueUnreachable.
+    """
+
+    paper: bool = True  # no real money
+    journaled: ClassVar[bool] = False  # a venue of its own, whose fills the Journal books; paper books its days itself
+
+    def fills_after(self, cursor: str) -> tuple[list[Fill], str]:
+        "Fills that are newer than `cursor`, oldest first, and the cursor to go on from; an empty one means from the start."
+        fills = self.fills()
+        known = next((row for row, fill in enumerate(fills, 1) if fill.venue_id == cursor), 0)
+        return fills[known:], fills[-1].venue_id if fills else cursor
+
+    def assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
+        "Lots and smallest order values, as far as the venue knows the symbols."
+        return {symbol: Asset.of(symbol) for symbol in symbols}
+
+    def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
+        "Last prices, for those symbols of which the venue tells one."
+        return {}
+
+    def reachable(self) -> bool:
+        "Whether the venue answers at all; a cheap question."
+        return True
 
 # %% ../../nbs/50_executor.ipynb #0194b5f1
 class VenueError(ExecutionError):
@@ -74,6 +112,13 @@ class VenueError(ExecutionError):
 
     def __str__(self) -> str:
         return f"{self.venue} could not {self.what}: {self.why}. Nothing is assumed about it; the next run asks again, under the same ids."
+
+# %% ../../nbs/50_executor.ipynb #e40dcc97
+class VenueUnreachable(VenueError):
+    "No answer came from a venue: the line broke, it took too long, or it said that it cannot now."
+
+    def __str__(self) -> str:
+        return f"{self.venue} cannot be reached to {self.what}: {self.why}. No new order is sent; the next run decides anew."
 
 # %% ../../nbs/50_executor.ipynb #7cce6768
 class Bench(Protocol):
