@@ -73,7 +73,7 @@ class Quote:
     price: Decimal
     moment: pd.Timestamp
 
-# %% ../../nbs/50_executor.ipynb #e4b7eb9a
+# %% ../../nbs/50_executor.ipynb #bd8bdf88
 class ExecutorBase(VenuePort):
     """A venue, as the rest of the program sees it.
 
@@ -83,6 +83,8 @@ class ExecutorBase(VenuePort):
 
     paper: bool = True  # no real money
     journaled: ClassVar[bool] = False  # a venue of its own, whose fills the Journal books; paper books its days itself
+    ids_forever: ClassVar[bool] = True  # an id stays taken when its order is over
+    late_seconds: float = 120.0  # after so long, a request that got no answer cannot arrive any more
 
     def fills_after(self, cursor: str) -> tuple[list[Fill], str]:
         "Fills that are newer than `cursor`, oldest first, and the cursor to go on from; an empty one means from the start."
