@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['ArrayFeed', 'ordinals_of', 'create_bt_feeds', 'Record', 'Books', 'Account', 'ExactBroker', 'PanelBroker', 'ExactFee',
            'PanelStrategy', 'ClockFeed', 'run_panel', 'BooksDifferError']
 
-# %% ../../nbs/40_event.ipynb #c7b840b3
+# %% ../../nbs/40_event.ipynb #eea21d7a
 import array
 import warnings
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ from ..portfolio.deciding import Decision, Evening, Plan, decide_row
 from ..portfolio.exits import Book
 from ..portfolio.fills import ENDED_AFTER, Opening, Refusal, close_ended, opening_order
 from ..portfolio.risk import RiskLimits
+from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
 # %% ../../nbs/40_event.ipynb #a3a15ec2
@@ -144,7 +145,7 @@ class Books:
             self.take(fill)
         return fills
 
-# %% ../../nbs/40_event.ipynb #81478030
+# %% ../../nbs/40_event.ipynb #550e0e52
 class Account(Books):
     "An account that values itself and decides at each close."
 
@@ -165,7 +166,7 @@ class Account(Books):
         "The plan at the close of a day."
         panel, day = self.panel, self.panel.days[row]
         arrays = panel.arrays["close"][row], panel.real[row], panel.missed[row]
-        evening = Evening(day, self._column, *arrays, panel.assets)
+        evening = Evening(day, self._column, *arrays, panel.assets, History.of(panel, row))
         holdings = self.book.holdings(row)
         decision = Decision(evening, self.strategies, holdings, pending, money(equity), self.opening.cash)
         rows = {name: strengths[row] for name, strengths in self.strengths.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Evening', 'StrategyConflictError', 'wishes', 'Plan', 'Decision', 'decide_row', 'decide']
 
-# %% ../../nbs/35_decide.ipynb #05d9512a
+# %% ../../nbs/35_decide.ipynb #9cd42a90
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -23,9 +23,10 @@ from .exits import Holding, exit_reason
 from .fills import ENDED_AFTER, Refusal
 from .reconciling import Difference, compare, sells_first
 from .risk import RiskLimits, check_orders
+from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
-# %% ../../nbs/35_decide.ipynb #ad9e8ab5
+# %% ../../nbs/35_decide.ipynb #3fb079f5
 @dataclass(frozen=True)
 class Evening:
     "One day of a panel at its close: what every asset costs, and how old that price is."
@@ -36,13 +37,14 @@ class Evening:
     observed: np.ndarray  # (n_symbols,), True where the close is a real bar's
     missed: np.ndarray  # (n_symbols,), own sessions since the last bar
     assets: Mapping[str, Asset]
+    history: History | None = None  # closes up to the day, for sizers that look at them
 
     @classmethod
     def of(cls, panel: Panel, row: int) -> Evening:
         "Day number `row` of a panel."
         column = {symbol: j for j, symbol in enumerate(panel.symbols)}
         arrays = panel.arrays["close"][row], panel.real[row], panel.missed[row]
-        return cls(panel.days[row], column, *arrays, panel.assets)
+        return cls(panel.days[row], column, *arrays, panel.assets, History.of(panel, row))
 
     def price(self, symbol: str) -> Decimal:
         "The close as money."
@@ -66,7 +68,7 @@ class StrategyConflictError(StrategyError):
             f"belong to one strategy only. Give the strategies different symbols, or take one of them out."
         )
 
-# %% ../../nbs/35_decide.ipynb #493b8265
+# %% ../../nbs/35_decide.ipynb #90f8ab8a
 def wishes(
     strengths: Mapping[str, np.ndarray], strategies: Mapping[str, tuple[Strategy, float]], evening: Evening
 ) -> dict[str, dict[str, float]]:
@@ -78,7 +80,7 @@ def wishes(
         row = strengths[name]
         opinions = np.flatnonzero(~np.isnan(row))
         strategy, share = strategies[name]
-        weights = strategy.sizer.weights(row) * share if len(opinions) else row
+        weights = strategy.sizing.weights(row, evening.history) * share if len(opinions) else row
         targets[name] = {symbols[j]: float(weights[j]) if row[j] > 0 else 0.0 for j in opinions}
         for symbol in (s for s, target in targets[name].items() if target > 0):
             if symbol in owner:

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['cut_days', 'CausalReport', 'check_causal']
+__all__ = ['cut_days', 'CausalReport', 'check_causal', 'check_sizer']
 
-# %% ../../nbs/25_causal.ipynb #eb17918e
+# %% ../../nbs/25_causal.ipynb #1ff288b5
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import Panel
+from .sizing import History
 from .strategy import Strategy, checked_signals
 
 # %% ../../nbs/25_causal.ipynb #db5c3aa5
@@ -101,3 +102,29 @@ def check_causal(strategy: Strategy, panel: Panel, days: int = 20) -> CausalRepo
             where = panel.days[first], panel.symbols[column]
             leak = replace(leak, first_leak=where, then=float(then[first, column]), now=float(now[first, column]))
     return replace(leak, compared=compared, changed=changed)
+
+# %% ../../nbs/25_causal.ipynb #9fc8103b
+def _weights(strategy: Strategy, panel: Panel, wishes: np.ndarray, *, copied: bool) -> np.ndarray:
+    "What `wishes` on the day after which `panel` is cut are worth, as a backtest asks, or with nothing behind the day."
+    seen = History.of(panel, len(wishes) - 1)
+    seen = History(seen.close.copy(), seen.real.copy()) if copied else seen
+    weighed: np.ndarray = strategy.sizing.weights(wishes[-1], seen)
+    return weighed
+
+
+def check_sizer(strategy: Strategy, panel: Panel, days: int = 20) -> CausalReport:
+    "Like `check_causal`, for the weights that the strategy's sizer gives its wishes on the days of the cuts."
+    whole = checked_signals(strategy, panel)
+    wanted, cuts = whole.to_numpy(), cut_days(whole, days)
+    told = CausalReport(f"{strategy.name}.sizer", tuple(cuts))
+    for day in cuts:
+        wishes = wanted[: panel.days.get_loc(day) + 1]
+        then, now = (_weights(strategy, panel, wishes, copied=copied) for copied in (True, False))
+        known, differs = int((wishes[-1] > 0).sum()), ~np.isclose(then, now, rtol=1e-9, atol=1e-12)
+        told = replace(told, compared=told.compared + known, changed=told.changed + int(differs.sum()))
+        if differs.any() and told.ok:
+            column = int(differs.argmax())
+            told = replace(
+                told, first_leak=(day, panel.symbols[column]), then=float(then[column]), now=float(now[column])
+            )
+    return told

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Idea', 'Strategy', 'signed_percent', 'no_bar', 'explain', 'SignalError', 'checked_signals', 'ParameterError',
-           'need_bars', 'need_fraction', 'made', 'StrategyLoadError', 'strategy_classes', 'load_strategy']
+__all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 'no_bar', 'explain', 'SignalError',
+           'checked_signals', 'ParameterError', 'need_bars', 'need_fraction', 'made', 'StrategyLoadError',
+           'strategy_classes', 'load_strategy', 'load_sizer']
 
-# %% ../../nbs/21_strategy.ipynb #08a686b4
+# %% ../../nbs/21_strategy.ipynb #ff327498
 import importlib
 import inspect
 import math
@@ -18,10 +19,11 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from types import ModuleType, NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -30,9 +32,9 @@ from ..data.panel import Panel
 from ..errors import ConfigError, StrategyError, UnknownNameError
 from ..model import Asset, ExitRules
 from ..sessions import Day, as_day, sessions
-from .sizing import EqualWeight
+from .sizing import EqualWeight, Sizer
 
-# %% ../../nbs/21_strategy.ipynb #e7f2040b
+# %% ../../nbs/21_strategy.ipynb #b933e81f
 class Idea(ABC):
     "What to hold, and nothing else. `exits` and `sizer` are class attributes or properties, never dataclass fields."
 
@@ -52,9 +54,15 @@ class Idea(ABC):
         return ExitRules()
 
     @property
-    def sizer(self) -> EqualWeight:
+    def sizer(self) -> Sizer:
         "What a strength is worth."
         return EqualWeight()
+
+    @property
+    def sizing(self) -> Sizer:
+        "The sizer that counts: the one given by `with_sizer`, else its own, fitted to its exits."
+        chosen: Sizer = self.__dict__.get("_sizer", self.sizer)
+        return chosen.fitted(self.exits, self.name)
 
     @abstractmethod
     def signals(self, panel: Panel) -> pd.DataFrame:
@@ -108,6 +116,17 @@ class Strategy(Idea):
         "One phrase on one symbol, from the `values` of its indicators on one day."
         known = [f"{name} {value:.4g}" for name, value in values.items() if not math.isnan(value)]
         return ", ".join(known) or "no indicator has a value"
+
+# %% ../../nbs/21_strategy.ipynb #02b1114a
+Sized = TypeVar("Sized", bound=Idea)
+
+
+def with_sizer(strategy: Sized, sizer: Sizer) -> Sized:
+    "The same strategy, its wishes weighed by `sizer` instead of its own; refused if the two do not fit."
+    other = copy(strategy)
+    other.__dict__["_sizer"] = sizer  # also where the dataclass is frozen: no parameter of the idea changes
+    other.sizing
+    return other
 
 # %% ../../nbs/21_strategy.ipynb #46830acf
 def signed_percent(value: float, digits: int = 1) -> str:
@@ -287,8 +306,11 @@ def _hints(kind: type) -> dict[str, Any]:
             continue
     return found
 
-# %% ../../nbs/21_strategy.ipynb #2c4c54f2
-def made(kind: type[Strategy], **parameters: object) -> Strategy:
+# %% ../../nbs/21_strategy.ipynb #5862c0e2
+Kind = TypeVar("Kind")
+
+
+def made(kind: type[Kind], **parameters: object) -> Kind:
     "An instance of `kind`; parameters may be text, unknown ones and wrong types are refused."
     known, hints, fitting = inspect.signature(kind).parameters, _hints(kind), {}
     for name, value in parameters.items():
@@ -390,3 +412,15 @@ def load_strategy(spec: str, **parameters: object) -> Strategy:
         raise UnknownNameError(f"strategies in {module.__name__}", class_name, strategy_classes(module))
     _refuse_others(spec, kind)
     return made(kind, **parameters)
+
+# %% ../../nbs/21_strategy.ipynb #f755d8ae
+def load_sizer(spec: str, **parameters: object) -> Sizer:
+    "The sizer that `spec` names, `module:Class` or a name of this package, made with `parameters`, which may be text."
+    module_name, _, class_name = spec.strip().rpartition(":")
+    module = _module(spec, module_name or "trading_core.strategies.sizing")
+    kinds = {name: kind for name, kind in vars(module).items() if isinstance(kind, type) and issubclass(kind, Sizer)}
+    if class_name not in kinds or inspect.isabstract(kinds[class_name]):
+        raise UnknownNameError(
+            "sizer", class_name, [name for name, kind in kinds.items() if not inspect.isabstract(kind)]
+        )
+    return made(kinds[class_name], **parameters)
