@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['ApprovalRules', 'Approvals', 'Bench', 'ExecutorBase', 'ExecutorReport', 'Gate', 'Gated', 'NoSuchApprovalError',
-           'NoSuchDayError', 'OrderRouter', 'PaperExecutor', 'Quote', 'VenueError', 'VenueUnreachable', 'Waiting',
-           'check_executor', 'digest_of', 'paper_day', 'plan_record', 'stored_plan']
+           'NoSuchDayError', 'NoSuchRunError', 'OrderRouter', 'PaperExecutor', 'Quote', 'UndoPlan', 'VenueError',
+           'VenueUnreachable', 'Waiting', 'cancel_order', 'check_executor', 'closing_order', 'digest_of', 'paper_day',
+           'plan_record', 'stored_plan', 'undo_plan', 'undo_run']
 
-# %% ../../nbs/59_execution_init.ipynb #37080bd3
+# %% ../../nbs/59_execution_init.ipynb #6c9e6be2
 from trading_core.execution.executor import (
     Bench,
     ExecutorBase,
@@ -28,9 +29,11 @@ from trading_core.execution.approvals import (
     Waiting,
     digest_of,
 )
+from .undo import NoSuchRunError, UndoPlan, cancel_order, closing_order, undo_plan, undo_run
 
 _all_ = [
     "ApprovalRules", "Approvals", "Bench", "ExecutorBase", "ExecutorReport", "Gate", "Gated",
-    "NoSuchApprovalError", "NoSuchDayError", "OrderRouter", "PaperExecutor", "Quote", "VenueError",
-    "VenueUnreachable", "Waiting", "check_executor", "digest_of", "paper_day", "plan_record", "stored_plan",
+    "NoSuchApprovalError", "NoSuchDayError", "NoSuchRunError", "OrderRouter", "PaperExecutor", "Quote",
+    "UndoPlan", "VenueError", "VenueUnreachable", "Waiting", "cancel_order", "check_executor",
+    "closing_order", "digest_of", "paper_day", "plan_record", "stored_plan", "undo_plan", "undo_run",
 ]  # fmt: skip
