@@ -9,9 +9,9 @@ __all__ = ['TOKEN_VARIABLE', 'Approval', 'ApprovalError', 'AccountLock', 'Accoun
            'UnreadableLedgerError', 'UnwritableLedgerError', 'WhichAccountError', 'account_lock', 'check_token',
            'fifo_pnl', 'lock_holder', 'open_lots', 'positions_of']
 
-# %% ../../nbs/04_ledger.ipynb #4175ce37
+# %% ../../nbs/04_ledger.ipynb #179706d6
 from .cycles import Cycle, PlannedError
-from .days import FillConflictError, positions_of
+from .fills import FillConflictError, positions_of
 from .fifo import OversoldError, fifo_pnl, open_lots
 from trading_core.ledger.lock import (
     TOKEN_VARIABLE,

@@ -6,24 +6,23 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['COLUMNS', 'Lot', 'OversoldError', 'fifo_pnl', 'open_lots']
+__all__ = ['COLUMNS', 'Lot', 'OversoldError', 'Entry', 'Tally', 'LotTally', 'Running', 'fifo_pnl', 'open_lots']
 
-# %% ../../nbs/09_ledger_fifo.ipynb #d1e16591
+# %% ../../nbs/09_ledger_fifo.ipynb #ad1a46a8
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from ..errors import LedgerError
-from ..model import Fill, Side, cash_of
+from ..model import Fill, Side, cash_of, price_of
 
-# %% ../../nbs/09_ledger_fifo.ipynb #0c002b23
-@dataclass(frozen=True)
-class Lot:
+# %% ../../nbs/09_ledger_fifo.ipynb #c31fa69b
+class Lot(NamedTuple):
     "What is left of a purchase, or a part of it."
 
     symbol: str
@@ -32,14 +31,18 @@ class Lot:
     price: Decimal
     paid: Decimal  # cash, fee included
     fee: Decimal
+    venue_id: str = ""  # of the fill that it came from
+    number: int = 0  # of its row, where it is stored
 
     def split(self, quantity: Decimal) -> tuple[Lot, Lot]:
         "A lot of `quantity` taken off this one, and the rest."
         if quantity == self.quantity:
-            return self, replace(self, quantity=Decimal(0), paid=Decimal(0), fee=Decimal(0))
+            return self, self._part(Decimal(0), Decimal(0), Decimal(0))
         paid, fee = cash_of(self.paid * quantity / self.quantity), cash_of(self.fee * quantity / self.quantity)
-        rest = replace(self, quantity=self.quantity - quantity, paid=self.paid - paid, fee=self.fee - fee)
-        return replace(self, quantity=quantity, paid=paid, fee=fee), rest
+        return self._part(quantity, paid, fee), self._part(self.quantity - quantity, self.paid - paid, self.fee - fee)
+
+    def _part(self, quantity: Decimal, paid: Decimal, fee: Decimal) -> Lot:
+        return Lot(self.symbol, self.day, quantity, self.price, paid, fee, self.venue_id, self.number)
 
 # %% ../../nbs/09_ledger_fifo.ipynb #4c04fbfc
 class OversoldError(LedgerError):
@@ -56,30 +59,130 @@ class OversoldError(LedgerError):
             f"every purchase: give all the fills of the account, oldest first."
         )
 
-# %% ../../nbs/09_ledger_fifo.ipynb #d5d5c327
-def _lot(fill: Fill) -> Lot:
-    "The fill as a lot: what a purchase cost, or what a sale brought."
-    cash = -fill.cash_change if fill.side is Side.BUY else fill.cash_change  # a sale may bring less than its fee
-    return Lot(fill.symbol, fill.day, fill.quantity, fill.price, cash, fill.fee)
+# %% ../../nbs/09_ledger_fifo.ipynb #b5a389ea
+class Entry(NamedTuple):
+    "A fill, in the parts that a book is made of."
+
+    venue_id: str
+    symbol: str
+    buy: bool
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    day: pd.Timestamp
+    strategy: str = ""
+
+    @classmethod
+    def of(cls, f: Fill) -> Entry:
+        "The parts of a fill."
+        return cls(f.venue_id, f.symbol, f.side is Side.BUY, f.quantity, f.price, f.fee, f.day, f.strategy)
+
+    def lot(self) -> Lot:
+        "What a purchase cost, or what a sale brought, which may be less than its fee."
+        value = self.quantity * self.price
+        paid = -cash_of(-value - self.fee) if self.buy else cash_of(value - self.fee)
+        return Lot(self.symbol, self.day, self.quantity, self.price, paid, self.fee, self.venue_id)
+
+# %% ../../nbs/09_ledger_fifo.ipynb #d5fd6d48
+_NONE = Decimal(0)
 
 
-def _match(fills: Iterable[Fill], open_lots: dict[str, deque[Lot]]) -> Iterator[tuple[Lot, Lot]]:
-    "Pairs of a bought and a sold lot of the same quantity; `open_lots` holds what is still open."
+@dataclass
+class Tally:
+    "One symbol's book, kept as its fills arrive, oldest first."
+
+    symbol: str
+    quantity: Decimal = _NONE
+    entry_price: Decimal = _NONE  # average of the buys since it was last flat
+    strategy: str = ""  # of the fill that opened the position
+    entry_day: pd.Timestamp | None = None
+    last_day: pd.Timestamp | None = None
+    cash: Decimal = _NONE  # what the fills did to cash
+    fees: Decimal = _NONE
+    realised: Decimal = _NONE
+    fills: int = 0
+    oversold: str = ""  # the fill that sold more than was there: no lot is matched from there on
+    lots: deque[Lot] = field(default_factory=deque, repr=False)  # the oldest
+    fresh: deque[Lot] = field(default_factory=deque, repr=False)  # bought since
+    older: Callable[[], Sequence[Lot]] | None = field(
+        default=None, repr=False
+    )  # brings the next of those that are stored
+    sold_to: int = field(default=0, repr=False)  # number of the last stored lot that was sold from
+
+    def front(self) -> Lot:
+        "The oldest lot that is open."
+        if not self.lots and self.older is not None:
+            self.lots.extend(self.older())
+        if not self.lots:
+            self.lots, self.fresh = self.fresh, self.lots
+        return self.lots[0]
+
+# %% ../../nbs/09_ledger_fifo.ipynb #7219ba0b
+class LotTally(Tally):
+    "The lots of a tally."
+
+    def match(self, entry: Entry, lot: Lot) -> list[tuple[Lot, Lot]]:
+        "Pairs of a bought and a sold lot of the same quantity, for a sale."
+        pairs: list[tuple[Lot, Lot]] = []
+        if entry.buy:
+            self.fresh.append(lot)
+            return pairs
+        if entry.quantity > self.quantity:
+            self.oversold = entry.venue_id
+            return pairs
+        while lot.quantity:
+            oldest = self.front()
+            quantity = min(oldest.quantity, lot.quantity)
+            (bought, rest), (sold, lot) = oldest.split(quantity), lot.split(quantity)
+            if rest.quantity:
+                self.lots[0] = rest
+            else:
+                self.lots.popleft()
+            self.sold_to = oldest.number or self.sold_to
+            pairs.append((bought, sold))
+        return pairs
+
+    def left(self) -> list[Lot]:
+        "The lots that are open, oldest first, as far as they were brought."
+        return [*self.lots, *self.fresh]
+
+# %% ../../nbs/09_ledger_fifo.ipynb #3bf803f3
+class Running(LotTally):
+    "A tally that takes fills."
+
+    def take(self, entry: Entry) -> list[tuple[Lot, Lot]]:
+        "Count one more fill; returns the pairs of lots that a sale closed."
+        lot = entry.lot()
+        if not self.quantity:
+            self.strategy, self.entry_day = entry.strategy, entry.day
+        pairs = [] if self.oversold else self.match(entry, lot)
+        for bought, sold in pairs:
+            self.realised += sold.paid - bought.paid
+        self.cash += -lot.paid if entry.buy else lot.paid
+        self.fees += entry.fee
+        self.fills += 1
+        self.last_day = entry.day
+        self._hold(entry)
+        return pairs
+
+    def _hold(self, entry: Entry) -> None:
+        "What is held now, and at what price on average."
+        total = self.quantity + entry.quantity if entry.buy else self.quantity - entry.quantity
+        if not total:
+            self.strategy, self.entry_day, self.entry_price = "", None, _NONE
+        elif entry.buy:
+            value = self.quantity * self.entry_price + entry.quantity * entry.price
+            self.entry_price = price_of(value / total) if self.quantity else entry.price
+        self.quantity = total
+
+
+def _match(fills: Iterable[Fill], tallies: dict[str, Running]) -> Iterator[tuple[Lot, Lot]]:
+    "Pairs of a bought and a sold lot; `tallies` holds what is still open."
     for fill in fills:
-        lots, new = open_lots.setdefault(fill.symbol, deque()), _lot(fill)
-        if fill.side is Side.BUY:
-            lots.append(new)
-            continue
-        held = sum((lot.quantity for lot in lots), Decimal(0))
-        if new.quantity > held:
-            raise OversoldError(fill, held)
-        while new.quantity:
-            quantity = min(lots[0].quantity, new.quantity)
-            bought, lots[0] = lots[0].split(quantity)
-            sold, new = new.split(quantity)
-            if not lots[0].quantity:
-                lots.popleft()
-            yield bought, sold
+        tally = tallies.setdefault(fill.symbol, Running(fill.symbol))
+        yield from tally.take(Entry.of(fill))
+        if tally.oversold:
+            raise OversoldError(fill, tally.quantity + fill.quantity)
 
 # %% ../../nbs/09_ledger_fifo.ipynb #cf07ba47
 COLUMNS = ["symbol", "entry_day", "exit_day", "quantity", "entry_price", "exit_price", "fees", "pnl"]
@@ -113,11 +216,11 @@ def _table(rows: Iterable[tuple[Any, ...]], columns: list[str] = COLUMNS) -> pd.
             table[name] = pd.to_datetime(table[name], utc=True).dt.as_unit("ns")
     return table
 
-# %% ../../nbs/09_ledger_fifo.ipynb #a5ae43ad
+# %% ../../nbs/09_ledger_fifo.ipynb #5eb7c353
 def open_lots(fills: Iterable[Fill]) -> pd.DataFrame:
     "Lots that were not sold yet: symbol, entry_day, quantity, entry_price, and `paid`, the cash that went out for them."
-    lots: dict[str, deque[Lot]] = {}
-    deque(_match(fills, lots), maxlen=0)
-    left = chain.from_iterable(lots[symbol] for symbol in sorted(lots))
+    tallies: dict[str, Running] = {}
+    deque(_match(fills, tallies), maxlen=0)
+    left = chain.from_iterable(tallies[symbol].left() for symbol in sorted(tallies))
     rows = ((lot.symbol, lot.day, lot.quantity, lot.price, lot.paid) for lot in left)
     return _table(rows, ["symbol", "entry_day", "quantity", "entry_price", "paid"])

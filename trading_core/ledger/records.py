@@ -179,7 +179,7 @@ class ApprovalError(LedgerError):
 
 _NEXT = {"asked": ("approved", "refused", "expired"), "approved": ("refused", "expired")}  # the others are final
 
-# %% ../../nbs/08d_ledger_records.ipynb #8684d6f5
+# %% ../../nbs/08d_ledger_records.ipynb #0297a058
 _APPROVALS = _columns(t.approvals, *_APPROVAL_FIELDS).order_by(t.approvals.c.asked, t.approvals.c.digest)
 _ONE_APPROVAL = _APPROVALS.where(t.approvals.c.digest == bindparam("asked"))
 _SETTLE = update(t.approvals).where(_mine(t.approvals), t.approvals.c.digest == bindparam("which"))
@@ -210,7 +210,7 @@ class Approvals(Halts):
 
     def settle_approval(self, digest: str, status: str, why: str = "") -> Approval:
         "File the answer: approved, refused or expired. The same answer again changes nothing."
-        values = {"status": status, "why": why, "decided": datetime.now(UTC)}
+        now = datetime.now(UTC)
         with self.writing() as step:
             have = self.approval(digest)
             if have is None:
@@ -219,5 +219,6 @@ class Approvals(Halts):
                 return have
             if status not in _NEXT.get(have.status, ()):
                 raise ApprovalError(digest, have.status, status)
+            values = {"status": status, "why": why, "decided": now}
             step.execute(_SETTLE, {"me": self.account, "which": digest, **values})
-        return replace(have, **values)
+        return replace(have, status=status, why=why, decided=now)

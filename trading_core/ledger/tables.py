@@ -6,21 +6,21 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SCHEMA', 'metadata', 'schema_version', 'accounts', 'runs', 'cycles', 'signals', 'intents', 'orders', 'fills',
-           'equity', 'trials', 'cursors', 'events', 'halts', 'approvals', 'InexactError', 'Exact', 'NaiveTimeError',
-           'Moment', 'NotADayError', 'Day']
+__all__ = ['SCHEMA', 'metadata', 'Text', 'schema_version', 'accounts', 'runs', 'cycles', 'signals', 'intents', 'orders', 'fills',
+           'positions', 'lots', 'equity', 'trials', 'cursors', 'events', 'halts', 'approvals', 'InexactError', 'Exact',
+           'NaiveTimeError', 'Moment', 'NotADayError', 'Day']
 
-# %% ../../nbs/06_ledger_tables.ipynb #e99e2e8b
+# %% ../../nbs/06_ledger_tables.ipynb #3974027d
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import JSON, Boolean, Column, Date, DateTime, Dialect, Float, ForeignKey, Integer, MetaData
-from sqlalchemy import String, Table, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Column, Date, DateTime, Dialect, Float, ForeignKey, Index, Integer, MetaData
+from sqlalchemy import Numeric, String, Table, UniqueConstraint
 from sqlalchemy.exc import DontWrapMixin
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ..errors import LedgerError
 from ..model import CASH_STEP, PRICE_STEP
@@ -39,9 +39,9 @@ class InexactError(DontWrapMixin, LedgerError):
             f"Give it a finite Decimal: money(...) makes one from a float's shortest text."
         )
 
-# %% ../../nbs/06_ledger_tables.ipynb #db3f5bf4
+# %% ../../nbs/06_ledger_tables.ipynb #a9677a21
 class Exact(TypeDecorator[Decimal]):
-    "A Decimal as text, rounded half-even to `step`, or to nothing at all when there is none."
+    "A Decimal, rounded half-even to `step`, or to nothing at all when there is none: text on SQLite, NUMERIC on PostgreSQL."
 
     impl = String
     cache_ok = True
@@ -50,15 +50,19 @@ class Exact(TypeDecorator[Decimal]):
         super().__init__()
         self.step = step
 
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Numeric() if dialect.name == "postgresql" else String())
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
         if value is None:
             return None
         if not isinstance(value, Decimal) or not value.is_finite():
             raise InexactError(value)
-        return format(value if self.step is None else value.quantize(self.step, ROUND_HALF_EVEN), "f")
+        kept = value if self.step is None else value.quantize(self.step, ROUND_HALF_EVEN)
+        return kept if dialect.name == "postgresql" else format(kept, "f")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(value)
+        return value if value is None or isinstance(value, Decimal) else Decimal(value)
 
 # %% ../../nbs/06_ledger_tables.ipynb #0a80d954
 class NaiveTimeError(DontWrapMixin, LedgerError):
@@ -71,7 +75,7 @@ class NaiveTimeError(DontWrapMixin, LedgerError):
     def __str__(self) -> str:
         return f"The ledger keeps moments in UTC, but {self.value} has no time zone. Say which: datetime.now(UTC), or ts.tz_localize('UTC')."
 
-# %% ../../nbs/06_ledger_tables.ipynb #779b7eff
+# %% ../../nbs/06_ledger_tables.ipynb #fbeed682
 class Moment(TypeDecorator[datetime]):
     "A moment: aware in, stored as UTC, aware out."
 
@@ -83,7 +87,8 @@ class Moment(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise NaiveTimeError(value)
-        return value.astimezone(UTC).replace(tzinfo=None)
+        plain = value.to_pydatetime(warn=False) if isinstance(value, pd.Timestamp) else value
+        return plain.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         return value if value is None else value.replace(tzinfo=UTC)
@@ -122,18 +127,19 @@ class Day(TypeDecorator[pd.Timestamp]):
     def process_result_value(self, value: Any, dialect: Dialect) -> pd.Timestamp | None:
         return None if value is None else _midnight(value)
 
-# %% ../../nbs/06_ledger_tables.ipynb #f1d35337
+# %% ../../nbs/06_ledger_tables.ipynb #aae6d59a
 SCHEMA = "0002"
 metadata = MetaData()
+Text = String().with_variant(String(collation="C"), "postgresql")  # the same order of names on every server
 
 schema_version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
 
 accounts = Table(
     "accounts",
     metadata,
-    Column("account", String, primary_key=True),
-    Column("source", String, nullable=False),
-    Column("executor", String, nullable=False),
+    Column("account", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("executor", Text, nullable=False),
     Column("cash", Exact(CASH_STEP), nullable=False),  # what the account was opened with
     Column("opened", Moment, nullable=False),
 )
@@ -141,33 +147,33 @@ accounts = Table(
 
 def _account(**options: Any) -> Column[str]:
     "A column that says whose row it is."
-    return Column("account", String, ForeignKey("accounts.account"), nullable=False, **options)
+    return Column("account", Text, ForeignKey("accounts.account"), nullable=False, **options)
 
-# %% ../../nbs/06_ledger_tables.ipynb #37a8420c
+# %% ../../nbs/06_ledger_tables.ipynb #34d15310
 runs = Table(
     "runs",
     metadata,
-    Column("run_id", String, primary_key=True),
-    Column("account", String, nullable=False),
-    Column("job", String, nullable=False),
+    Column("run_id", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("job", Text, nullable=False),
     Column("as_of", Day),
-    Column("status", String, nullable=False),  # running, done, failed, refused
+    Column("status", Text, nullable=False),  # running, done, failed, refused
     Column("pid", Integer),
     Column("started", Moment, nullable=False),
     Column("ended", Moment),
-    Column("error", String, nullable=False, default=""),
+    Column("error", Text, nullable=False, default=""),
     Column("detail", JSON, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #a95a3b8a
+# %% ../../nbs/06_ledger_tables.ipynb #c2a73a8c
 cycles = Table(
     "cycles",
     metadata,
     _account(primary_key=True),
-    Column("job", String, primary_key=True),
+    Column("job", Text, primary_key=True),
     Column("as_of", Day, primary_key=True),
-    Column("status", String, nullable=False),  # planned, sent, done
-    Column("run_id", String, nullable=False),
+    Column("status", Text, nullable=False),  # planned, sent, done
+    Column("run_id", Text, nullable=False),
     Column("equity", Exact(CASH_STEP), nullable=False),
     Column("cash", Exact(CASH_STEP), nullable=False),
     Column("plan", JSON, nullable=False),  # targets, cancels, refusals
@@ -179,72 +185,105 @@ signals = Table(
     "signals",
     metadata,
     _account(primary_key=True),
-    Column("job", String, primary_key=True),
+    Column("job", Text, primary_key=True),
     Column("as_of", Day, primary_key=True),
-    Column("strategy", String, primary_key=True),
-    Column("symbol", String, primary_key=True),
+    Column("strategy", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
     Column("strength", Float, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #79f3aa76
+# %% ../../nbs/06_ledger_tables.ipynb #f313cb4f
 intents = Table(
     "intents",
     metadata,
-    Column("client_id", String, primary_key=True),
+    Column("client_id", Text, primary_key=True),
     _account(index=True),
-    Column("job", String, nullable=False),
+    Column("job", Text, nullable=False),
     Column("as_of", Day),
     Column("place", Integer, nullable=False),  # in its plan
-    Column("symbol", String, nullable=False),
-    Column("side", String, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("side", Text, nullable=False),
     Column("quantity", Exact(), nullable=False),
-    Column("reason", String, nullable=False),
-    Column("strategy", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
     Column("whole", Boolean, nullable=False),
-    Column("order_type", String, nullable=False),
-    Column("time_in_force", String, nullable=False),
+    Column("order_type", Text, nullable=False),
+    Column("time_in_force", Text, nullable=False),
     Column("limit_price", Exact(PRICE_STEP)),
     Column("stop_price", Exact(PRICE_STEP)),
     Column("trail_percent", Exact()),
     Column("created", Moment, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #a77eaf45
+# %% ../../nbs/06_ledger_tables.ipynb #59b1de6f
 orders = Table(
     "orders",
     metadata,
-    Column("client_id", String, ForeignKey("intents.client_id"), primary_key=True),
+    Column("client_id", Text, ForeignKey("intents.client_id"), primary_key=True),
     _account(index=True),
-    Column("status", String, nullable=False),
-    Column("venue_id", String, nullable=False, default=""),
-    Column("message", String, nullable=False, default=""),
+    Column("status", Text, nullable=False),
+    Column("venue_id", Text, nullable=False, default=""),
+    Column("message", Text, nullable=False, default=""),
     Column("ended", Day),  # when it filled, or was found to be over
     Column("updated", Moment, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #4de06548
+# %% ../../nbs/06_ledger_tables.ipynb #79edddac
 fills = Table(
     "fills",
     metadata,
     Column("number", Integer, primary_key=True),  # in the order of booking
     _account(index=True),
-    Column("venue_id", String, nullable=False),
-    Column("client_id", String, nullable=False),
-    Column("symbol", String, nullable=False),
-    Column("side", String, nullable=False),
+    Column("venue_id", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("side", Text, nullable=False),
     Column("quantity", Exact(), nullable=False),
     Column("price", Exact(PRICE_STEP), nullable=False),
     Column("fee", Exact(CASH_STEP), nullable=False),
     Column("day", Day, nullable=False),
-    Column("reason", String, nullable=False),
-    Column("strategy", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
     Column("cut", Boolean, nullable=False),
     Column("moment", Moment),  # when the venue says that it happened
     Column("booked", Moment, nullable=False),
     UniqueConstraint("account", "venue_id"),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #6f6104a4
+# %% ../../nbs/06_ledger_tables.ipynb #8e5677ad
+positions = Table(
+    "positions",
+    metadata,
+    _account(primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    Column("quantity", Exact(), nullable=False),
+    Column("entry_price", Exact(PRICE_STEP), nullable=False),  # average of the buys since it was last flat
+    Column("strategy", Text, nullable=False),
+    Column("entry_day", Day),
+    Column("last_day", Day, nullable=False),  # of its fills
+    Column("cash", Exact(CASH_STEP), nullable=False),  # what its fills did to cash
+    Column("fees", Exact(CASH_STEP), nullable=False),
+    Column("realised", Exact(CASH_STEP), nullable=False),  # first in, first out
+    Column("fills", Integer, nullable=False),
+    Column("oversold", Text, nullable=False),  # the fill that sold more than was there; lots stop before it
+)
+
+lots = Table(
+    "lots",
+    metadata,
+    Column("number", Integer, primary_key=True),  # oldest first
+    _account(),
+    Column("symbol", Text, nullable=False),
+    Column("venue_id", Text, nullable=False),  # of the fill that bought it
+    Column("day", Day, nullable=False),
+    Column("quantity", Exact(), nullable=False),
+    Column("price", Exact(PRICE_STEP), nullable=False),
+    Column("paid", Exact(CASH_STEP), nullable=False),
+    Column("fee", Exact(CASH_STEP), nullable=False),
+    Index("ix_lots_oldest", "account", "symbol", "number"),
+)
+
+# %% ../../nbs/06_ledger_tables.ipynb #793537dc
 equity = Table(
     "equity",
     metadata,
@@ -260,19 +299,19 @@ trials = Table(
     Column("number", Integer, primary_key=True),
     _account(),
     Column("tried", Moment, nullable=False),
-    Column("strategy", String, nullable=False),
+    Column("strategy", Text, nullable=False),
     Column("params", JSON, nullable=False),
     Column("metrics", JSON, nullable=False),
-    Column("panel_sha256", String, nullable=False),
+    Column("panel_sha256", Text, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #d516e76f
+# %% ../../nbs/06_ledger_tables.ipynb #c414d4eb
 cursors = Table(
     "cursors",
     metadata,
     _account(primary_key=True),
-    Column("feed", String, primary_key=True),
-    Column("cursor", String, nullable=False),
+    Column("feed", Text, primary_key=True),
+    Column("cursor", Text, nullable=False),
     Column("updated", Moment, nullable=False),
 )
 
@@ -282,38 +321,38 @@ events = Table(
     Column("number", Integer, primary_key=True),
     _account(index=True),
     Column("moment", Moment, nullable=False),
-    Column("kind", String, nullable=False),  # sent, answered, unknown, found, adopted, repaired, resumed, approved, …
-    Column("subject", String, nullable=False),  # a client id, a symbol, a run
+    Column("kind", Text, nullable=False),  # sent, answered, unknown, found, adopted, repaired, resumed, approved, …
+    Column("subject", Text, nullable=False),  # a client id, a symbol, a run
     Column("detail", JSON, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #02378e61
+# %% ../../nbs/06_ledger_tables.ipynb #7e354cfe
 halts = Table(
     "halts",
     metadata,
     Column("number", Integer, primary_key=True),
     _account(index=True),
     Column("day", Day, nullable=False),
-    Column("limit", String, nullable=False),  # max_daily_loss, max_drawdown
-    Column("detail", String, nullable=False),
+    Column("limit", Text, nullable=False),  # max_daily_loss, max_drawdown
+    Column("detail", Text, nullable=False),
     Column("tripped", Moment, nullable=False),
     Column("resumed", Moment),
-    Column("why", String, nullable=False, default=""),
+    Column("why", Text, nullable=False, default=""),
 )
 
 approvals = Table(
     "approvals",
     metadata,
     _account(primary_key=True),
-    Column("digest", String, primary_key=True),  # sha256 of the exact orders
-    Column("job", String, nullable=False),
+    Column("digest", Text, primary_key=True),  # sha256 of the exact orders
+    Column("job", Text, nullable=False),
     Column("as_of", Day, nullable=False),
-    Column("status", String, nullable=False),  # asked, approved, refused, expired
+    Column("status", Text, nullable=False),  # asked, approved, refused, expired
     Column("orders", JSON, nullable=False),  # client ids
     Column("prices", JSON, nullable=False),  # symbol to the price that it was decided at
     Column("band", Float, nullable=False),  # fraction that a price may have moved
     Column("asked", Moment, nullable=False),
     Column("expires", Moment, nullable=False),
     Column("decided", Moment),
-    Column("why", String, nullable=False, default=""),
+    Column("why", Text, nullable=False, default=""),
 )
