@@ -7,22 +7,26 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'utc_now', 'JournalBase', 'Recorder', 'Sending', 'Cancelling', 'known_orders',
-           'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Journal']
+           'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing', 'Opening', 'Journal']
 
-# %% ../../nbs/56a_journal.ipynb #e013c80d
-from collections.abc import Callable, Iterable, Sequence
+# %% ../../nbs/56a_journal.ipynb #1a96c488
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import bindparam, select
 
-from ..errors import ExecutionError, OrderError
+from ..errors import ExecutionError, LedgerError, RefusedError
+from .comparison import Comparison, Difference, MismatchError, OurSide, TheirSide, compare_sides
 from .executor import ExecutorBase
 from .router import OrderRouter
 from ..ledger import Ledger
 from ..ledger import tables as t
-from ..model import Fill, OrderRequest, OrderResult, OrderStatus, OrderType, Side, TimeInForce
+from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, OrderType
+from ..model import PositionInfo, Side, TimeInForce
 
 # %% ../../nbs/56a_journal.ipynb #56e73cdf
 FEED, FOREIGN, MANUAL = "fills", "foreign", "manual"  # the cursor; the job and the strategy of what others ordered
@@ -80,7 +84,7 @@ class Recorder(JournalBase):
             self.ledger.note("found", known.client_id, status=found.status)
         return self.record(found, day)
 
-# %% ../../nbs/56a_journal.ipynb #26b863c0
+# %% ../../nbs/56a_journal.ipynb #3525e827
 class Sending(Recorder):
     "Sends orders and takes them back."
 
@@ -113,8 +117,12 @@ class Sending(Recorder):
             return self.executor.submit(order)
         except TROUBLE as error:
             return OrderResult(order.client_id, OrderStatus.UNKNOWN, message=f"{type(error).__name__}: {error}")
+        except LedgerError:
+            raise
+        except RefusedError as error:  # by a guard on this side: nothing went out
+            return OrderResult(order.client_id, OrderStatus.REJECTED, message=str(error))
 
-# %% ../../nbs/56a_journal.ipynb #7f1c7943
+# %% ../../nbs/56a_journal.ipynb #e7496529
 class Cancelling(Sending):
     "Takes orders back, and gives up those that nobody wants any more."
 
@@ -125,6 +133,7 @@ class Cancelling(Sending):
             return known
         if known and known.status is OrderStatus.PLANNED:
             return self.record(OrderResult(client_id, OrderStatus.CANCELED, message="never sent"))
+        self.ledger.note("cancel", client_id)  # should no answer come, the next start takes it back
         try:
             if known and known.status is OrderStatus.UNKNOWN:
                 return self._cancel_found(known)
@@ -139,7 +148,6 @@ class Cancelling(Sending):
         return self._canceled(known.client_id) if found.status.open else found
 
     def _canceled(self, client_id: str) -> OrderResult:
-        self.ledger.note("cancel", client_id)
         said = self.executor.cancel(client_id)
         return said if said.status is OrderStatus.UNKNOWN else self.record(said)
 
@@ -154,7 +162,7 @@ class Cancelling(Sending):
             return self.record(OrderResult(client_id, OrderStatus.EXPIRED, message=why), day)
         return known
 
-# %% ../../nbs/56a_journal.ipynb #d9723d06
+# %% ../../nbs/56a_journal.ipynb #ae174999
 def _order(row: object) -> OrderRequest:
     "The order that an intent's row describes."
     values = {item.name: getattr(row, item.name) for item in fields(OrderRequest)}
@@ -174,30 +182,47 @@ def known_orders(ledger: Ledger, client_ids: Iterable[str]) -> dict[str, OrderRe
     return {row.client_id: _order(row) for row in rows}
 
 
+_UNWANTED = select(t.events.c.subject).where(
+    t.events.c.account == bindparam("me"), t.events.c.kind == "cancel",
+    t.events.c.subject.in_(bindparam("ids", expanding=True)),
+)  # fmt: skip
+
+
 class Settling(Cancelling):
     "Finds out what became of orders."
 
-    foreign_orders: Sequence[OrderRequest] = ()  # at the venue, and not ours
+    there: Mapping[str, OrderRequest] = MappingProxyType({})  # open at the venue when we last looked
+    foreign_orders: Sequence[OrderRequest] = ()  # those of them that are not ours
 
     def settle(self, day: pd.Timestamp | None = None) -> list[OrderResult]:
         "Look up every order whose fate is open; what is known of each. `day` is the one on which those ended that did."
-        there = {order.client_id: order for order in self.executor.open_orders()}
-        ours = [*self.ledger.unsent(), *self.ledger.pending()]
-        results = [self._settled(order.client_id, order.client_id in there, day) for order in ours]
-        strangers = there.keys() - {order.client_id for order in ours}
+        self.there = {order.client_id: order for order in self.executor.open_orders()}
+        ours = [order.client_id for order in (*self.ledger.unsent(), *self.ledger.pending())]
+        unwanted = self._unwanted(ours)
+        results = [self._settled(client_id, client_id in unwanted, day) for client_id in ours]
+        strangers = self.there.keys() - set(ours)
         known = known_orders(self.ledger, strangers) if strangers else {}
-        self.foreign_orders = [there[name] for name in sorted(strangers - known.keys())]
+        self.foreign_orders = [self.there[name] for name in sorted(strangers - known.keys())]
         for client_id in known:  # over in our book, open at the venue
             self.look(OrderResult(client_id, OrderStatus.ACCEPTED), day)
         return results
 
-    def _settled(self, client_id: str, is_open: bool, day: pd.Timestamp | None) -> OrderResult:
+    def _settled(self, client_id: str, unwanted: bool, day: pd.Timestamp | None) -> OrderResult:
         known = self.ledger.order(client_id) or OrderResult(client_id, OrderStatus.UNKNOWN)
-        if is_open and known.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED):
-            return known
-        return self.look(known, day) or known
+        clear = known.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
+        found = known if clear and client_id in self.there else self.look(known, day)
+        if found and found.status.open and unwanted:
+            found = self._canceled(client_id)
+        return found or known
 
-# %% ../../nbs/56a_journal.ipynb #08c05687
+    def _unwanted(self, client_ids: Sequence[str]) -> set[str]:
+        "Those of the orders that were to be taken back."
+        if not client_ids:
+            return set()
+        with self.ledger.reading() as look:
+            return set(look.execute(_UNWANTED, {"me": self.ledger.account, "ids": list(client_ids)}).scalars())
+
+# %% ../../nbs/56a_journal.ipynb #892d6622
 _BOOKED = select(t.fills.c.venue_id, t.fills.c.reason, t.fills.c.strategy).where(
     t.fills.c.account == bindparam("me"), t.fills.c.venue_id.in_(bindparam("ids", expanding=True))
 )
@@ -211,9 +236,7 @@ class Attributing(Settling):
     def attributed(self, fills: Sequence[Fill]) -> tuple[list[Fill], list[Fill]]:
         "The fills of our orders, each with its reason and strategy, and the fills of others."
         orders = known_orders(self.ledger, {fill.client_id for fill in fills})
-        with self.ledger.reading() as look:
-            rows = look.execute(_BOOKED, {"me": self.ledger.account, "ids": [fill.venue_id for fill in fills]}).all()
-        booked = {row.venue_id: row for row in rows}
+        booked = self.booked(fills)
         ours: list[Fill] = []
         others: list[Fill] = []
         for fill in fills:
@@ -221,6 +244,14 @@ class Attributing(Settling):
             named = replace(fill, reason=fill.reason or whose.reason, strategy=whose.strategy) if whose else fill
             (ours if whose else others).append(named)
         return ours, others
+
+    def booked(self, fills: Sequence[Fill]) -> dict[str, Any]:
+        "Reason and strategy of those of the fills that are in the ledger, by the venue's id."
+        if not fills:
+            return {}
+        with self.ledger.reading() as look:
+            rows = look.execute(_BOOKED, {"me": self.ledger.account, "ids": [fill.venue_id for fill in fills]}).all()
+        return {row.venue_id: row for row in rows}
 
     def _fee_of(self, fill: Fill, earlier: Sequence[Fill]) -> OrderRequest | None:
         "For a fee that was taken in coin: an order in the name of whoever holds the coin."
@@ -300,13 +331,100 @@ class Syncing(Adopting):
                 except TROUBLE:
                     return
 
-# %% ../../nbs/56a_journal.ipynb #446870c4
-class Journal(Syncing):
+# %% ../../nbs/56a_journal.ipynb #2d9dfee6
+class Comparing(Syncing):
+    "Puts what we know beside what the venue says."
+
+    def our_side(self) -> OurSide:
+        "The ledger's view."
+        book = self.ledger
+        orders = {o.client_id: (o, known.status) for o in book.pending() if (known := book.order(o.client_id))}
+        return OurSide(book.account, book.cash(), book.positions(), orders, book.fills)
+
+    def their_side(self) -> TheirSide:
+        "The venue's view; open orders as they were when they were last listed."
+        positions, account = self.executor.positions(), self.executor.account()
+        fills, _ = self.executor.fills_after(self.ledger.cursor(FEED))
+        booked = self.booked(fills)
+        ours, others = self.attributed([fill for fill in fills if fill.venue_id not in booked]) if fills else ([], [])
+        return TheirSide(
+            self.executor.name, account.cash, positions, self.there, ours, others, self.foreign_orders, account.currency
+        )
+
+    def _recheck(self, ours: OurSide) -> OurSide:
+        "Ask about orders that we hold for open and that were not listed: they may have come or gone since."
+        missing = [
+            name for name, (_, s) in ours.orders.items() if s is not OrderStatus.UNKNOWN and name not in self.there
+        ]
+        asked = {name: self.executor.order(name) for name in missing}
+        for found in filter(None, asked.values()):
+            self.record(found)
+        still = {name: v for name, v in ours.orders.items() if asked.get(name) is None}
+        return replace(ours, orders=still)
+
+    def compare(self) -> Comparison:
+        "Where our book and the venue differ, with fresh answers from the venue."
+        self.settle()
+        return self.compare_settled()
+
+    def compare_settled(self) -> Comparison:
+        "The same, after `settle`."
+        ours = self._recheck(self.our_side())
+        return compare_sides(ours, self.their_side())
+
+# %% ../../nbs/56a_journal.ipynb #c6a979b9
+class Opening(Comparing):
+    "Opens the book of an account at a venue."
+
+    def open_account(self, source: str, day: pd.Timestamp) -> None:
+        "Begin the book with what the venue has now, as of the close of `day`; an open book must agree with the first use."
+        if self.ledger.check_bound(source, self.executor.name):
+            return
+        cursor, account, positions = self._still_picture()
+        if positions and self.foreign != "adopt":
+            raise MismatchError(self._strangers(positions))
+        fills = [self._opening_fill(position, day) for position in positions.values()]
+        with self.ledger.writing():
+            spent = sum((fill.cash_change for fill in fills), Decimal(0))
+            self.ledger.bind(source, self.executor.name, account.cash - spent)
+            self.ledger.book(self.adopt_fills(fills), FEED, cursor)
+            self.ledger.note("opened", self.executor.name, cash=account.cash, positions=sorted(positions))
+
+    def _still_picture(self) -> tuple[str, AccountInfo, dict[str, PositionInfo]]:
+        "The end of the log, with cash and positions at the same moment."
+        _, cursor = self.executor.fills_after("")
+        while True:
+            account, positions = self.executor.account(), self.executor.positions()
+            since, end = self.executor.fills_after(cursor)
+            if not since:
+                return end, account, positions
+            cursor = end
+
+    def _opening_fill(self, position: PositionInfo, day: pd.Timestamp) -> Fill:
+        name = f"opening-{self.ledger.account}-{position.symbol}"[:48]
+        price = position.entry_price
+        return Fill(name, name, position.symbol, Side.BUY, position.quantity, price, Decimal(0), day, MANUAL, MANUAL)
+
+    def _strangers(self, positions: Mapping[str, PositionInfo]) -> Comparison:
+        cure = "sell it at the venue, or take it in: --set execution.foreign=adopt"
+        found = [Difference("position", s, "", f"{p.quantity.normalize():f}", cure=cure) for s, p in positions.items()]
+        return Comparison(self.ledger.account, self.executor.name, tuple(found), {"positions": len(positions)})
+
+# %% ../../nbs/56a_journal.ipynb #be1d79ec
+class Journal(Opening):
     "Sends orders to a venue far away, and knows at any time what became of them."
 
-    def recover(self, day: pd.Timestamp | None = None) -> None:
-        "What every start begins with: look up what is open, book what happened."
-        self.settle(day)
-        self.sync()
-        if self.foreign == "adopt":
-            self.adopt_orders()
+    def recover(self, day: pd.Timestamp | None = None) -> Comparison:
+        "What every start begins with; MismatchError where the venue and our book differ and nothing explains it."
+        if not self.dry_run:
+            self.ledger.note("start", self.executor.name)  # refused now, if it must be refused at all
+        for _ in range(3):
+            self.settle(day)
+            if self.foreign == "adopt":
+                self.adopt_orders()
+            self.sync()
+            comparison = self.compare_settled()
+            if comparison.ok:
+                return comparison
+        self.ledger.note("mismatch", self.executor.name, differences=[str(d) for d in comparison.unexplained])
+        raise MismatchError(comparison)
