@@ -58,7 +58,7 @@ class NotAStrategyError(StrategyError):
             f"but got {self.given}."
         )
 
-# %% ../../nbs/43_engines.ipynb #c92b0d7e
+# %% ../../nbs/43_engines.ipynb #358cc815
 def shared_out(strategy: Strategy | Strategies) -> dict[str, tuple[Strategy, float]]:
     "The strategies by name, each with its share; one alone has the whole account."
     if isinstance(strategy, Strategy):
@@ -72,6 +72,14 @@ def shared_out(strategy: Strategy | Strategies) -> dict[str, tuple[Strategy, flo
     if not shares or min(shares.values()) <= 0 or sum(shares.values()) > 1 + 1e-9:
         raise SharesError(shares)
     return {str(name): (s, float(share)) for name, (s, share) in strategy.items()}
+
+
+def _described(strategies: Strategies) -> dict[str, dict[str, Any]]:
+    "The strategies as plain values, their sizers included."
+    return {
+        name: {"class": s.name, "share": share, "params": s.parameters, "sizer": repr(s.sizing)}
+        for name, (s, share) in strategies.items()
+    }
 
 # %% ../../nbs/43_engines.ipynb #e8695855
 class PeriodError(ConfigError):
@@ -115,24 +123,24 @@ def _exposure(by_class: list[tuple[float, float]], equity: pd.Series) -> pd.Data
     parts = pd.DataFrame(by_class, equity.index, columns=["equity", "crypto"], dtype=float).div(equity, axis=0)
     return parts.assign(cash=1 - parts.sum(axis=1))
 
-# %% ../../nbs/43_engines.ipynb #b8cd5df8
+# %% ../../nbs/43_engines.ipynb #9f4cde90
 def _backtest_panel(
     strategies: dict[str, tuple[Strategy, float]], panel: Panel, start: pd.Timestamp, end: pd.Timestamp,
     cash: float, costs: Costs, limits: RiskLimits | None, resize: float | None,
 ) -> BacktestResult:  # fmt: skip
-    began = time.perf_counter()
+    began, described = time.perf_counter(), _described(strategies)  # a sizer that does not fit is refused here
     seen = panel.until(end)
     tables = {name: checked_signals(strategy, seen) for name, (strategy, _) in strategies.items()}
     strengths = {name: table.to_numpy(dtype=float) for name, table in tables.items()}
     account = Account(seen, strategies, strengths, costs, cash, limits, resize)
     record = run_panel(account, start)
     equity = pd.Series(record.equity, pd.DatetimeIndex(record.days), name="equity")
-    described = {n: {"class": s.name, "share": share, "params": s.parameters} for n, (s, share) in strategies.items()}
     more = {
         "start": f"{start:%Y-%m-%d}",
         "end": f"{end:%Y-%m-%d}",
         "resize": resize,
         "limits": vars(limits) if limits else None,
+        "halted": str(account.breaker.trip) if account.breaker and account.breaker.trip else None,
     }
     last = pd.DataFrame({name: table.iloc[-1] for name, table in tables.items()}).bfill(axis=1).iloc[:, 0].rename(None)
     waiting = pd.DataFrame(
@@ -265,7 +273,7 @@ def _native_exposure(fills: pd.DataFrame, panel: Panel, values: pd.DataFrame) ->
     parts = np.column_stack([worth.drop(columns=crypto).sum(axis=1), worth[crypto].sum(axis=1)])
     return _exposure([(float(a), float(b)) for a, b in parts], values["equity"])
 
-# %% ../../nbs/43_engines.ipynb #45e84d1b
+# %% ../../nbs/43_engines.ipynb #d1256e9c
 ENGINES = ("backtrader",)
 
 
@@ -306,7 +314,8 @@ def backtest(
     costs : Costs, optional
         `Costs()` by default: 0.1 % of each fill's value.
     limits : RiskLimits, optional
-        The same limits as in a scheduled run; none by default.
+        The same limits as in a scheduled run; none by default. Once a circuit breaker has tripped, nothing is opened
+        any more, and every wish is refused in its name.
     start, end : day, optional
         First decision and last day, by default those of the panel.
     resize : float, optional

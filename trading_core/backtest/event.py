@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['ArrayFeed', 'ordinals_of', 'create_bt_feeds', 'Record', 'Books', 'Account', 'ExactBroker', 'PanelBroker', 'ExactFee',
            'PanelStrategy', 'ClockFeed', 'run_panel', 'BooksDifferError']
 
-# %% ../../nbs/40_event.ipynb #eea21d7a
+# %% ../../nbs/40_event.ipynb #44404abb
 import array
 import warnings
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ import pandas as pd
 
 from ..data.panel import FIELDS, Panel
 from ..model import Asset, AssetClass, Fill, OrderRequest, Side, money
+from ..portfolio.breaker import Breaker
 from ..portfolio.costs import Costs
 from ..portfolio.deciding import Decision, Evening, Plan, decide_row
 from ..portfolio.exits import Book
@@ -97,7 +98,7 @@ class Record:
     fills: list[Fill] = field(default_factory=list)
     refusals: list[tuple[pd.Timestamp, Refusal]] = field(default_factory=list)
 
-# %% ../../nbs/40_event.ipynb #cbc5223e
+# %% ../../nbs/40_event.ipynb #7cc4d600
 @dataclass
 class Books:
     "The books of an account on a panel: cash, positions, and what came of its orders."
@@ -110,6 +111,7 @@ class Books:
     limits: RiskLimits | None = None
     resize: float | None = None
     record: Record = field(default_factory=Record)
+    breaker: Breaker | None = None
 
     def __post_init__(self) -> None:
         self.book = Book(self.panel)
@@ -117,6 +119,8 @@ class Books:
         self._column = {symbol: j for j, symbol in enumerate(self.panel.symbols)}
         self._crypto = {s for s, a in self.panel.assets.items() if a.asset_class is AssetClass.CRYPTO}
         self.waiting: list[OrderRequest] = []  # orders that no bar has filled yet
+        if self.breaker is None and self.limits is not None:
+            self.breaker = self.limits.breaker()
 
     def take(self, outcome: Fill | Refusal) -> None:
         "Book what came of an order."
@@ -145,7 +149,7 @@ class Books:
             self.take(fill)
         return fills
 
-# %% ../../nbs/40_event.ipynb #550e0e52
+# %% ../../nbs/40_event.ipynb #c2ab496a
 class Account(Books):
     "An account that values itself and decides at each close."
 
@@ -168,7 +172,10 @@ class Account(Books):
         arrays = panel.arrays["close"][row], panel.real[row], panel.missed[row]
         evening = Evening(day, self._column, *arrays, panel.assets, History.of(panel, row))
         holdings = self.book.holdings(row)
-        decision = Decision(evening, self.strategies, holdings, pending, money(equity), self.opening.cash)
+        self.breaker = self.breaker.after(day, equity) if self.breaker is not None else None
+        decision = Decision(
+            evening, self.strategies, holdings, pending, money(equity), self.opening.cash, breaker=self.breaker
+        )
         rows = {name: strengths[row] for name, strengths in self.strengths.items()}
         cycle = f"backtest|backtest|{day:%Y-%m-%d}"
         plan = decide_row(decision, rows, limits=self.limits, resize=self.resize, cycle=cycle)

@@ -155,7 +155,7 @@ def shown_metrics(metrics: pd.Series) -> dict[str, str]:
         texts[label] = "–" if pd.isna(value) else form.format(value).replace("-", "−")
     return texts
 
-# %% ../../nbs/41_result.ipynb #6c14aae6
+# %% ../../nbs/41_result.ipynb #e0aaa6cb
 def result_html(result: BacktestResult) -> str:
     "The notebook display of a result."
     from trading_core.figures import sparkline, svg
@@ -166,7 +166,9 @@ def result_html(result: BacktestResult) -> str:
     line = svg(sparkline(result.equity), alt="account value") if len(result.equity) > 1 else ""
     head = f"<b>{escape(result.name)}</b><br>{first:%d %b %Y} to {last:%d %b %Y}, {len(result.equity):,} days"
     money = f"{result.equity.iloc[0]:,.2f} became <b>{result.equity.iloc[-1]:,.2f}</b>"
-    return f"<div style='max-width:420px'>{head}<br>{money}<div>{line}</div><table>{cells}</table></div>"
+    halt = result.setup.get("halted")
+    stopped = f"<br><b style='color:#b3261e'>■ {escape(halt[:1].upper() + halt[1:])}</b>" if halt else ""
+    return f"<div style='max-width:420px'>{head}<br>{money}{stopped}<div>{line}</div><table>{cells}</table></div>"
 
 # %% ../../nbs/41_result.ipynb #4969c59f
 def plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Evening', 'StrategyConflictError', 'wishes', 'Plan', 'Decision', 'decide_row', 'decide']
 
-# %% ../../nbs/35_decide.ipynb #9cd42a90
+# %% ../../nbs/35_decide.ipynb #0eee03f8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,10 +19,11 @@ import pandas as pd
 from ..data.panel import Panel
 from ..errors import StrategyError
 from ..model import Asset, OrderRequest, Side, money
+from .breaker import Breaker, Trip
 from .exits import Holding, exit_reason
 from .fills import ENDED_AFTER, Refusal
 from .reconciling import Difference, compare, sells_first
-from .risk import RiskLimits, check_orders
+from .risk import Check, RiskLimits, exposure, let_through
 from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
@@ -88,7 +89,7 @@ def wishes(
             owner[symbol] = name
     return targets
 
-# %% ../../nbs/35_decide.ipynb #4c9616d0
+# %% ../../nbs/35_decide.ipynb #03289f6b
 @dataclass(frozen=True)
 class Plan:
     "What one evening's decision does, and what it does not do and why."
@@ -98,8 +99,9 @@ class Plan:
     cancels: tuple[str, ...] = ()  # client ids of waiting orders that a newer decision removes
     refusals: tuple[Refusal, ...] = ()
     targets: Mapping[str, float] = field(default_factory=dict)  # symbol to fraction of equity, opinions only
+    checks: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)  # symbol to what each limit said of its buy
 
-# %% ../../nbs/35_decide.ipynb #bf936d0f
+# %% ../../nbs/35_decide.ipynb #9ae8838f
 @dataclass
 class Decision:
     "An evening's decision in the making; one method for each step."
@@ -111,6 +113,15 @@ class Decision:
     equity: Decimal
     cash: Decimal
     refusals: list[Refusal] = field(default_factory=list)
+    breaker: Breaker | None = None  # after this evening
+    quotes: Mapping[str, Decimal] = field(default_factory=dict)  # live prices, in a scheduled run
+    sent: int = 0  # orders that were sent before for this day
+    checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
+
+    @property
+    def halt(self) -> Trip | None:
+        "Why nothing may be opened, if so."
+        return self.breaker.trip if self.breaker is not None else None
 
     def exits(self) -> dict[str, str]:
         "Why each position with a real bar must go today; those that may stay are absent."
@@ -148,7 +159,7 @@ class Decision:
             return False
         return True
 
-# %% ../../nbs/35_decide.ipynb #9f927fd0
+# %% ../../nbs/35_decide.ipynb #e1bd43ef
 def decide_row(
     decision: Decision,
     strengths: Mapping[str, np.ndarray],
@@ -169,15 +180,17 @@ def decide_row(
         moving = {s: t for s, t in opinions.items() if (t > 0) != (s in held) or (t > 0 and resize is not None)}
         if moving or not leaving.keys().isdisjoint(held):
             orders += _difference(decision, name, moving, held, leaving, resize, cycle)
-    replaced = [o for s, o in decision.pending.items() if s in decided and not o.whole]
-    if limits is not None and any(order.side is Side.BUY for order in orders):
+    withdrawn = _withdrawn(decision)
+    replaced = [o for s, o in decision.pending.items() if (s in decided and not o.whole) or o in withdrawn]
+    if (limits is not None or decision.halt) and any(order.side is Side.BUY for order in orders):
         waiting = [o for o in decision.pending.values() if o not in replaced]
-        orders = _within_limits(decision, orders, waiting, limits)
+        orders = _within_limits(decision, orders, waiting, limits or RiskLimits())
     targets = {symbol: target for opinions in wanted.values() for symbol, target in opinions.items()}
     cancels = tuple(sorted(order.client_id for order in replaced))
-    return Plan(decision.evening.day, tuple(sells_first(orders)), cancels, tuple(decision.refusals), targets)
+    refusals, checks = tuple(decision.refusals), dict(decision.checks)
+    return Plan(decision.evening.day, tuple(sells_first(orders)), cancels, refusals, targets, checks)
 
-# %% ../../nbs/35_decide.ipynb #6992ff48
+# %% ../../nbs/35_decide.ipynb #03b13627
 def _difference(
     decision: Decision, name: str, opinions: Mapping[str, float], held: Mapping[str, Decimal],
     leaving: Mapping[str, str], resize: float | None, cycle: str,
@@ -191,24 +204,36 @@ def _difference(
     return difference.orders
 
 
+def _withdrawn(decision: Decision) -> list[OrderRequest]:
+    "Waiting buys of a halted account, which are taken back; each is noted."
+    buys = [order for order in decision.pending.values() if order.side is Side.BUY] if decision.halt else []
+    decision.refusals += [
+        Refusal(o.symbol, o.strategy, o.side, o.quantity, "breaker", f"a waiting buy is withdrawn; {decision.halt}")
+        for o in buys
+    ]
+    return buys
+
+
 def _within_limits(
     decision: Decision, orders: list[OrderRequest], waiting: list[OrderRequest], limits: RiskLimits
 ) -> list[OrderRequest]:
     "The orders that the limits let through; waiting ones keep their place and are not returned."
-    evening = decision.evening
+    evening, kept = decision.evening, {order.client_id for order in waiting}
     symbols = decision.holdings.keys() | {order.symbol for order in [*orders, *waiting]}
-    let, refused = check_orders(
-        [*waiting, *orders], limits, equity=decision.equity, cash=decision.cash, assets=evening.assets,
+    seen = exposure(
+        [*waiting, *orders],
         held={symbol: holding.quantity for symbol, holding in decision.holdings.items()},
         prices={symbol: evening.price(symbol) for symbol in symbols},
         missed={symbol: int(evening.missed[evening.column[symbol]]) for symbol in symbols},
+        equity=decision.equity, cash=decision.cash, assets=evening.assets, sent=decision.sent, waiting=kept,
+        quotes=decision.quotes, breaker=decision.breaker,
     )  # fmt: skip
-    kept = {order.client_id for order in waiting}
-    names = {order.symbol for order in orders}
-    decision.refusals += [refusal for refusal in refused if refusal.symbol in names]
-    return [order for order in let if order.client_id not in kept]
+    done, names = let_through([*waiting, *orders], limits, seen), {order.symbol for order in orders}
+    decision.refusals += [refusal for refusal in done.refusals if refusal.symbol in names]
+    decision.checks |= done.checks
+    return [order for order in done.orders if order.client_id not in kept]
 
-# %% ../../nbs/35_decide.ipynb #b7af836c
+# %% ../../nbs/35_decide.ipynb #765c5276
 def decide(
     panel: Panel,
     day: pd.Timestamp,
@@ -221,6 +246,9 @@ def decide(
     *,
     limits: RiskLimits | None = None,
     resize: float | None = None,
+    breaker: Breaker | None = None,
+    quotes: Mapping[str, Decimal] | None = None,
+    sent: int = 0,
     cycle: str,
 ) -> Plan:
     """What to do at the close of `day`, for every asset's next real bar.
@@ -233,6 +261,12 @@ def decide(
         Checked strengths, at least up to `day`.
     holdings, pending, equity, cash
         The account at the close of `day`: open positions, orders that still wait, value and cash.
+    breaker : Breaker, optional
+        After this evening. When it has tripped, nothing is opened and waiting buys are withdrawn.
+    quotes : mapping of symbol to Decimal, optional
+        Live prices, for `max_price_gap`.
+    sent : int
+        Orders that were sent before for this day, for `max_orders_per_day`.
     cycle : str
         "account|job|YYYY-MM-DD", which the orders' ids are made from.
 
@@ -244,5 +278,7 @@ def decide(
     evening = Evening.of(panel, panel.days.get_loc(day))
     strengths = {name: signals[name].loc[day].to_numpy(float) for name in strategies}
     waiting = {order.symbol: order for order in pending}
-    decision = Decision(evening, strategies, holdings, waiting, equity, cash)
+    decision = Decision(
+        evening, strategies, holdings, waiting, equity, cash, breaker=breaker, quotes=quotes or {}, sent=sent
+    )
     return decide_row(decision, strengths, limits=limits, resize=resize, cycle=cycle)

@@ -44,7 +44,7 @@ def _need_fractions(sizer: object, *names: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
             raise WeightError(f"{type(sizer).__name__}.{name}", value)
 
-# %% ../../nbs/22_sizing.ipynb #4d662d5e
+# %% ../../nbs/22_sizing.ipynb #59a61d19
 @dataclass(frozen=True, eq=False)
 class History:
     "Closes up to one day, and nothing after it."
@@ -62,7 +62,8 @@ class History:
         span = 2 * bars
         while self.real[-span:, column].sum() < bars and span < len(self.real):
             span *= 2
-        return self.close[-span:, column][self.real[-span:, column]][-bars:]
+        closes: np.ndarray = self.close[-span:, column][self.real[-span:, column]][-bars:]
+        return closes
 
     def volatility(self, column: int, bars: int) -> float:
         "Standard deviation of the last `bars` returns of an asset's own bars; NaN with fewer of them."

@@ -387,7 +387,7 @@ def strategy_classes(module: ModuleType) -> dict[str, type[Strategy]]:
         if isinstance(kind, type) and issubclass(kind, Strategy) and not inspect.isabstract(kind)
     }
 
-# %% ../../nbs/21_strategy.ipynb #05a915f8
+# %% ../../nbs/21_strategy.ipynb #b3161f62
 def load_strategy(spec: str, **parameters: object) -> Strategy:
     """The strategy that `spec` names, made with `parameters`, which may be text from a settings file.
 
@@ -411,7 +411,8 @@ def load_strategy(spec: str, **parameters: object) -> Strategy:
     if kind is None:
         raise UnknownNameError(f"strategies in {module.__name__}", class_name, strategy_classes(module))
     _refuse_others(spec, kind)
-    return made(kind, **parameters)
+    strategy: Strategy = made(kind, **parameters)
+    return strategy
 
 # %% ../../nbs/21_strategy.ipynb #f755d8ae
 def load_sizer(spec: str, **parameters: object) -> Sizer:
