@@ -1018,6 +1018,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'trading_core/execution/invariants.py'),
                                                    'trading_core.execution.invariants.VenueBook.of': ( 'invariants.html#venuebook.of',
                                                                                                        'trading_core/execution/invariants.py'),
+                                                   'trading_core.execution.invariants._log': ( 'invariants.html#_log',
+                                                                                               'trading_core/execution/invariants.py'),
                                                    'trading_core.execution.invariants._told': ( 'invariants.html#_told',
                                                                                                 'trading_core/execution/invariants.py'),
                                                    'trading_core.execution.invariants.flat_after': ( 'invariants.html#flat_after',

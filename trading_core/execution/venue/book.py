@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Event', 'Liquidity', 'VenueState', 'VenueValue', 'family', 'VenueChecks', 'lifetime', 'check_auction', 'VenueEntry',
-           'leg_works', 'VenueTime', 'VenueFills', 'PaperVenue']
+__all__ = ['Event', 'Liquidity', 'half_of', 'VenueState', 'VenueValue', 'family', 'VenueChecks', 'lifetime', 'check_auction',
+           'VenueEntry', 'leg_works', 'VenueTime', 'VenueFills', 'PaperVenue']
 
 # %% ../../../nbs/53da_venue_book.ipynb #da09c6f9
 import threading
@@ -55,7 +55,7 @@ class Event:
         head = {"event": self.name, "timestamp": stamp(self.moment), "order": dict(self.order)}
         return {"stream": "trade_updates", "data": {**head, **self.facts}}
 
-# %% ../../../nbs/53da_venue_book.ipynb #66ea3934
+# %% ../../../nbs/53da_venue_book.ipynb #18a630ed
 class Liquidity:
     "Fills orders in random pieces: each at most `share` of what is left, with a pause in between."
 
@@ -71,7 +71,13 @@ class Liquidity:
         part = (wanted * money(self.share * dice.random())).quantize(step, ROUND_DOWN)
         return part or min(step, wanted)
 
-# %% ../../../nbs/53da_venue_book.ipynb #d1064f28
+
+def half_of(wanted: Decimal) -> Decimal:
+    "Half of a quantity in whole units, or in millionths where it was not whole; never nothing."
+    step = Decimal(1) if wanted == wanted.to_integral_value() else Decimal("1e-6")
+    return (wanted / 2).quantize(step, ROUND_DOWN) or min(step, wanted)
+
+# %% ../../../nbs/53da_venue_book.ipynb #8f492249
 class VenueState(Account):
     "An account with orders, at a market, at a moment."
 
@@ -94,6 +100,8 @@ class VenueState(Account):
         self.hours = hours_of("XNYS")
         self.marks: list[tuple[int, Decimal, Decimal]] = []  # moment, equity, cash at each close of New York
         self.calls: tuple[int, int] = (0, 0)  # minute, calls in it
+        self.fate = ""  # what will go wrong with the next order that is taken: see `execution.venue.faults`
+        self.fates: dict[int, str] = {}  # and with orders that were
         self.lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -233,7 +241,7 @@ def check_auction(force: TimeInForce, asset: Asset, moment: int) -> None:
     if moment >= first or moment < hours.opens[number - 1] + _EVENING:
         raise unfit(f"{force.value} orders are not accepted at this time")
 
-# %% ../../../nbs/53da_venue_book.ipynb #2cb79968
+# %% ../../../nbs/53da_venue_book.ipynb #1694a64a
 class VenueEntry(VenueChecks):
     "The part of the venue that takes orders."
 
@@ -249,6 +257,8 @@ class VenueEntry(VenueChecks):
         legs = self._legs(wish, order, moment, price)
         order.replaces = replaces.id if replaces else None
         order.legs = [self._keep(leg) for leg in legs] if self._keep(order) else []
+        if self.fate:
+            self.fates[order.number], self.fate = self.fate, ""
         self.tell(order.status, moment, order)
         return order
 
@@ -390,7 +400,7 @@ class VenueTime(VenueEntry):
     def execute(self, order: VenueOrder, due: _Next) -> list[VenueOrder]:
         raise NotImplementedError
 
-# %% ../../../nbs/53da_venue_book.ipynb #7106fe1c
+# %% ../../../nbs/53da_venue_book.ipynb #bb03cedd
 _COIN_RATE = Costs(rate=0.0025)  # what a coin's trade costs where no costs are given
 
 
@@ -404,14 +414,16 @@ class VenueFills(VenueTime):
         order.work, order.seen = due.work, moment
         price = self._price(order, due.hit.price)
         wanted = self._wanted(order, price)
-        if wanted <= 0:
-            return self.finish(order, "canceled", moment)
+        fate = self.fates.pop(order.number, "")
+        if wanted <= 0 or fate == "late_reject":
+            return self.finish(order, "rejected" if fate else "canceled", moment)
         piece = wanted if self.liquidity is None else self.liquidity.piece(order, wanted)
+        piece = half_of(wanted) if fate else piece
         done = piece >= wanted
         self._book(order, moment, piece, price, done=done)
         if not done and self.liquidity is not None:
             order.seen = moment + self.liquidity.pause
-        if not done and order.force in (TimeInForce.IOC, TimeInForce.OPG, TimeInForce.CLS):
+        if not done and (fate or order.force in (TimeInForce.IOC, TimeInForce.OPG, TimeInForce.CLS)):
             return self.finish(order, "canceled", moment)
         return [*self._follow(order, moment, done=done), order]
 
@@ -492,7 +504,7 @@ class VenueFills(VenueTime):
                 self.tell(leg.status, moment, leg)
         return order.legs
 
-# %% ../../../nbs/53da_venue_book.ipynb #d3015dd1
+# %% ../../../nbs/53da_venue_book.ipynb #7e283981
 class PaperVenue(VenueFills):
     """An Alpaca account on paper: orders, positions, cash and activities, all in memory.
 
@@ -517,7 +529,7 @@ class PaperVenue(VenueFills):
         if not order.open:
             return []
         order.status = over
-        order.times[over] = moment
+        order.times["failed" if over == "rejected" else over] = moment
         self.working.pop(order.number, None)
         self.tell(over, moment, order)
         if order.parent is None and order.filled and order.kind in ("bracket", "oto"):
