@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Names', 'Limit', 'HEADER', 'NOTES', 'split_names', 'Section', 'MarketSettings', 'ClassCosts', 'CostSettings',
+__all__ = ['Names', 'Limit', 'Count', 'HEADER', 'NOTES', 'split_names', 'Section', 'MarketSettings', 'ClassCosts', 'CostSettings',
            'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'MonitorSettings', 'RunSettings', 'PathSettings',
            'LedgerSettings', 'Sections', 'TradingConfig', 'SettingError', 'read_ini', 'split_setting', 'load_config',
            'settings_text', 'write_settings']
@@ -47,7 +47,7 @@ from pydantic_settings import (
 from .errors import ConfigError, UnknownNameError
 from .model import AssetClass
 
-# %% ../nbs/02_config.ipynb #c357363d
+# %% ../nbs/02_config.ipynb #effa13f7
 def split_names(value: Any) -> Any:
     "The comma or line separated names in a text; anything else as it is."
     if not isinstance(value, str):
@@ -61,6 +61,7 @@ def _none_if_empty(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_names)]
 Limit = Annotated[float | None, BeforeValidator(_none_if_empty)]
+Count = Annotated[int | None, BeforeValidator(_none_if_empty)]
 
 
 class Section(BaseModel):
@@ -113,7 +114,7 @@ class CostSettings(Section):
         base = self.model_dump(exclude={kind.value for kind in AssetClass})
         return base | {"by_class": {kind: figures for kind, figures in own.items() if figures}}
 
-# %% ../nbs/02_config.ipynb #adf43b24
+# %% ../nbs/02_config.ipynb #cba9ea3e
 class StrategySettings(Section):
     "A strategy class, its share of the account and its parameters."
 
@@ -124,29 +125,62 @@ class StrategySettings(Section):
     hold_overnight: bool = Field(
         True, description="false: `trading monitor` closes its positions before the market does"
     )
+    sizer: str = Field(
+        "",
+        description="EqualWeight, InverseVolatility or RiskPerTrade, with parameters such as sizer.lookback = 60; empty: its own",
+    )
     params: dict[str, Any] = {}
+    sizer_params: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        own = {
-            key: value for key, value in data.items() if key in ("class", "class_", "share", "hold_overnight", "params")
-        }
-        extra = {key: value for key, value in data.items() if key not in own}
-        return own | {"params": dict(own.get("params", {})) | extra}
+        own = {key: data[key] for key in ("class", "class_", *cls.model_fields) if key in data}
+        sizer = {key.removeprefix("sizer."): data[key] for key in data if key.startswith("sizer.")}
+        extra = {key: value for key, value in data.items() if key not in own and not key.startswith("sizer.")}
+        given = {"params": dict(own.get("params", {})) | extra}
+        return own | given | {"sizer_params": dict(own.get("sizer_params", {})) | sizer}
 
-# %% ../nbs/02_config.ipynb #dcfe0272
+    @model_validator(mode="after")
+    def _sizer_named(self) -> StrategySettings:
+        if self.sizer_params and not self.sizer:
+            raise ValueError(f"a line 'sizer = …' beside sizer.{next(iter(self.sizer_params))}")
+        return self
+
+# %% ../nbs/02_config.ipynb #e62f1aea
 class RiskSettings(Section):
-    "What a single order or position may not exceed; nothing after the = means no limit."
+    "What an order, a position or a loss may not exceed; nothing after the = means no limit."
 
     max_weight: Limit = Field(0.2, gt=0, le=1, description="largest part of the account in one symbol")
-    max_positions: Annotated[int | None, BeforeValidator(_none_if_empty)] = Field(
-        20, gt=0, description="most symbols held at a time"
-    )
+    max_equity: Limit = Field(None, gt=0, le=1, description="largest part of the account in all equities together")
+    max_crypto: Limit = Field(None, gt=0, le=1, description="largest part of the account in all crypto together")
+    max_positions: Count = Field(20, gt=0, description="most symbols held at a time")
     max_order_value: Limit = Field(None, gt=0, description="largest value of one order")
+    max_orders_per_day: Count = Field(
+        None, gt=0, description="most orders of a day; sales are counted and never refused"
+    )
     cash_buffer: float = Field(0.0, ge=0, lt=1, description="part of the account that stays in cash")
+    stale_sessions: int = Field(1, gt=0, description="nothing is bought at a price that is this many sessions old")
+    max_price_gap: Limit = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="nothing is bought while its quote is further from the last close than this fraction",
+    )
+    max_daily_loss: Limit = Field(
+        None,
+        gt=0,
+        le=1,
+        description="after an evening this fraction below the one before, nothing is opened until `trading resume`",
+    )
+    max_drawdown: Limit = Field(
+        None,
+        gt=0,
+        le=1,
+        description="after an evening this fraction below the highest one, nothing is opened until `trading resume`",
+    )
 
 # %% ../nbs/02_config.ipynb #34b7c0c4
 class ExecutionSettings(Section):
@@ -335,7 +369,7 @@ def read_ini(path: Path) -> dict[str, Any]:
             _put(tree, section, key, value)
     return tree
 
-# %% ../nbs/02_config.ipynb #57ae87e6
+# %% ../nbs/02_config.ipynb #6de59e5f
 def split_setting(text: str) -> tuple[str, str]:
     "`section.key` and value of a `--set section.key=value`."
     name, equals, value = text.partition("=")
@@ -350,6 +384,8 @@ def _nested(overrides: Mapping[str, object]) -> dict[str, Any]:
         section, dot, key = name.rpartition(".")
         if not dot:
             raise SettingError("--set", repr(name), None, "the form section.key, such as market.source")
+        if re.fullmatch(r"strategies\..+\.sizer", section):  # the key of a strategy's section is `sizer.lookback`
+            section, key = section.removesuffix(".sizer"), f"sizer.{key}"
         _put(tree, section, key, value)
     return tree
 
@@ -461,7 +497,7 @@ def _sentence(problem: ErrorDetails, layers: Mapping[str, Mapping[str, Any]]) ->
 def _secret_names() -> list[str]:
     return ["alpaca_api_key", "alpaca_secret_key", "alpaca_api_secret"]
 
-# %% ../nbs/02_config.ipynb #8e8657c2
+# %% ../nbs/02_config.ipynb #3350654a
 HEADER = """\
 ; Settings of a run. nbdev's own settings are not here but in pyproject.toml, [tool.nbdev].
 ; Stronger than this file, in this order: --set section.key=value, the environment (TRADING_MARKET__SOURCE=csv), .env.
@@ -478,7 +514,7 @@ def _lines(name: str, section: Section) -> list[str]:
         if isinstance(value, Section):
             own = [f"{own} = {figure}" for own, figure in value.model_dump(exclude_none=True).items()]
             inner += [f"\n; the same keys, for {key} alone", f"[{name}.{key}]", *own]
-        elif key != "params":
+        elif key not in ("params", "sizer_params"):
             lines += [f"; {field.description}", f"{field.alias or key} = {_spelt(value)}".rstrip()]
     return lines + inner
 
