@@ -75,8 +75,8 @@ class Bench:
 def test_paper_trading_keeps_every_promise_of_the_port() -> None:
     report = check_executor(Bench)
     assert report.ok, repr(report)
-    assert "11 of 11" in repr(report)
-    assert report._repr_html_().count("<tr>") == 11
+    assert "14 of 14" in repr(report)
+    assert report._repr_html_().count("<tr>") == 14
 
 
 def test_an_executor_that_raises_is_reported_and_not_raised() -> None:
