@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Event', 'Liquidity', 'half_of', 'VenueState', 'VenueValue', 'family', 'VenueChecks', 'lifetime', 'check_auction',
-           'VenueEntry', 'leg_works', 'VenueTime', 'VenueFills', 'PaperVenue']
+           'VenueEntry', 'leg_works', 'VenueTime', 'VenueFills', 'VenueDesk', 'VenueChanges', 'PaperVenue']
 
 # %% ../../../nbs/53da_venue_book.ipynb #da09c6f9
 import threading
@@ -241,7 +241,7 @@ def check_auction(force: TimeInForce, asset: Asset, moment: int) -> None:
     if moment >= first or moment < hours.opens[number - 1] + _EVENING:
         raise unfit(f"{force.value} orders are not accepted at this time")
 
-# %% ../../../nbs/53da_venue_book.ipynb #1694a64a
+# %% ../../../nbs/53da_venue_book.ipynb #d3ed3d27
 class VenueEntry(VenueChecks):
     "The part of the venue that takes orders."
 
@@ -269,7 +269,7 @@ class VenueEntry(VenueChecks):
         status = "new" if live == moment else "accepted"
         client = wish.client_id or uuid_of(self.name, "client", number)
         return VenueOrder(name, client, number, wish.asset, wish.work, wish.force, moment, wish.quantity, wish.notional,
-                          wish.kind, wish.extended, status, live=live, seen=moment, expires=expires,
+                          wish.kind, wish.extended, wish.whole, status, live=live, seen=moment, expires=expires,
                           budget=price if wish.work.side is Side.BUY else Decimal(0))  # fmt: skip
 
     def _keep(self, order: VenueOrder) -> VenueOrder:
@@ -400,7 +400,7 @@ class VenueTime(VenueEntry):
     def execute(self, order: VenueOrder, due: _Next) -> list[VenueOrder]:
         raise NotImplementedError
 
-# %% ../../../nbs/53da_venue_book.ipynb #bb03cedd
+# %% ../../../nbs/53da_venue_book.ipynb #52d97806
 _COIN_RATE = Costs(rate=0.0025)  # what a coin's trade costs where no costs are given
 
 
@@ -420,6 +420,8 @@ class VenueFills(VenueTime):
         piece = wanted if self.liquidity is None else self.liquidity.piece(order, wanted)
         piece = half_of(wanted) if fate else piece
         done = piece >= wanted
+        if order.whole and not done:
+            return self.finish(order, "canceled", moment)
         self._book(order, moment, piece, price, done=done)
         if not done and self.liquidity is not None:
             order.seen = moment + self.liquidity.pause
@@ -504,25 +506,9 @@ class VenueFills(VenueTime):
                 self.tell(leg.status, moment, leg)
         return order.legs
 
-# %% ../../../nbs/53da_venue_book.ipynb #7e283981
-class PaperVenue(VenueFills):
-    """An Alpaca account on paper: orders, positions, cash and activities, all in memory.
-
-    Parameters
-    ----------
-    market : VenueMarket
-        Where prices come from.
-    clock : callable returning the time
-        A `ManualClock` in tests and replays.
-    costs : Costs, optional
-        Fees and slippage; without them shares are free and coins cost a quarter of a per cent.
-    crypto_fee_in_coin : bool
-        Take the fee of a bought coin from the coin itself, as Alpaca does.
-    multiplier : int
-        1 for a cash account, 2 for a margin account.
-    liquidity : Liquidity, optional
-        Fills orders in pieces.
-    """
+# %% ../../../nbs/53da_venue_book.ipynb #8680fbb9
+class VenueDesk(VenueFills):
+    "The part of the venue that is spoken to."
 
     def finish(self, order: VenueOrder, over: str, moment: int) -> list[VenueOrder]:
         "End an order without a fill, and its relatives with it."
@@ -568,3 +554,92 @@ class PaperVenue(VenueFills):
             if not order.open:
                 raise unfit(f'order is already in "{order.status}" state')
             self.finish(order, "canceled", self.at)
+
+# %% ../../../nbs/53da_venue_book.ipynb #b9177b39
+_CHANGES = ("qty", "limit_price", "stop_price", "trail")
+
+
+class VenueChanges(VenueDesk):
+    "The part of the venue that changes working orders."
+
+    def replace(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        "Put another order in the place of a working one; returns the new one."
+        with self.lock:
+            self.live_until(max(self.clock().value, self.at))
+            old = self.find(name)
+            wish = self._changed(old, body)
+            self.working.pop(old.number)
+            try:
+                self.check(wish, wish.work.limit or wish.work.stop or old.budget or Decimal(1))
+            except VenueRefusal:
+                self.working[old.number] = old
+                raise
+            new = self._heir(old, wish)
+            sent = order_json(new)
+            self.live_until(self.at)
+            return sent
+
+    def _changed(self, old: VenueOrder, body: Mapping[str, Any]) -> Wish:
+        "What a changed order asks for."
+        if old.status not in ("new", "partially_filled"):
+            raise unfit(f"cannot replace order in {old.status} state")
+        if old.quantity is None or old.quantity != old.quantity.to_integral_value():
+            if old.asset.asset_class is AssetClass.EQUITY:
+                raise unfit("fractional and notional orders cannot be replaced")
+        quantity, limit, stop, trail = (amount(body, field) for field in _CHANGES)
+        work = old.work._replace(limit=limit or old.work.limit, stop=stop or old.work.stop)
+        if trail is not None:
+            field = "trail_percent" if work.trail_percent else "trail_price"
+            work = work._replace(**{field: trail})
+        check_prices(work, old.asset)
+        left = (quantity or old.quantity or Decimal(0)) - old.filled
+        if left <= 0:
+            raise unfit("qty must be greater than the filled quantity")
+        client = str(body.get("client_order_id") or "")
+        return Wish(old.asset, work, old.force, left, None, "", client, old.extended, old.whole, body)
+
+    def _heir(self, old: VenueOrder, wish: Wish) -> VenueOrder:
+        "The order that takes the place of `old`, with its relatives."
+        new = self._made(wish, self.at, wish.work.limit or wish.work.stop or old.budget)
+        new.kind, new.parent, new.legs, new.replaces = old.kind, old.parent, old.legs, old.id
+        new.expires = old.expires
+        for leg in new.legs:
+            leg.parent, leg.quantity = new, new.quantity
+        if new.parent is not None:
+            new.parent.legs = [new if leg is old else leg for leg in new.parent.legs]
+        self._keep(new)
+        old.status, old.times["replaced"], old.replaced_by, old.legs = "replaced", self.at, new.id, []
+        self.tell("replaced", self.at, old)
+        self.tell(new.status, self.at, new)
+        return new
+
+# %% ../../../nbs/53da_venue_book.ipynb #c288d313
+class PaperVenue(VenueChanges):
+    """An Alpaca account on paper: orders, positions, cash and activities, all in memory.
+
+    Parameters
+    ----------
+    market : VenueMarket
+        Where prices come from.
+    clock : callable returning the time
+        A `ManualClock` in tests and replays.
+    costs : Costs, optional
+        Fees and slippage; without them shares are free and coins cost a quarter of a per cent.
+    crypto_fee_in_coin : bool
+        Take the fee of a bought coin from the coin itself, as Alpaca does.
+    multiplier : int
+        1 for a cash account, 2 for a margin account.
+    liquidity : Liquidity, optional
+        Fills orders in pieces.
+    """
+
+    def close(self, symbol: str, quantity: Decimal | None = None, percentage: Decimal | None = None) -> dict[str, Any]:
+        "Sell a position, or so much of it."
+        held = self.held[symbol].quantity
+        if percentage is not None:
+            step = Decimal(1) if held == held.to_integral_value() and percentage < 100 else Decimal("1e-9")
+            quantity = (held * percentage / 100).quantize(step, ROUND_DOWN)
+        crypto = self.market.assets[symbol].asset_class is AssetClass.CRYPTO
+        force = TimeInForce.GTC if crypto else TimeInForce.DAY
+        wanted = {"symbol": symbol, "qty": text(held if quantity is None else quantity), "side": "sell"}
+        return self.submit({**wanted, "type": "market", "time_in_force": force.value})

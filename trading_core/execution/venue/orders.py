@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['UNPROCESSABLE', 'NOT_UNIQUE', 'FORBIDDEN', 'NOT_FOUND', 'OPEN', 'FOK', 'unfit', 'amount', 'VenueOrder', 'order_json',
+__all__ = ['UNPROCESSABLE', 'NOT_UNIQUE', 'FORBIDDEN', 'NOT_FOUND', 'FOK', 'OPEN', 'unfit', 'amount', 'VenueOrder', 'order_json',
            'read_working', 'check_prices', 'check_crypto', 'check_fraction', 'Wish', 'read_wish']
 
 # %% ../../../nbs/53d_venue_orders.ipynb #dd95c7bf
@@ -41,7 +41,8 @@ def amount(body: Mapping[str, Any], name: str) -> Decimal | None:
         raise unfit(f"{name} must be > 0")
     return found
 
-# %% ../../../nbs/53d_venue_orders.ipynb #94689695
+# %% ../../../nbs/53d_venue_orders.ipynb #173271eb
+FOK = "fok"  # immediate, and all of it or nothing
 OPEN = frozenset({"new", "accepted", "partially_filled", "held", "pending_new"})
 
 
@@ -60,6 +61,7 @@ class VenueOrder:
     notional: Decimal | None = None
     kind: str = ""  # simple, bracket, oco, oto
     extended: bool = False
+    whole: bool = False  # all of it at once, or nothing (fill or kill)
     status: str = "accepted"
     filled: Decimal = Decimal(0)
     spent: Decimal = Decimal(0)  # sum of quantity times price
@@ -92,7 +94,7 @@ class VenueOrder:
         "What is still to be done; of an order of money nothing is known before it fills."
         return Decimal(0) if self.quantity is None else self.quantity - self.filled
 
-# %% ../../../nbs/53d_venue_orders.ipynb #75a20360
+# %% ../../../nbs/53d_venue_orders.ipynb #222da8d8
 def _times(order: VenueOrder) -> Iterator[tuple[str, str | None]]:
     "The times of an order as they are sent."
     yield "created_at", stamp(order.created)
@@ -114,7 +116,7 @@ def order_json(order: VenueOrder, *, nested: bool = True) -> dict[str, Any]:
         "notional": text(order.notional), "qty": text(order.quantity), "filled_qty": text(order.filled),
         "filled_avg_price": text((order.spent / order.filled).quantize(Decimal("1e-9"))) if order.filled else None,
         "order_class": order.kind, "order_type": kind, "type": kind, "side": work.side.value,
-        "time_in_force": order.force.value, "limit_price": text(work.limit), "stop_price": text(work.level()),
+        "time_in_force": FOK if order.whole else order.force.value, "limit_price": text(work.limit), "stop_price": text(work.level()),
         "status": order.status, "extended_hours": order.extended,
         "legs": [order_json(leg) for leg in order.legs] if nested and order.legs else None,
         "trail_percent": text(work.trail_percent), "trail_price": text(work.trail_price), "hwm": text(work.best),
@@ -124,10 +126,7 @@ def order_json(order: VenueOrder, *, nested: bool = True) -> dict[str, Any]:
         sent["expires_at"] = stamp(order.expires)
     return sent
 
-# %% ../../../nbs/53d_venue_orders.ipynb #523049ed
-FOK = "fok"  # taken as ioc of the whole
-
-
+# %% ../../../nbs/53d_venue_orders.ipynb #8628d5cb
 def _word(body: Mapping[str, Any], name: str, known: Any) -> Any:
     value = body.get(name)
     try:
@@ -183,7 +182,7 @@ def check_fraction(work: Working, force: TimeInForce, quantity: Decimal | None, 
     if kind:
         raise unfit("fractional orders must be simple orders")
 
-# %% ../../../nbs/53d_venue_orders.ipynb #375c803a
+# %% ../../../nbs/53d_venue_orders.ipynb #9c95e214
 @dataclass(frozen=True, slots=True)
 class Wish:
     "What a request asks for, understood and well formed."
@@ -196,6 +195,7 @@ class Wish:
     kind: str
     client_id: str
     extended: bool
+    whole: bool
     body: Mapping[str, Any]
 
 
@@ -219,7 +219,9 @@ def read_wish(body: Mapping[str, Any], assets: Mapping[str, Asset]) -> Wish:
     client_id = str(body.get("client_order_id") or "")
     if len(client_id) > 128:
         raise unfit("client_order_id must be no more than 128 characters", NOT_UNIQUE)
-    wish = Wish(asset, work, force, quantity, notional, kind, client_id, bool(body.get("extended_hours")), body)
+    wish = Wish(
+        asset, work, force, quantity, notional, kind, client_id, bool(body.get("extended_hours")), given == FOK, body
+    )
     _check_rules(wish)
     return wish
 
