@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['plan_record', 'stored_plan', 'Sender', 'PlanSender', 'OrderRouter']
+__all__ = ['Gatekeeper', 'plan_record', 'stored_plan', 'Sender', 'PlanSender', 'OrderRouter']
 
-# %% ../../nbs/52_router.ipynb #e3540b84
-from collections.abc import Mapping
+# %% ../../nbs/52_router.ipynb #3aede76c
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -20,6 +20,9 @@ from .executor import ExecutorBase
 from ..ledger import Cycle, Ledger
 from ..model import OrderRequest, OrderResult, OrderStatus, Side
 from ..portfolio import Plan, Refusal
+
+if TYPE_CHECKING:
+    from trading_core.execution.approvals import Gated
 
 # %% ../../nbs/52_router.ipynb #4a3c8e54
 def plan_record(plan: Plan) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def stored_plan(cycle: Cycle, ledger: Ledger) -> Plan:
     orders = tuple(ledger.intents(cycle.job, cycle.as_of))
     return Plan(cycle.as_of, orders, tuple(cycle.plan["cancels"]), refusals, cycle.plan["targets"])
 
-# %% ../../nbs/52_router.ipynb #b033495b
+# %% ../../nbs/52_router.ipynb #dcde0991
 class Sender:
     "Sends single orders, and records what is known of each."
 
@@ -82,23 +85,40 @@ class Sender:
         self.ledger.set_status(result)
         return result
 
-# %% ../../nbs/52_router.ipynb #c347706f
+    def give_up(self, client_id: str, why: str, day: pd.Timestamp | None = None) -> OrderResult:
+        "Let an order expire on `day` that nobody wants any more, unless the venue has it."
+        found = self.executor.order(client_id)
+        result = found or OrderResult(client_id, OrderStatus.EXPIRED, message=why)
+        self.ledger.set_status(result, None if found else day)
+        return result
+
+# %% ../../nbs/52_router.ipynb #0b0b66f3
+Gatekeeper = Callable[[Cycle, Sequence[OrderRequest]], "Gated"]  # says which orders of a stored plan go now
+
+
 class PlanSender(Sender):
     "Sends what of a stored plan has not been sent."
 
-    def carry_out(self, cycle: Cycle, *, asked: bool = False) -> list[OrderResult]:
+    def carry_out(self, cycle: Cycle, *, asked: bool = False, gate: Gatekeeper | None = None) -> list[OrderResult]:
         "Cancel and send what a stored plan says; `asked` first asks the venue about each order."
         for client_id in cycle.plan["cancels"]:
             self.cancel(client_id)
-        results = [self.send(order, asked=asked) for order in self.ledger.intents(cycle.job, cycle.as_of)]
+        orders = self.ledger.intents(cycle.job, cycle.as_of)
+        held = {result.client_id: result for result in gate(cycle, orders).results} if gate else {}
+        sent = iter(self.send_all([order for order in orders if order.client_id not in held], asked=asked))
+        results = [held.get(order.client_id) or next(sent) for order in orders]
         if cycle.status == "planned":
             self.ledger.set_cycle(cycle.job, cycle.as_of, "sent")
         return results
 
-    def resume(self, cycle: Cycle) -> list[OrderResult]:
+    def send_all(self, orders: Sequence[OrderRequest], *, asked: bool = False) -> list[OrderResult]:
+        "Send orders one after the other."
+        return [self.send(order, asked=asked) for order in orders]
+
+    def resume(self, cycle: Cycle, *, gate: Gatekeeper | None = None) -> list[OrderResult]:
         "Carry out what is left of a stored plan; one result for each of its orders."
         if not self.dry_run:
-            return self.carry_out(cycle, asked=True)
+            return self.carry_out(cycle, asked=True, gate=gate)
         known = [self.ledger.order(order.client_id) for order in self.ledger.intents(cycle.job, cycle.as_of)]
         return [result for result in known if result]
 

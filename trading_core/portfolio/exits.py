@@ -53,10 +53,12 @@ class Holding:
     bars: int = 0  # own bars since entry, the entry bar being the first
     highest: float = np.nan  # highest close since entry
 
-# %% ../../nbs/31_exits.ipynb #5cd2ed18
+# %% ../../nbs/31_exits.ipynb #59060f12
 def after_fill(holding: Holding | None, fill: Fill) -> Holding | None:
     "The position after one more fill; None when nothing is left of it."
     price, quantity = float(fill.price), fill.quantity
+    if not quantity:  # a fee or an adjustment of cash
+        return holding
     if holding is None:
         return Holding(fill.symbol, fill.strategy, quantity, price, fill.day)
     if fill.side is Side.SELL:
