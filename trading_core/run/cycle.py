@@ -6,23 +6,27 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Step', 'AsOfError', 'checked_day', 'catch_up', 'PastCycleError', 'MissingBarsError', 'check_fits', 'Terms',
-           'decide_cycle', 'leftovers', 'finish_earlier', 'finish', 'CycleFacts', 'CycleChange', 'CycleReport',
-           'report_of', 'carry_out', 'run_cycle']
+__all__ = ['Step', 'Signals', 'GateMaker', 'AsOfError', 'checked_day', 'catch_up', 'PastCycleError', 'MissingBarsError',
+           'check_fits', 'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'leftovers', 'finish_earlier',
+           'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of', 'gate_of', 'carry_out', 'run_cycle']
 
-# %% ../../nbs/70_cycle.ipynb #e15b15d9
+# %% ../../nbs/70_cycle.ipynb #a351dfc0
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ..data.panel import Panel
 from ..errors import DataError, LedgerError
 from ..execution import ExecutorBase, OrderRouter, PaperExecutor, plan_record, stored_plan
+from ..execution.comparison import Difference
+from ..execution.journal import MANUAL
+from ..execution.router import Gatekeeper
 from ..ledger import Cycle, Ledger, WhichAccountError
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, money
 from ..portfolio import Costs, Holding, Plan, RiskLimits, decide, track
@@ -99,15 +103,15 @@ class MissingBarsError(DataError):
             return f"Account {self.account!r} needs bars since {self.since:%Y-%m-%d}, and the data begins later. Set market.start to that day or an earlier one."
         return f"Account {self.account!r} has positions or orders in {what}, and the data has no bars of it. Add it to market.symbols, until it is sold."
 
-# %% ../../nbs/70_cycle.ipynb #44af7572
+# %% ../../nbs/70_cycle.ipynb #41e3105d
 def check_fits(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> None:
     "Refuse a day before the account's last one, and a panel that cannot value what the account has."
     last, cycle = ledger.last_day(), ledger.last_cycle()
     latest = max([moment for moment in (last, cycle.as_of if cycle else None) if moment is not None], default=day)
     if day < latest:
         raise PastCycleError(ledger.account, day, latest)
-    held = ledger.positions()
-    unknown = {*held, *(order.symbol for order in ledger.pending())} - set(panel.symbols)
+    held = {symbol: p for symbol, p in ledger.positions().items() if p.strategy != MANUAL}
+    unknown = {*held, *(o.symbol for o in ledger.pending() if o.strategy != MANUAL)} - set(panel.symbols)
     if unknown:
         raise MissingBarsError(ledger.account, sorted(unknown))
     needed = min(
@@ -117,7 +121,10 @@ def check_fits(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> None:
     if needed < panel.first:
         raise MissingBarsError(ledger.account, [], needed)
 
-# %% ../../nbs/70_cycle.ipynb #f51e2268
+# %% ../../nbs/70_cycle.ipynb #bedd48b4
+Signals = dict[str, dict[str, float]]  # strategy to symbol to strength
+
+
 @dataclass(frozen=True)
 class Terms:
     "On what terms a cycle decides."
@@ -135,23 +142,39 @@ class Terms:
             return {name: self.signals[name].loc[:day] for name in self.strategies}
         return {name: checked_signals(strategy, panel.until(day)) for name, (strategy, _) in self.strategies.items()}
 
-# %% ../../nbs/70_cycle.ipynb #ed0eaf01
-def decide_cycle(
-    ledger: Ledger, panel: Panel, day: pd.Timestamp, terms: Terms, waiting: Sequence[OrderRequest]
-) -> Cycle:
-    "Decide for `day` and make the decision durable."
-    signals = terms.strengths(panel, day)
+# %% ../../nbs/70_cycle.ipynb #cbefaecc
+@dataclass(frozen=True)
+class Standing:
+    "The account that a decision is made for."
+
+    equity: Decimal
+    cash: Decimal
+    holdings: Mapping[str, Holding]
+    waiting: Sequence[OrderRequest] = ()
+
+
+def standing(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> Standing:
+    "The account at the close of `day`, as booked."
     account = ledger.evening(day) or AccountInfo(ledger.cash(), ledger.cash())
-    cycle = f"{ledger.account}|{terms.job}|{day:%Y-%m-%d}"
-    holdings = track(ledger.fills(), panel, day)
+    return Standing(account.equity, account.cash, track(ledger.fills(), panel, day), ledger.pending())
+
+
+def plan_for(account: str, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing) -> tuple[Plan, Signals]:
+    "What to do on `day`, and the strengths that it follows from."
+    signals = terms.strengths(panel, day)
     plan = decide(
-        panel, day, terms.strategies, signals, holdings, waiting, account.equity, account.cash,
-        limits=terms.limits, resize=terms.resize, cycle=cycle,
+        panel, day, terms.strategies, signals, have.holdings, have.waiting, have.equity, have.cash,
+        limits=terms.limits, resize=terms.resize, cycle=f"{account}|{terms.job}|{day:%Y-%m-%d}",
     )  # fmt: skip
-    last = {name: {symbol: float(x) for symbol, x in table.loc[day].items()} for name, table in signals.items()}
+    return plan, {name: {s: float(x) for s, x in table.loc[day].items()} for name, table in signals.items()}
+
+
+def decide_cycle(ledger: Ledger, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing) -> Cycle:
+    "Decide for `day` and make the decision durable."
+    plan, signals = plan_for(ledger.account, panel, day, terms, have)
     return ledger.store_plan(
-        terms.job, day, orders=plan.orders, plan=plan_record(plan), signals=last,
-        equity=account.equity, cash=account.cash, run_id=terms.run_id,
+        terms.job, day, orders=plan.orders, plan=plan_record(plan), signals=signals,
+        equity=have.equity, cash=have.cash, run_id=terms.run_id,
     )  # fmt: skip
 
 # %% ../../nbs/70_cycle.ipynb #6954f302
@@ -169,34 +192,31 @@ def leftovers(
             (late if opened and not order.whole else send).append(order)
     return send, late
 
-# %% ../../nbs/70_cycle.ipynb #b65e5508
-def finish_earlier(router: OrderRouter, panel: Panel, day: pd.Timestamp, step: Step) -> None:
+# %% ../../nbs/70_cycle.ipynb #85604ce8
+def finish_earlier(
+    router: OrderRouter, panel: Panel, day: pd.Timestamp, step: Step, gate: Gatekeeper | None = None
+) -> None:
     "Carry interrupted earlier cycles through, as far as that is still right."
     ledger = router.ledger
     for cycle in ledger.unfinished(day):
         send, late = leftovers(ledger, panel, cycle, day)
         for client_id in cycle.plan["cancels"]:
             router.cancel(client_id)
-        for order in send:
+        for order in gate(cycle, send).send if gate else send:
             step(f"send late {order.client_id}")
             router.send(order)
         for order in late:
-            found = router.executor.order(order.client_id)
-            missed = OrderResult(
-                order.client_id,
-                OrderStatus.EXPIRED,
-                message="never sent, and its market has opened since; decided anew",
-            )
-            ledger.set_status(found or missed, None if found else day)
+            router.give_up(order.client_id, "never sent, and its market has opened since; decided anew", day)
         finish(ledger, cycle)
 
 
 def finish(ledger: Ledger, cycle: Cycle) -> None:
-    "Note that a cycle is done, unless the fate of one of its orders is still unknown; then the next run asks again."
-    if cycle.status != "done" and OrderStatus.UNKNOWN not in ledger.statuses(cycle.job, cycle.as_of).values():
+    "Note that a cycle is done, unless an order of it waits or its fate is unknown; then the next run looks again."
+    open_ended = {OrderStatus.PLANNED, OrderStatus.UNKNOWN}
+    if cycle.status != "done" and open_ended.isdisjoint(ledger.statuses(cycle.job, cycle.as_of).values()):
         ledger.set_cycle(cycle.job, cycle.as_of, "done")
 
-# %% ../../nbs/70_cycle.ipynb #7e15def7
+# %% ../../nbs/70_cycle.ipynb #15c5e854
 @dataclass(frozen=True)
 class CycleFacts:
     "What a cycle found, decided and did."
@@ -220,6 +240,10 @@ class CycleFacts:
     resumed: bool  # the plan was there already
     dry_run: bool
     run_id: str = ""
+    unreachable: str = ""  # why the venue could not be asked; then the account is the last one known
+    known_day: pd.Timestamp | None = None  # of that account
+    differences: tuple[Difference, ...] = ()  # between ledger and venue, each explained
+    foreign: tuple[Fill, ...] = ()  # trades of others that were taken in
 
 # %% ../../nbs/70_cycle.ipynb #ebbd0982
 class CycleChange(CycleFacts):
@@ -242,7 +266,7 @@ class CycleChange(CycleFacts):
         "Of equity, since the last cycle."
         return self.equity - self.account_before.equity
 
-# %% ../../nbs/70_cycle.ipynb #194ed307
+# %% ../../nbs/70_cycle.ipynb #fa514e5e
 class CycleReport(CycleChange):
     "A cycle's facts, and how they are told."
 
@@ -254,8 +278,15 @@ class CycleReport(CycleChange):
         )
         return (
             f"{self.account} {self.as_of:%Y-%m-%d}: equity {self.equity:,.2f} ({self.change:+,.2f}), {len(self.fills)} fills, "
-            f"{len(self.plan.orders)} orders ({self._sent()}), {len(self.plan.refusals)} refused{missed}"
+            f"{len(self.plan.orders)} orders ({self._sent()}), {len(self.plan.refusals)} refused{missed}{self._silence()}"
         )
+
+    def _silence(self) -> str:
+        "That the venue did not answer, and what the figures are then."
+        if not self.unreachable:
+            return ""
+        since = f" of {self.known_day:%Y-%m-%d}" if self.known_day is not None else ""
+        return f". The account is the last one known{since}: {self.unreachable}"
 
     def _sent(self) -> str:
         sent = sum(result.status in (OrderStatus.ACCEPTED, OrderStatus.FILLED) for result in self.results)
@@ -266,11 +297,12 @@ class CycleReport(CycleChange):
         table = pd.DataFrame(rows, columns=["symbol", "side", "quantity", "reason", "strategy"])
         return f"<p>{escape(str(self))}</p>{table.to_html(index=False, border=0) if rows else ''}"
 
-# %% ../../nbs/70_cycle.ipynb #a0ea2307
+# %% ../../nbs/70_cycle.ipynb #da71236e
 def report_of(
-    ledger: Ledger, panel: Panel, cycle: Cycle, results: Sequence[OrderResult], *, resumed: bool, dry_run: bool
-) -> CycleReport:
-    "The report of a cycle from what the ledger has of it."
+    ledger: Ledger, panel: Panel, cycle: Cycle, results: Sequence[OrderResult], *,
+    resumed: bool, dry_run: bool, **more: Any,
+) -> CycleReport:  # fmt: skip
+    "The report of a cycle from what the ledger has of it, and `more` of what a venue said."
     day, fills = cycle.as_of, ledger.fills()
     previous = ledger.last_cycle(before=day)
     since = previous.as_of if previous else day
@@ -286,7 +318,7 @@ def report_of(
         previous_cash=previous.cash if previous else None,
         missed_days=tuple(panel.days[(panel.days > since) & (panel.days < day)]),
         signals=_strengths(ledger, panel, cycle),
-        resumed=resumed, dry_run=dry_run, run_id=cycle.run_id,
+        resumed=resumed, dry_run=dry_run, run_id=cycle.run_id, **more,
     )  # fmt: skip
 
 # %% ../../nbs/70_cycle.ipynb #fc13ca0d
@@ -314,27 +346,41 @@ def _opened(ledger: Ledger | str | Path, account: str, dry_run: bool) -> Iterato
             if mine is not given:
                 mine.close()
 
-# %% ../../nbs/70_cycle.ipynb #11852d8e
+# %% ../../nbs/70_cycle.ipynb #2f403b3d
+GateMaker = Callable[[Ledger, ExecutorBase, Mapping[str, Decimal]], Gatekeeper]
+
+
+def gate_of(
+    make: GateMaker | None, ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp
+) -> Gatekeeper | None:
+    "The gate before the orders of `day`, if there is one."
+    if make is None:
+        return None
+    closes = panel.arrays["close"][panel.days.get_loc(day)]
+    return make(ledger, venue, {s: money(float(x)) for s, x in zip(panel.symbols, closes, strict=True) if x == x})
+
+# %% ../../nbs/70_cycle.ipynb #bf7739fd
 def carry_out(
-    ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, terms: Terms, *, dry_run: bool, step: Step
-) -> CycleReport:
-    "Finish what was left behind, decide unless that is done, and send."
+    ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, terms: Terms, *,
+    dry_run: bool, step: Step, gate: Gatekeeper | None = None,
+) -> CycleReport:  # fmt: skip
+    "Finish what was left behind, decide unless that is done, and send what the gate lets go."
     router = OrderRouter(venue, ledger, dry_run=dry_run)
     if not dry_run:
-        finish_earlier(router, panel, day, step)
+        finish_earlier(router, panel, day, step, gate)
     cycle = ledger.cycle(terms.job, day)
     resumed = cycle is not None
     if cycle is None:
         step("decide")
-        cycle = decide_cycle(ledger, panel, day, terms, ledger.pending())
+        cycle = decide_cycle(ledger, panel, day, terms, standing(ledger, panel, day))
     step("send")
-    results = router.resume(cycle) if resumed or dry_run else router.carry_out(cycle)
+    results = router.resume(cycle, gate=gate) if resumed or dry_run else router.carry_out(cycle, gate=gate)
     step("finish")
     if not dry_run:
         finish(ledger, cycle)
     return report_of(ledger, panel, cycle, results, resumed=resumed, dry_run=dry_run)
 
-# %% ../../nbs/70_cycle.ipynb #266f1f88
+# %% ../../nbs/70_cycle.ipynb #136d8b00
 def run_cycle(
     panel: Panel,
     strategies: Mapping[str, tuple[Strategy, float]],
@@ -349,6 +395,8 @@ def run_cycle(
     limits: RiskLimits | None = None,
     resize: float | None = None,
     executor: Callable[[Ledger, Panel], ExecutorBase] | None = None,
+    gate: GateMaker | None = None,
+    foreign: str = "refuse",
     signals: Mapping[str, pd.DataFrame] | None = None,
     dry_run: bool = False,
     run_id: str = "",
@@ -366,6 +414,10 @@ def run_cycle(
         A day of the panel, by default its last one. Nothing after it is looked at.
     executor : callable, optional
         Makes the executor for a ledger and a panel; by default paper trading with `costs`.
+    gate : callable, optional
+        Makes what says which orders go now and which wait for a person. By default all go.
+    foreign : str
+        At a venue of its own, "refuse" or "adopt" what others have traded there.
     signals : mapping of strategy to DataFrame, optional
         Checked strengths that were made before. By default they are made from the panel until `as_of`.
     dry_run : bool
@@ -377,6 +429,8 @@ def run_cycle(
     ------
     AsOfError, PastCycleError, MissingBarsError, BoundError
         The day, the data or the account do not fit together. Nothing was done.
+    MismatchError
+        The venue and the ledger differ, and nothing explains it. Nothing was sent.
     AccountLockedError
         Another process works on the account.
     """
@@ -384,7 +438,15 @@ def run_cycle(
     terms = Terms(strategies, job, limits, resize, signals, run_id)
     with _opened(ledger, account, dry_run) as book:
         venue = executor(book, panel) if executor else PaperExecutor(book, panel, costs)
+        if venue.journaled:
+            from trading_core.run.venue_cycle import venue_cycle
+
+            return venue_cycle(
+                book, venue, panel, day, terms,
+                source_kind=source_kind, foreign=foreign, gate=gate, dry_run=dry_run, step=step,
+            )  # fmt: skip
         book.bind(source_kind, venue.name, money(cash))
         check_fits(book, panel, day)
         catch_up(book, venue, panel, day, money(cash), step)
-        return carry_out(book, venue, panel, day, terms, dry_run=dry_run, step=step)
+        watch = gate_of(gate, book, venue, panel, day)
+        return carry_out(book, venue, panel, day, terms, dry_run=dry_run, step=step, gate=watch)
