@@ -80,7 +80,7 @@ def too_many(now: float) -> Reply:
     refused = refusal(429, 42910000, "rate limit exceeded")
     return refused._replace(headers={**_JSON, **limits, "Retry-After": "1"})
 
-# %% ../../../nbs/54b_venue_line.ipynb #d4b6ae81
+# %% ../../../nbs/54b_venue_line.ipynb #12335bde
 KEY, SECRET = "APCA-API-KEY-ID", "APCA-API-SECRET-KEY"
 
 
@@ -90,12 +90,12 @@ def same_keys(venue: PaperVenue, key: object, secret: object) -> bool:
     return hmac.compare_digest(str(secret).encode(), venue.secret.encode()) and right
 
 
-def turned_away(venue: PaperVenue, headers: Mapping[str, str]) -> Reply | None:
+def turned_away(venue: PaperVenue, headers: Mapping[str, Any]) -> Reply | None:
     "The answer to a request without the venue's keys; None if it may come in."
     key, secret = headers.get(KEY), headers.get(SECRET)
     if same_keys(venue, key, secret):
         return None
-    refused = authorized(venue, {KEY: key or "", SECRET: secret or ""})
+    refused = authorized(venue, {KEY: str(key or ""), SECRET: str(secret or "")})
     return reply_of(refused or Answer(401))
 
 # %% ../../../nbs/54b_venue_line.ipynb #7c859f22

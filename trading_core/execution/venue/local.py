@@ -26,11 +26,11 @@ from .line import Line, Reply, read_body, turned_away
 if TYPE_CHECKING:
     from trading_core.execution.venue.book import PaperVenue
 
-# %% ../../../nbs/54b_venue_local.ipynb #596c2020
+# %% ../../../nbs/54b_venue_local.ipynb #0d0f87fc
 def call_of(request: PreparedRequest) -> Call | Reply:
     "A request as the venue's line takes it; a refusal when its body is no JSON object."
     split = urlsplit(request.url or "")
-    body = read_body(request.body) if request.body else None
+    body = read_body(request.body) if isinstance(request.body, str | bytes) and request.body else None
     if isinstance(body, Reply):
         return body
     query = dict(parse_qsl(split.query, keep_blank_values=True)) if split.query else {}
