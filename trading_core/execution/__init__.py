@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ApprovalRules', 'Approvals', 'Bench', 'Comparison', 'Difference', 'ExecutorBase', 'ExecutorReport', 'Gate', 'Gated',
-           'Journal', 'MismatchError', 'NoSuchApprovalError', 'NoSuchDayError', 'NoSuchRunError', 'OrderRouter',
-           'PaperExecutor', 'Quote', 'UndoPlan', 'VenueError', 'VenueUnreachable', 'Waiting', 'cancel_order',
-           'check_executor', 'closing_order', 'digest_of', 'paper_day', 'plan_record', 'stored_plan', 'undo_plan',
-           'undo_run']
+           'Journal', 'Look', 'MismatchError', 'Monitor', 'NoSuchApprovalError', 'NoSuchDayError', 'NoSuchRunError',
+           'NothingToWatchError', 'OrderRouter', 'PaperExecutor', 'Quote', 'UndoPlan', 'VenueError', 'VenueUnreachable',
+           'Waiting', 'cancel_order', 'check_executor', 'closing_order', 'digest_of', 'open_hours', 'paper_day',
+           'plan_record', 'stored_plan', 'undo_plan', 'undo_run']
 
-# %% ../../nbs/59_execution_init.ipynb #a529084a
+# %% ../../nbs/59_execution_init.ipynb #65b1cd19
 from trading_core.execution.executor import (
     Bench,
     ExecutorBase,
@@ -33,11 +33,12 @@ from trading_core.execution.approvals import (
 from .undo import NoSuchRunError, UndoPlan, cancel_order, closing_order, undo_plan, undo_run
 from .journal import Journal
 from .comparison import Comparison, Difference, MismatchError
+from .monitor import Look, Monitor, NothingToWatchError, open_hours
 
 _all_ = [
-    "ApprovalRules", "Approvals", "Bench", "Comparison", "Difference", "ExecutorBase",
-    "ExecutorReport", "Gate", "Gated", "Journal", "MismatchError", "NoSuchApprovalError",
-    "NoSuchDayError", "NoSuchRunError", "OrderRouter", "PaperExecutor", "Quote", "UndoPlan",
+    "ApprovalRules", "Approvals", "Bench", "Comparison", "Difference", "ExecutorBase", "ExecutorReport",
+    "Gate", "Gated", "Journal", "Look", "MismatchError", "Monitor", "NoSuchApprovalError", "NoSuchDayError",
+    "NoSuchRunError", "NothingToWatchError", "OrderRouter", "PaperExecutor", "Quote", "UndoPlan",
     "VenueError", "VenueUnreachable", "Waiting", "cancel_order", "check_executor", "closing_order",
-    "digest_of", "paper_day", "plan_record", "stored_plan", "undo_plan", "undo_run",
+    "digest_of", "open_hours", "paper_day", "plan_record", "stored_plan", "undo_plan", "undo_run",
 ]  # fmt: skip

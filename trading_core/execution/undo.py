@@ -77,7 +77,7 @@ class UndoPlan:
         rows += [("keep", symbol, "", Decimal(0), "", why) for symbol, why in self.kept.items()]
         return pd.DataFrame(rows, columns=["step", "symbol", "side", "quantity", "order", "why"])
 
-# %% ../../nbs/58c_undo.ipynb #47ce0a2d
+# %% ../../nbs/58c_undo.ipynb #8cbba200
 def bought_by(order: OrderRequest, fills: Sequence[Fill]) -> Decimal:
     "What an order added to the position, fees in coin taken off."
     own = [fill for fill in fills if fill.client_id == order.client_id]
@@ -85,16 +85,14 @@ def bought_by(order: OrderRequest, fills: Sequence[Fill]) -> Decimal:
 
 
 def closing_order(
-    cycle: str, order: OrderRequest, quantity: Decimal, *, whole: bool, reason: str, purpose: str = ""
+    cycle: str, strategy: str, symbol: str, quantity: Decimal, *, whole: bool, reason: str, purpose: str = ""
 ) -> OrderRequest:
-    "A market sale of what `order` is about; crypto waits until it fills, a share for the day."
-    force = TimeInForce.GTC if Asset.of(order.symbol).calendar == "24/7" else TimeInForce.DAY
-    client_id = client_order_id(cycle, order.strategy, order.symbol, Side.SELL, purpose or reason)
-    return OrderRequest(
-        client_id, order.symbol, Side.SELL, quantity, reason, order.strategy, whole, time_in_force=force
-    )
+    "A market sale; crypto waits until it fills, a share for the day."
+    force = TimeInForce.GTC if Asset.of(symbol).calendar == "24/7" else TimeInForce.DAY
+    client_id = client_order_id(cycle, strategy, symbol, Side.SELL, purpose or reason)
+    return OrderRequest(client_id, symbol, Side.SELL, quantity, reason, strategy, whole, time_in_force=force)
 
-# %% ../../nbs/58c_undo.ipynb #aad7b617
+# %% ../../nbs/58c_undo.ipynb #fecb422d
 class _Undoing:
     "One run in the ledger, order by order."
 
@@ -106,7 +104,8 @@ class _Undoing:
         "The sale that takes back `quantity` now, less what earlier ones sold; None when it is sold, or about to be."
         for number in count(1):
             purpose = "undo" if number == 1 else f"undo {number}"
-            sale = closing_order(self.name, order, quantity, whole=whole, reason="undo", purpose=purpose)
+            what = order.strategy, order.symbol, quantity
+            sale = closing_order(self.name, *what, whole=whole, reason="undo", purpose=purpose)
             known = self.ledger.order(sale.client_id)
             if known is None or known.status is OrderStatus.PLANNED:
                 return sale if quantity > 0 else None
