@@ -101,7 +101,7 @@ class Plan:
     targets: Mapping[str, float] = field(default_factory=dict)  # symbol to fraction of equity, opinions only
     checks: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)  # symbol to what each limit said of its buy
 
-# %% ../../nbs/35_decide.ipynb #9ae8838f
+# %% ../../nbs/35_decide.ipynb #25a45200
 @dataclass
 class Decision:
     "An evening's decision in the making; one method for each step."
@@ -117,6 +117,7 @@ class Decision:
     quotes: Mapping[str, Decimal] = field(default_factory=dict)  # live prices, in a scheduled run
     sent: int = 0  # orders that were sent before for this day
     checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
+    owed: Mapping[str, str] = field(default_factory=dict)  # closings that were decided before and came to nothing
 
     @property
     def halt(self) -> Trip | None:
@@ -125,7 +126,7 @@ class Decision:
 
     def exits(self) -> dict[str, str]:
         "Why each position with a real bar must go today; those that may stay are absent."
-        reasons = {}
+        reasons = {symbol: why for symbol, why in self.owed.items() if symbol in self.holdings}
         for symbol, held in self.holdings.items():
             j = self.evening.column[symbol]
             if held.strategy not in self.strategies:
@@ -233,7 +234,7 @@ def _within_limits(
     decision.checks |= done.checks
     return [order for order in done.orders if order.client_id not in kept]
 
-# %% ../../nbs/35_decide.ipynb #765c5276
+# %% ../../nbs/35_decide.ipynb #4d5e662f
 def decide(
     panel: Panel,
     day: pd.Timestamp,
@@ -249,6 +250,7 @@ def decide(
     breaker: Breaker | None = None,
     quotes: Mapping[str, Decimal] | None = None,
     sent: int = 0,
+    owed: Mapping[str, str] | None = None,
     cycle: str,
 ) -> Plan:
     """What to do at the close of `day`, for every asset's next real bar.
@@ -267,6 +269,8 @@ def decide(
         Live prices, for `max_price_gap`.
     sent : int
         Orders that were sent before for this day, for `max_orders_per_day`.
+    owed : mapping of symbol to str, optional
+        Positions whose closing was decided before and came to nothing, with its reason: they are closed now.
     cycle : str
         "account|job|YYYY-MM-DD", which the orders' ids are made from.
 
@@ -279,6 +283,15 @@ def decide(
     strengths = {name: signals[name].loc[day].to_numpy(float) for name in strategies}
     waiting = {order.symbol: order for order in pending}
     decision = Decision(
-        evening, strategies, holdings, waiting, equity, cash, breaker=breaker, quotes=quotes or {}, sent=sent
+        evening,
+        strategies,
+        holdings,
+        waiting,
+        equity,
+        cash,
+        breaker=breaker,
+        quotes=quotes or {},
+        sent=sent,
+        owed=owed or {},
     )
     return decide_row(decision, strengths, limits=limits, resize=resize, cycle=cycle)
