@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Standing', 'Halts', 'halt_text', 'live_prices', 'sent_for']
+__all__ = ['LedgerBreaker', 'Halts', 'halt_text', 'live_prices', 'sent_for', 'Safeguards']
 
-# %% ../../nbs/56c_halts.ipynb #a3ffa598
+# %% ../../nbs/56c_halts.ipynb #191728ed
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import pandas as pd
@@ -19,8 +19,8 @@ from .executor import ExecutorBase
 from ..ledger import Halt, Ledger
 from ..portfolio import Breaker, RiskLimits, Trip
 
-# %% ../../nbs/56c_halts.ipynb #afcae2dc
-class Standing:
+# %% ../../nbs/56c_halts.ipynb #3aa69610
+class LedgerBreaker:
     "The circuit breaker of an account, as it follows from its ledger."
 
     def __init__(self, ledger: Ledger, limits: RiskLimits | None = None):
@@ -59,8 +59,8 @@ class Standing:
         known = self._evenings(day)
         return start.through((d, v) for d, v in known.items() if decided is not None and d <= decided)
 
-# %% ../../nbs/56c_halts.ipynb #0e2c8c72
-class Halts(Standing):
+# %% ../../nbs/56c_halts.ipynb #7b41cb15
+class Halts(LedgerBreaker):
     "The circuit breaker of an account that writes down when it trips and when it is lifted."
 
     def check(self, day: pd.Timestamp) -> Breaker | None:
@@ -103,3 +103,26 @@ def live_prices(venue: ExecutorBase, symbols: Iterable[str], day: pd.Timestamp) 
 def sent_for(ledger: Ledger, day: pd.Timestamp) -> int:
     "Orders that were made for the evening of `day`, by whatever job."
     return int((ledger.orders()["as_of"] == day).sum())
+
+# %% ../../nbs/56c_halts.ipynb #3b1a1e72
+@dataclass(frozen=True)
+class Safeguards:
+    "What a decision must know beside the market and the account, so that every limit can be asked."
+
+    breaker: Breaker | None = None
+    sent: int = 0  # orders made before for this day
+    venue: ExecutorBase | None = None
+    day: pd.Timestamp | None = None
+
+    @classmethod
+    def of(
+        cls, ledger: Ledger, limits: RiskLimits | None, day: pd.Timestamp, venue: ExecutorBase | None = None
+    ) -> Safeguards:
+        "For a decision on the evening of `day`; a breaker that trips is written down."
+        asked = venue if limits is not None and limits.max_price_gap is not None else None
+        counted = limits is not None and limits.max_orders_per_day is not None
+        return cls(Halts(ledger, limits).check(day), sent_for(ledger, day) if counted else 0, asked, day)
+
+    def quotes(self, symbols: Iterable[str]) -> dict[str, Decimal]:
+        "Live prices of `symbols`, where there is a venue that has any."
+        return {} if self.venue is None or self.day is None else live_prices(self.venue, symbols, self.day)

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Gatekeeper', 'plan_record', 'stored_plan', 'Sender', 'PlanSender', 'OrderRouter']
 
-# %% ../../nbs/52_router.ipynb #3aede76c
+# %% ../../nbs/52_router.ipynb #b0acb8ae
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
@@ -19,19 +19,28 @@ import pandas as pd
 from .executor import ExecutorBase
 from ..ledger import Cycle, Ledger
 from ..model import OrderRequest, OrderResult, OrderStatus, Side
-from ..portfolio import Plan, Refusal
+from ..portfolio import Check, Plan, Refusal
 
 if TYPE_CHECKING:
     from trading_core.execution.approvals import Gated
 
-# %% ../../nbs/52_router.ipynb #4a3c8e54
+# %% ../../nbs/52_router.ipynb #d670e53f
 def plan_record(plan: Plan) -> dict[str, Any]:
     "What of a plan is not an order, in the form in which the ledger keeps it."
     refusals = [asdict(refusal) for refusal in plan.refusals]
     for refusal in refusals:
         refusal["side"] = None if refusal["side"] is None else str(refusal["side"])
         refusal["quantity"] = None if refusal["quantity"] is None else f"{refusal['quantity']:f}"
-    return {"targets": dict(plan.targets), "cancels": list(plan.cancels), "refusals": refusals}
+    asked = {symbol: [_check_record(check) for check in checks] for symbol, checks in plan.checks.items()}
+    return {"targets": dict(plan.targets), "cancels": list(plan.cancels), "refusals": refusals, "checks": asked}
+
+
+def _check_record(check: Check) -> dict[str, Any]:
+    return {**asdict(check), "room": None if check.room is None else f"{check.room:f}"}
+
+
+def _stored_check(record: Mapping[str, Any]) -> Check:
+    return Check(**{**record, "room": None if record["room"] is None else Decimal(record["room"])})
 
 
 def stored_plan(cycle: Cycle, ledger: Ledger) -> Plan:
@@ -48,7 +57,8 @@ def stored_plan(cycle: Cycle, ledger: Ledger) -> Plan:
         for r in cycle.plan["refusals"]
     )
     orders = tuple(ledger.intents(cycle.job, cycle.as_of))
-    return Plan(cycle.as_of, orders, tuple(cycle.plan["cancels"]), refusals, cycle.plan["targets"])
+    asked = {symbol: tuple(map(_stored_check, found)) for symbol, found in cycle.plan.get("checks", {}).items()}
+    return Plan(cycle.as_of, orders, tuple(cycle.plan["cancels"]), refusals, cycle.plan["targets"], asked)
 
 # %% ../../nbs/52_router.ipynb #dcde0991
 class Sender:

@@ -10,7 +10,7 @@ __all__ = ['Step', 'Signals', 'GateMaker', 'AsOfError', 'checked_day', 'catch_up
            'check_fits', 'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'leftovers', 'finish_earlier',
            'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of', 'gate_of', 'carry_out', 'run_cycle']
 
-# %% ../../nbs/70_cycle.ipynb #a351dfc0
+# %% ../../nbs/70_cycle.ipynb #a92c50c8
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ from ..execution import ExecutorBase, OrderRouter, PaperExecutor, plan_record, s
 from ..execution.comparison import Difference
 from ..execution.journal import MANUAL
 from ..execution.router import Gatekeeper
-from ..ledger import Cycle, Ledger, WhichAccountError
+from ..execution.halts import Safeguards
+from ..ledger import Cycle, Halt, Ledger, WhichAccountError
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, money
 from ..portfolio import Costs, Holding, Plan, RiskLimits, decide, track
 from ..sessions import Day, as_day
@@ -142,7 +143,7 @@ class Terms:
             return {name: self.signals[name].loc[:day] for name in self.strategies}
         return {name: checked_signals(strategy, panel.until(day)) for name, (strategy, _) in self.strategies.items()}
 
-# %% ../../nbs/70_cycle.ipynb #cbefaecc
+# %% ../../nbs/70_cycle.ipynb #df92f557
 @dataclass(frozen=True)
 class Standing:
     "The account that a decision is made for."
@@ -159,19 +160,31 @@ def standing(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> Standing:
     return Standing(account.equity, account.cash, track(ledger.fills(), panel, day), ledger.pending())
 
 
-def plan_for(account: str, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing) -> tuple[Plan, Signals]:
+def plan_for(
+    account: str, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing, safe: Safeguards | None = None
+) -> tuple[Plan, Signals]:
     "What to do on `day`, and the strengths that it follows from."
-    signals = terms.strengths(panel, day)
+    signals, safe = terms.strengths(panel, day), safe or Safeguards()
+    wished = {symbol for table in signals.values() for symbol in table.columns[table.loc[day] > 0]}
     plan = decide(
         panel, day, terms.strategies, signals, have.holdings, have.waiting, have.equity, have.cash,
         limits=terms.limits, resize=terms.resize, cycle=f"{account}|{terms.job}|{day:%Y-%m-%d}",
+        breaker=safe.breaker, quotes=safe.quotes(wished), sent=safe.sent,
     )  # fmt: skip
     return plan, {name: {s: float(x) for s, x in table.loc[day].items()} for name, table in signals.items()}
 
 
-def decide_cycle(ledger: Ledger, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing) -> Cycle:
-    "Decide for `day` and make the decision durable."
-    plan, signals = plan_for(ledger.account, panel, day, terms, have)
+def decide_cycle(
+    ledger: Ledger, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing,
+    change: Callable[[Plan], Plan] = lambda plan: plan, venue: ExecutorBase | None = None,
+) -> Cycle:  # fmt: skip
+    """Decide for `day` and make the decision durable, with what `change` makes of it.
+
+    All limits are asked, those on losses and on the `venue`'s live prices included; a breaker that trips is written down.
+    """
+    safe = Safeguards.of(ledger, terms.limits, day, venue)
+    plan, signals = plan_for(ledger.account, panel, day, terms, have, safe)
+    plan = change(plan)
     return ledger.store_plan(
         terms.job, day, orders=plan.orders, plan=plan_record(plan), signals=signals,
         equity=have.equity, cash=have.cash, run_id=terms.run_id,
@@ -216,7 +229,7 @@ def finish(ledger: Ledger, cycle: Cycle) -> None:
     if cycle.status != "done" and open_ended.isdisjoint(ledger.statuses(cycle.job, cycle.as_of).values()):
         ledger.set_cycle(cycle.job, cycle.as_of, "done")
 
-# %% ../../nbs/70_cycle.ipynb #15c5e854
+# %% ../../nbs/70_cycle.ipynb #f39ac3d1
 @dataclass(frozen=True)
 class CycleFacts:
     "What a cycle found, decided and did."
@@ -244,6 +257,7 @@ class CycleFacts:
     known_day: pd.Timestamp | None = None  # of that account
     differences: tuple[Difference, ...] = ()  # between ledger and venue, each explained
     foreign: tuple[Fill, ...] = ()  # trades of others that were taken in
+    halt: Halt | None = None  # nothing is opened until a person resumes
 
 # %% ../../nbs/70_cycle.ipynb #ebbd0982
 class CycleChange(CycleFacts):
@@ -297,7 +311,13 @@ class CycleReport(CycleChange):
         table = pd.DataFrame(rows, columns=["symbol", "side", "quantity", "reason", "strategy"])
         return f"<p>{escape(str(self))}</p>{table.to_html(index=False, border=0) if rows else ''}"
 
-# %% ../../nbs/70_cycle.ipynb #da71236e
+# %% ../../nbs/70_cycle.ipynb #d302d501
+def _halt_on(ledger: Ledger, day: pd.Timestamp) -> Halt | None:
+    "The halt that stands, if it stood on `day` already."
+    halt = ledger.halted()
+    return halt if halt is not None and halt.day <= day else None
+
+
 def report_of(
     ledger: Ledger, panel: Panel, cycle: Cycle, results: Sequence[OrderResult], *,
     resumed: bool, dry_run: bool, **more: Any,
@@ -318,7 +338,7 @@ def report_of(
         previous_cash=previous.cash if previous else None,
         missed_days=tuple(panel.days[(panel.days > since) & (panel.days < day)]),
         signals=_strengths(ledger, panel, cycle),
-        resumed=resumed, dry_run=dry_run, run_id=cycle.run_id, **more,
+        resumed=resumed, dry_run=dry_run, run_id=cycle.run_id, halt=_halt_on(ledger, day), **more,
     )  # fmt: skip
 
 # %% ../../nbs/70_cycle.ipynb #fc13ca0d
@@ -359,7 +379,7 @@ def gate_of(
     closes = panel.arrays["close"][panel.days.get_loc(day)]
     return make(ledger, venue, {s: money(float(x)) for s, x in zip(panel.symbols, closes, strict=True) if x == x})
 
-# %% ../../nbs/70_cycle.ipynb #bf7739fd
+# %% ../../nbs/70_cycle.ipynb #33e89ca4
 def carry_out(
     ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, terms: Terms, *,
     dry_run: bool, step: Step, gate: Gatekeeper | None = None,
@@ -372,7 +392,7 @@ def carry_out(
     resumed = cycle is not None
     if cycle is None:
         step("decide")
-        cycle = decide_cycle(ledger, panel, day, terms, standing(ledger, panel, day))
+        cycle = decide_cycle(ledger, panel, day, terms, standing(ledger, panel, day), venue=venue)
     step("send")
     results = router.resume(cycle, gate=gate) if resumed or dry_run else router.carry_out(cycle, gate=gate)
     step("finish")
