@@ -22,7 +22,8 @@ from trading_core.ledger import (
     check_token,
     lock_holder,
 )
-from trading_core.ledger.lock import LedgerUrlError, LockPlaceError, lock_path
+from trading_core.ledger.lock import LockPlaceError, lock_path
+from trading_core.ledger.place import LedgerUrlError
 
 FORK = multiprocessing.get_context("fork")
 
@@ -46,9 +47,10 @@ def test_an_account_name_that_is_no_file_name_is_refused_with_the_way_out(tmp_pa
         account_lock(tmp_path, name)
 
 
-def test_a_database_url_with_a_password_is_refused_without_showing_it(tmp_path: Path) -> None:
-    with pytest.raises(LedgerUrlError, match="'postgresql'") as refused:
-        Ledger("postgresql://me:sesame@host/books", account="x")
+@pytest.mark.parametrize("url", ["mysql://me:sesame@host/books", "postgresql://me:sesame@host:port/books"])
+def test_a_database_url_that_cannot_be_used_is_refused_without_showing_its_password(url: str) -> None:
+    with pytest.raises(LedgerUrlError, match="'mysql'|'postgresql'") as refused:
+        Ledger(url, account="x")
     assert "sesame" not in f"{refused.value}{refused.value!r}{refused.value.args}"
 
 

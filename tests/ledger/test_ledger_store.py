@@ -308,12 +308,38 @@ def test_a_database_that_another_tool_keeps_busy_is_told_as_such(
         ledger.bind("csv", "paper")
         tool = real(path, isolation_level=None)
         tool.execute("BEGIN EXCLUSIVE")
-        for attempt in (lambda: ledger.add_fills([fill()]), lambda: Ledger(path, account="demo").fills()):
-            with pytest.raises(BusyLedgerError, match="another program is writing") as refused:
-                attempt()
-            assert refused.value.exit_code == 3
+        with pytest.raises(BusyLedgerError, match="another program is writing") as refused:
+            ledger.add_fills([fill()])
+        assert refused.value.exit_code == 3
+        with Ledger(path, account="demo") as reader:
+            assert reader.fills() == []  # who reads does not wait for who writes
         tool.close()
         assert ledger.add_fills([fill()]) == [fill()]
+    tool = real(path, isolation_level=None)
+    tool.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(BusyLedgerError):  # at rest it is a plain file, which can be shut entirely
+        Ledger(path, account="demo").fills()
+    tool.close()
+
+
+def test_a_ledger_at_rest_is_one_plain_file_that_can_be_read_where_nothing_may_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger.open(path, "demo") as ledger:
+        ledger.bind("csv", "paper")
+        ledger.add_fills([fill()])
+        assert (tmp_path / "ledger.db-wal").exists()
+        reader = Ledger(path, account="demo")
+        assert len(reader.fills()) == 1
+    assert sorted(file.name for file in tmp_path.iterdir() if "-wal" not in file.name and "-shm" not in file.name) == [
+        "ledger-demo.lock",
+        "ledger.db",
+    ]
+    reader.close()
+    Ledger.open(path, "demo").close()  # nobody looks any more
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ledger-demo.lock", "ledger.db"]
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(path.read_bytes())
+    assert len(Ledger(copy, account="demo").fills()) == 1
 
 
 # Accounts -------------------------------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TOKEN_VARIABLE', 'AccountNameError', 'LedgerUrlError', 'file_of', 'lock_path', 'Holder', 'AccountLockedError',
-           'LockPlaceError', 'AccountLock', 'HeldLock', 'account_lock', 'StaleTokenError', 'check_token', 'lock_holder']
+__all__ = ['TOKEN_VARIABLE', 'AccountNameError', 'check_account', 'lock_path', 'Holder', 'AccountLockedError', 'LockPlaceError',
+           'AccountLock', 'FileLock', 'account_lock', 'StaleTokenError', 'check_token', 'match_token', 'lock_holder']
 
-# %% ../../nbs/07_ledger_lock.ipynb #145b24de
+# %% ../../nbs/07_ledger_lock.ipynb #e0a531cb
 import fcntl
 import hashlib
 import hmac
@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from ..errors import LedgerError, LockedError
+from .place import file_of, on_server
 
 # %% ../../nbs/07_ledger_lock.ipynb #491da480
 class AccountNameError(LedgerError):
@@ -39,38 +41,21 @@ class AccountNameError(LedgerError):
             f"Choose another with --set ledger.account=NAME."
         )
 
-# %% ../../nbs/07_ledger_lock.ipynb #3b275cfe
-class LedgerUrlError(LedgerError):
-    "A database that this ledger cannot live in."
-
-    def __init__(self, kind: str):  # never the whole URL: it may hold a password
-        super().__init__(kind)
-        self.kind = kind
-
-    def __str__(self) -> str:
-        return (
-            f"The ledger needs a file for SQLite, but got a URL of {self.kind!r}. Write a path, or sqlite:/// and a path "
-            f"(sqlite:////data/ledger.db is the file /data/ledger.db), as ledger.database_url."
-        )
-
-# %% ../../nbs/07_ledger_lock.ipynb #13260c98
-def file_of(place: str | Path) -> Path:
-    "The path that `place`, a path or a sqlite URL, means."
-    text = str(place).removeprefix("sqlite:///")
-    if "://" in text:
-        raise LedgerUrlError(text.partition(":")[0])
-    return Path(text)
+# %% ../../nbs/07_ledger_lock.ipynb #8a27d334
+def check_account(account: str) -> None:
+    "Refuse a name that could not be part of a file's name."
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}", account):
+        raise AccountNameError(account)
 
 
 def lock_path(place: str | Path, account: str) -> Path:
     "Where the lock of `account` is, for a database `place`: its folder, its path or its sqlite URL."
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}", account):
-        raise AccountNameError(account)
+    check_account(account)
     path = file_of(place)
     folder = path.parent if path.is_file() or (path.suffix and not path.is_dir()) else path
     return folder / f"ledger-{account}.lock"
 
-# %% ../../nbs/07_ledger_lock.ipynb #4c0e6fc7
+# %% ../../nbs/07_ledger_lock.ipynb #13e0f959
 @dataclass(frozen=True)
 class Holder:
     "Who holds an account's lock."
@@ -78,6 +63,7 @@ class Holder:
     pid: int | None  # None: it left no readable note
     since: datetime | None
     token_sha256: str = ""
+    host: str = ""  # where it runs, if that may be elsewhere
 
     @classmethod
     def noted(cls, path: Path) -> Holder:
@@ -88,7 +74,7 @@ class Holder:
         except (OSError, ValueError, KeyError, TypeError):
             return cls(None, None)
 
-# %% ../../nbs/07_ledger_lock.ipynb #9edb3e8c
+# %% ../../nbs/07_ledger_lock.ipynb #c503ad77
 class AccountLockedError(LockedError):
     "Another process holds the lock of the account."
 
@@ -98,6 +84,7 @@ class AccountLockedError(LockedError):
 
     def __str__(self) -> str:
         who = f"process {self.holder.pid}" if self.holder.pid else "another process"
+        who += f" on {self.holder.host}" if self.holder.host else ""
         since = f" since {self.holder.since:%Y-%m-%d %H:%M:%S} UTC" if self.holder.since else ""
         return (
             f"Account {self.account!r} is in use by {who}{since}, and one process at a time may trade it. Nothing was done. "
@@ -141,16 +128,50 @@ def _opened(path: Path) -> int:
 def _sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
-# %% ../../nbs/07_ledger_lock.ipynb #20432b89
+# %% ../../nbs/07_ledger_lock.ipynb #401b7b44
 class AccountLock:
     "The lock of one account; `token` is what a child of the holder shows to be let in."
 
+    def __init__(self, account: str):
+        check_account(account)
+        self.account, self.token = account, secrets.token_hex(32)
+
+    def acquire(self) -> Self:
+        "Take the lock, or raise AccountLockedError at once."
+        raise NotImplementedError
+
+    def release(self) -> None:
+        "Let go; once more does nothing."
+        raise NotImplementedError
+
+    @property
+    def held(self) -> bool:
+        "Whether this object has the lock."
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self if self.held else self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+# %% ../../nbs/07_ledger_lock.ipynb #dd6b1d81
+class FileLock(AccountLock):
+    "The lock of an account whose book is a file."
+
     def __init__(self, place: str | Path, account: str):
-        self.path, self.account = lock_path(place, account), account
-        self.token = secrets.token_hex(32)
+        super().__init__(account)
+        self.path = lock_path(place, account)
         self._file: int | None = None
 
-    def acquire(self) -> AccountLock:
+    @property
+    def held(self) -> bool:
+        "Whether this object has the lock."
+        return self._file is not None
+
+    def acquire(self) -> Self:
         "Take the lock, or raise AccountLockedError at once."
         file = _opened(self.path)
         if not _locked(file, fcntl.LOCK_EX, tries=5):
@@ -170,24 +191,14 @@ class AccountLock:
             os.close(self._file)
             self._file = None
 
-# %% ../../nbs/07_ledger_lock.ipynb #559318d7
-class HeldLock(AccountLock):
-    "A lock that is let go of when its block ends."
-
-    def __enter__(self) -> HeldLock:
-        if self._file is None:
-            self.acquire()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-
-def account_lock(place: str | Path, account: str) -> HeldLock:
+# %% ../../nbs/07_ledger_lock.ipynb #7b9ff6ad
+def account_lock(place: str | Path, account: str) -> AccountLock:
     "Hold the lock of `account` during a `with` block; its `.token` is for TRADING_LEDGER_TOKEN of the children."
-    return HeldLock(place, account)
+    if on_server(place):
+        from trading_core.ledger.server import ServerLock
+
+        return ServerLock(place, account)
+    return FileLock(place, account)
 
 # %% ../../nbs/07_ledger_lock.ipynb #33f7fa62
 TOKEN_VARIABLE = "TRADING_LEDGER_TOKEN"  # in the environment of a holder's children
@@ -206,9 +217,13 @@ class StaleTokenError(LedgerError):
             f"in its name. Start the job again with `trading run`; by hand, unset {TOKEN_VARIABLE} first."
         )
 
-# %% ../../nbs/07_ledger_lock.ipynb #37100ece
+# %% ../../nbs/07_ledger_lock.ipynb #4bf20e3c
 def check_token(place: str | Path, account: str, token: str) -> None:
     "Refuse a `token` unless the present, living holder of the account's lock gave it."
+    if on_server(place):
+        from trading_core.ledger.server import check_server_token
+
+        return check_server_token(place, account, token)
     path = lock_path(place, account)
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -217,15 +232,23 @@ def check_token(place: str | Path, account: str, token: str) -> None:
     try:
         if _locked(file, fcntl.LOCK_SH):
             raise StaleTokenError(account)
-        holder = Holder.noted(path)
+        match_token(account, Holder.noted(path), token)
     finally:
         os.close(file)
+
+
+def match_token(account: str, holder: Holder, token: str) -> None:
+    "Refuse a `token` that the holder did not give."
     if not hmac.compare_digest(holder.token_sha256, _sha256(token)):
         raise AccountLockedError(account, holder)
 
-# %% ../../nbs/07_ledger_lock.ipynb #30393d2d
+# %% ../../nbs/07_ledger_lock.ipynb #4d09342e
 def lock_holder(place: str | Path, account: str) -> Holder | None:
     "Who holds the lock of `account` now; None when nobody does."
+    if on_server(place):
+        from trading_core.ledger.server import server_holder
+
+        return server_holder(place, account)
     try:
         file = os.open(lock_path(place, account), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

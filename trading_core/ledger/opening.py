@@ -8,14 +8,27 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Ledger']
 
-# %% ../../nbs/08h_ledger_opening.ipynb #22864d5d
+# %% ../../nbs/08h_ledger_opening.ipynb #91c5bd31
+import sqlite3
 from pathlib import Path
 from typing import Self
 
+from sqlalchemy import Connection, insert, select
+
+from . import tables as t
 from .lock import AccountLock
 from .records import Approvals
 
-# %% ../../nbs/08h_ledger_opening.ipynb #8ebd26bd
+# %% ../../nbs/08h_ledger_opening.ipynb #3e75b0b7
+def _copy_rows(source: Connection, target: Connection) -> None:
+    "Every row of one ledger into another that has none."
+    with target.begin():
+        for table in t.metadata.sorted_tables:
+            rows = [dict(row._mapping) for row in source.execute(select(table))]
+            if rows and table is not t.schema_version:
+                target.execute(insert(table), rows)
+
+
 class Ledger(Approvals):
     "An account's book: `Ledger(url)` reads, `Ledger.open(url, account)` writes under the account's lock."
 
@@ -29,9 +42,11 @@ class Ledger(Approvals):
         copy = type(self)("sqlite://", account=account or self.account, write=True)
         with self.reading() as ours, copy.engine.connect() as theirs:
             source, target = ours.connection.driver_connection, theirs.connection.driver_connection
-            if source is not None and target is not None:
+            if isinstance(source, sqlite3.Connection) and isinstance(target, sqlite3.Connection):
                 source.backup(target)
+            else:
+                _copy_rows(ours, theirs)
         return copy
 
     def __repr__(self) -> str:
-        return f"Ledger({str(self.path or 'in memory')!r}, account={self._account!r}{', write=True' if self.write else ''})"
+        return f"Ledger({str(self.place)!r}, account={self._account!r}{', write=True' if self.write else ''})"

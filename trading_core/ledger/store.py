@@ -6,32 +6,48 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['StoreError', 'UnreadableLedgerError', 'UnwritableLedgerError', 'SchemaError', 'BusyLedgerError', 'Store',
-           'WhichAccountError', 'AccountStore', 'ReadOnlyLedgerError', 'LookingStore', 'SteppedStore', 'ClosingStore',
-           'Book']
+__all__ = ['StoreError', 'UnreadableLedgerError', 'UnwritableLedgerError', 'SchemaError', 'BusyLedgerError', 'PlacedStore',
+           'Store', 'WhichAccountError', 'AccountStore', 'ReadOnlyLedgerError', 'LookingStore', 'SteppedStore',
+           'ClosingStore', 'Book']
 
-# %% ../../nbs/08_ledger_store.ipynb #5c8ad07c
+# %% ../../nbs/08_ledger_store.ipynb #6a58df2f
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, Row, Select, Table, create_engine, event, insert, inspect, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy import ColumnElement, bindparam
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from ..errors import LedgerError, LockedError
 from . import tables as t
-from .lock import TOKEN_VARIABLE, AccountLock, account_lock, check_token, file_of
+from .lock import TOKEN_VARIABLE, AccountLock, account_lock, check_token
+from .place import Place, UnreachableLedgerError, server_engine, told
+from .server import _MAKING, Turn, notes
 
-# %% ../../nbs/08_ledger_store.ipynb #d1c19fdf
-def _connect(path: Path | None, mode: str) -> sqlite3.Connection:
+# %% ../../nbs/08_ledger_store.ipynb #58aa79a3
+def _connect(path: Path | None, mode: str = "rw") -> sqlite3.Connection:
     "A careful connection to the file at `path` (None: a database in memory)."
     where = "file::memory:" if path is None else f"file:{quote(str(path))}?mode={mode}"
     raw = sqlite3.connect(where, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
@@ -44,7 +60,7 @@ def _engine(path: Path | None, *, write: bool) -> Engine:
     "An engine whose steps begin when we say so, and whose looks need none; `write` also creates the file."
     engine = create_engine(
         "sqlite://",
-        creator=lambda: _connect(path, "rwc" if write else "rw"),
+        creator=lambda: _in_memory() if path is None else _connect(path, "rwc" if write else "rw"),
         poolclass=StaticPool if path is None else QueuePool,
     )
 
@@ -55,7 +71,36 @@ def _engine(path: Path | None, *, write: bool) -> Engine:
 
     return engine
 
-# %% ../../nbs/08_ledger_store.ipynb #bb672a68
+# %% ../../nbs/08_ledger_store.ipynb #ba600ae9
+@cache
+def _template() -> sqlite3.Connection:
+    "An empty ledger in memory."
+    raw = _connect(None)
+    engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
+    with engine.connect() as connection:
+        t.metadata.create_all(connection)
+        connection.execute(insert(t.schema_version).values(version_num=t.SCHEMA))
+        connection.commit()
+    return raw
+
+
+def _in_memory() -> sqlite3.Connection:
+    raw = _connect(None)
+    _template().backup(raw)
+    return raw
+
+# %% ../../nbs/08_ledger_store.ipynb #ddd0c491
+def _set_journal(path: Path, mode: str) -> None:
+    "Ask for a journal of `mode`: wal, or delete for a plain file."
+    raw = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=0, isolation_level=None)
+    try:
+        raw.execute(f"PRAGMA journal_mode = {mode}")
+    except sqlite3.OperationalError:  # somebody else is looking
+        pass
+    finally:
+        raw.close()
+
+# %% ../../nbs/08_ledger_store.ipynb #94f276f9
 class StoreError(LedgerError):
     "The ledger's file cannot be used."
 
@@ -78,16 +123,23 @@ class UnwritableLedgerError(StoreError):
     "The file, or its folder, cannot be written."
 
     def __str__(self) -> str:
-        return (
-            f"The ledger {self.path} cannot be written ({self.why}), so nothing was sent. Free some space or make the file and its "
-            f"folder writable; another place is set with ledger.database_url."
+        mend = (
+            "Look after the server's disk and our rights on it"
+            if "://" in self.path
+            else "Free some space or make the file and its folder writable"
         )
+        return f"The ledger {self.path} cannot be written ({self.why}), so nothing was sent. {mend}; another place is set with ledger.database_url."
 
-# %% ../../nbs/08_ledger_store.ipynb #29888219
+# %% ../../nbs/08_ledger_store.ipynb #9caf7b61
 class SchemaError(StoreError):
     "The file has a schema that this program does not know."
 
     def __str__(self) -> str:
+        if self.why in t.OLDER:
+            return (
+                f"{self.path} has schema {self.why!r}, and this program reads {t.SCHEMA!r}. The next `trading run` brings it up to date; "
+                f"by hand: Ledger.open(url, account).close()"
+            )
         return (
             f"{self.path} has schema {self.why!r}, and this program knows only {t.SCHEMA!r}. A newer version of it made the "
             f"file: update trading-core, or keep this ledger elsewhere with ledger.database_url."
@@ -107,65 +159,174 @@ class BusyLedgerError(LockedError):
             f"Look for a database tool that has it open, close it, and try again."
         )
 
-# %% ../../nbs/08_ledger_store.ipynb #b9b680e3
+# %% ../../nbs/08_ledger_store.ipynb #8783b0a8
 @contextmanager
-def _spoken(path: Path | None, *, write: bool) -> Iterator[None]:
+def _spoken(place: Place, *, write: bool) -> Iterator[None]:
     "Turn the database's errors into sentences for somebody who never heard of databases."
     try:
         yield
-    except (SQLAlchemyError, OSError) as error:
-        why, where = str(getattr(error, "orig", None) or error), str(path or "in memory")
-        if "database is locked" in why:
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        why, where = told(error, place.server), str(place)
+        if "database is locked" in why or "lock timeout" in why:
             raise BusyLedgerError(where) from error
+        if place.server is not None and isinstance(error, OperationalError) and "space" not in why:
+            raise UnreachableLedgerError(where, why) from None  # the cause may show more of the URL
         refused = write and not any(word in why for word in ("not a database", "malformed", "no such"))
         raise (UnwritableLedgerError if refused else UnreadableLedgerError)(where, why) from error
 
-# %% ../../nbs/08_ledger_store.ipynb #61728db1
-def _prepare(connection: Connection, path: str, *, create: bool) -> None:
-    "Make the tables in an empty database; refuse one that is not ours or not of our time."
-    there = inspect(connection).get_table_names()
-    if not there and create:
-        t.metadata.create_all(connection)
-        connection.execute(insert(t.schema_version).values(version_num=t.SCHEMA))
-    elif t.schema_version.name not in there:
-        raise UnreadableLedgerError(
-            path, f"it is another program's database, with {', '.join(sorted(there)[:3]) or 'no tables'}"
-        )
+# %% ../../nbs/08_ledger_store.ipynb #67b373c5
+def _version(connection: Connection, place: str) -> str | None:
+    "The schema of the ledger that is there; None in an empty database."
+    there = set(inspect(connection).get_table_names()) - {notes.name}
+    if not there:
+        return None
+    if t.schema_version.name not in there:
+        names = ", ".join(sorted(there)[:3])
+        raise UnreadableLedgerError(place, f"it is another program's database, with {names}")
     version = connection.execute(select(t.schema_version.c.version_num)).scalar()
-    if version != t.SCHEMA:
-        raise SchemaError(path, str(version))
+    if version not in (t.SCHEMA, *t.OLDER):
+        raise SchemaError(place, str(version))
+    return str(version)
 
-# %% ../../nbs/08_ledger_store.ipynb #41cf82dd
-class Store:
-    "The ledger's database, open for reading, or for writing as well."
 
-    path: Path | None
-    _absent = False  # a reader was here before the file
+def _make_tables(connection: Connection) -> None:
+    t.metadata.create_all(connection)
+    connection.execute(insert(t.schema_version).values(version_num=t.SCHEMA))
+
+# %% ../../nbs/08_ledger_store.ipynb #b6d13278
+def _copied(path: Path, target: sqlite3.Connection) -> None:
+    "Copy the database at `path` into `target`, as it is at one moment."
+    source = _connect(path)
+    try:
+        source.backup(target)
+    finally:
+        source.close()
+
+
+def _put_aside(path: Path, version: str) -> Path:
+    "A copy of the ledger as it was before its schema changed; an earlier copy stays."
+    names = (
+        path.with_name(f"{path.stem}-schema-{version}{n}.backup.db") for n in ("", *(f"-{k}" for k in range(2, 1000)))
+    )
+    copy = next(name for name in names if not name.exists())
+    half = copy.with_suffix(".part")
+    half.unlink(missing_ok=True)
+    target = sqlite3.connect(half)
+    try:
+        _copied(path, target)
+    finally:
+        target.close()
+    half.replace(copy)
+    return copy
+
+
+def _upgraded_copy(path: Path) -> Engine:
+    "The ledger at `path`, in memory and up to date."
+    from trading_core.ledger.migrations import upgrade
+
+    raw = _connect(None)
+    _copied(path, raw)
+    engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
+    with engine.connect() as connection:
+        upgrade(connection)
+        connection.commit()
+    return engine
+
+# %% ../../nbs/08_ledger_store.ipynb #afb655bf
+class PlacedStore:
+    "A database that may be used."
+
+    engine: Engine
     _look: Connection | None = None  # for looking, kept open
 
     def __init__(self, url: str | Path, *, write: bool = False):
-        self.path = None if str(url) in ("sqlite://", ":memory:") else file_of(url)
-        self.write = write
-        self.engine = self._opened()
+        self.place, self.write = Place.of(url), write
 
-    def _opened(self) -> Engine:
-        there = self.path is not None and self.path.exists() and self.path.stat().st_size > 0
-        self._absent = self.path is not None and not self.write and not there
-        in_memory = self.path is None or self._absent
-        with _spoken(self.path, write=self.write):
-            if self.write and self.path is not None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            engine = _engine(None if in_memory else self.path, write=self.write)
-            with engine.begin() as connection:
-                _prepare(connection, str(self.path), create=self.write or in_memory)
-                if self.write:  # a real write: better refused now than after the first order
-                    connection.execute(update(t.schema_version).values(version_num=t.SCHEMA))
-        return engine
+    @property
+    def path(self) -> Path | None:
+        "The file, if it is one."
+        return self.place.path
+
+    def _prepare(self, connection: Connection, version: str | None) -> None:
+        "Make the tables, or bring them up to date; a writer has then written something."
+        if version is None:
+            _make_tables(connection)
+        elif version in t.OLDER:
+            from trading_core.ledger.migrations import upgrade
+
+            upgrade(connection)
+        if self.write:  # a real write: better refused now than after the first order
+            connection.execute(update(t.schema_version).values(version_num=t.SCHEMA))
 
     def _hang_up(self) -> None:
         if self._look is not None:
             self._look.close()
         self._look = None
+
+# %% ../../nbs/08_ledger_store.ipynb #a0f5dd0c
+def _stamp(path: Path) -> tuple[int, int]:
+    "What changes when a file does."
+    there = path.stat()
+    return there.st_mtime_ns, there.st_size
+
+
+class Store(PlacedStore):
+    "The ledger's database, open for reading, or for writing as well."
+
+    _absent = False  # a reader was here before the ledger
+    _seen: tuple[int, int] | None = None  # of the file that a reader has an upgraded copy of
+
+    def __init__(self, url: str | Path, *, write: bool = False):
+        super().__init__(url, write=write)
+        self.engine = self._opened()
+
+    def _opened(self) -> Engine:
+        self._absent, self._seen = False, None
+        with _spoken(self.place, write=self.write):
+            if self.place.server is not None:
+                return self._on_server(server_engine(self.place.server))
+            return _engine(None, write=self.write) if self.path is None else self._in_file(self.path)
+
+    def _in_file(self, path: Path) -> Engine:
+        there = path.exists() and path.stat().st_size > 0
+        if not there and not self.write:
+            return self._nothing_yet()
+        if self.write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        engine = _engine(path, write=self.write)
+        with engine.begin() as connection:
+            version = _version(connection, str(path))
+            if version in t.OLDER and not self.write:
+                self._seen = _stamp(path)
+                return _upgraded_copy(path)
+            if version in t.OLDER:
+                _put_aside(path, str(version))
+            self._prepare(connection, version)
+        if self.write:
+            _set_journal(path, "wal")
+        return engine
+
+    def _nothing_yet(self) -> Engine:
+        self._absent = True
+        return _engine(None, write=False)
+
+    def _on_server(self, engine: Engine) -> Engine:
+        with engine.begin() as connection:
+            if self.write:
+                connection.execute(select(func.pg_advisory_xact_lock(_MAKING)))
+            version = _version(connection, str(self.place))
+            if version is None and not self.write:
+                return self._nothing_yet()
+            if version in t.OLDER and not self.write:
+                raise SchemaError(str(self.place), str(version))
+            self._prepare(connection, version)
+        return engine
+
+    def _changed(self) -> bool:
+        "Whether a reader has to open it again: a ledger that was not there, or one that was brought up to date."
+        if self._absent:
+            return self.path is None or self.path.exists()
+        return self._seen is not None and self.path is not None and self._seen != _stamp(self.path)
 
 # %% ../../nbs/08_ledger_store.ipynb #33594538
 class WhichAccountError(LedgerError):
@@ -178,12 +339,13 @@ class WhichAccountError(LedgerError):
     def __str__(self) -> str:
         return f"Say which account you mean: Ledger(url, account=NAME). This ledger has {', '.join(self.accounts) or 'none yet'}."
 
-# %% ../../nbs/08_ledger_store.ipynb #ffd20200
+# %% ../../nbs/08_ledger_store.ipynb #49079bc8
 class AccountStore(Store):
     "A store seen from one account, with leave to write or without."
 
     _lock: AccountLock | None = None  # taken by this store
     _token: str | None = None  # of somebody else's lock
+    _turn: Turn | None = None  # on a server
 
     def __init__(
         self, url: str | Path, *, account: str | None = None, write: bool = False, lock: AccountLock | None = None
@@ -191,19 +353,28 @@ class AccountStore(Store):
         self._account, self._url = account, url
         if write and account is None:
             raise WhichAccountError([])
-        if write and str(url) not in ("sqlite://", ":memory:"):
-            self._token = lock.token if lock else os.environ.get(TOKEN_VARIABLE)
-            self._lock = None if self._token else account_lock(url, str(account)).acquire()
-            self._check()
+        if write and not Place.of(url).in_memory:
+            self._let_in(url, str(account), lock)
         try:
             super().__init__(url, write=write)
         except BaseException:
             self._let_go()
             raise
 
-    def _check(self) -> None:
-        "Refuse when the run that gave us its token is over."
+    def _let_in(self, url: str | Path, account: str, lock: AccountLock | None) -> None:
+        self._token = lock.token if lock else os.environ.get(TOKEN_VARIABLE)
+        self._lock = None if self._token else account_lock(url, account).acquire()
         if self._token:
+            check_token(url, account, self._token)
+        if Place.of(url).server is not None:
+            token = self._token or (self._lock.token if self._lock else "")
+            self._turn = Turn(account, token, ours=self._lock is not None or lock is not None)
+
+    def _check(self, step: Connection) -> None:
+        "Refuse when the run that gave us its token is over, or the lock was lost."
+        if self._turn is not None:
+            self._turn.take(step)
+        elif self._token:
             check_token(self._url, str(self._account), self._token)
 
     def _let_go(self) -> None:
@@ -225,7 +396,7 @@ class ReadOnlyLedgerError(LedgerError):
             f"writing; by hand: Ledger.open(url, account)."
         )
 
-# %% ../../nbs/08_ledger_store.ipynb #3e0004c4
+# %% ../../nbs/08_ledger_store.ipynb #6e988add
 class LookingStore(AccountStore):
     "`reading()` gives a connection to look with."
 
@@ -234,19 +405,24 @@ class LookingStore(AccountStore):
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         "A connection to look with; within a step, the step's own."
-        if self._absent and self.path is not None and self.path.exists():
+        if (self._absent or self._seen) and self._changed():
             self._hang_up()
             self.engine = self._opened()
-        if self._look is None:
-            self._look = self.engine.connect().execution_options(looking=True)
         try:
-            with _spoken(self.path, write=False):
-                yield self._step or self._look
+            with _spoken(self.place, write=False):
+                yield self._step or self._line()
         except BaseException:  # interrupted, perhaps in the middle of an answer: the next look takes a fresh line
             self._hang_up()
             raise
 
-# %% ../../nbs/08_ledger_store.ipynb #478468b6
+    def _line(self) -> Connection:
+        if self._look is None:
+            line = self.engine.connect()
+            server = self.engine.dialect.name == "postgresql"
+            self._look = line.execution_options(**{"isolation_level": "AUTOCOMMIT"} if server else {"looking": True})
+        return self._look
+
+# %% ../../nbs/08_ledger_store.ipynb #77ebef01
 class SteppedStore(LookingStore):
     "`writing()` gives a connection inside a step."
 
@@ -257,16 +433,16 @@ class SteppedStore(LookingStore):
             yield self._step
             return
         if not self.write:
-            raise ReadOnlyLedgerError(str(self.path or "in memory"))
-        self._check()
-        with _spoken(self.path, write=True), self.engine.begin() as connection:
+            raise ReadOnlyLedgerError(str(self.place))
+        with _spoken(self.place, write=True), self.engine.begin() as connection:
+            self._check(connection)
             self._step = connection
             try:
                 yield connection
             finally:
                 self._step = None
 
-# %% ../../nbs/08_ledger_store.ipynb #e80e11e9
+# %% ../../nbs/08_ledger_store.ipynb #2d40d6a9
 class ClosingStore(SteppedStore):
     "A store that can be closed."
 
@@ -274,6 +450,8 @@ class ClosingStore(SteppedStore):
         "Close the file and let go of the lock."
         self._hang_up()
         self.engine.dispose()
+        if self.write and self.path is not None and self.path.exists():
+            _set_journal(self.path, "delete")
         self._let_go()
         self.write = False
 

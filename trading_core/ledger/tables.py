@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SCHEMA', 'metadata', 'Text', 'schema_version', 'accounts', 'runs', 'cycles', 'signals', 'intents', 'orders', 'fills',
-           'positions', 'lots', 'equity', 'trials', 'cursors', 'events', 'halts', 'approvals', 'InexactError', 'Exact',
-           'NaiveTimeError', 'Moment', 'NotADayError', 'Day']
+__all__ = ['SCHEMA', 'OLDER', 'metadata', 'Text', 'schema_version', 'accounts', 'runs', 'cycles', 'signals', 'intents', 'orders',
+           'fills', 'positions', 'lots', 'equity', 'trials', 'cursors', 'events', 'halts', 'approvals', 'InexactError',
+           'Exact', 'NaiveTimeError', 'Moment', 'NotADayError', 'Day']
 
 # %% ../../nbs/06_ledger_tables.ipynb #3974027d
 from datetime import UTC, date, datetime
@@ -127,8 +127,9 @@ class Day(TypeDecorator[pd.Timestamp]):
     def process_result_value(self, value: Any, dialect: Dialect) -> pd.Timestamp | None:
         return None if value is None else _midnight(value)
 
-# %% ../../nbs/06_ledger_tables.ipynb #aae6d59a
+# %% ../../nbs/06_ledger_tables.ipynb #bc1d0003
 SCHEMA = "0002"
+OLDER = ("0001",)  # those that can be brought up to date
 metadata = MetaData()
 Text = String().with_variant(String(collation="C"), "postgresql")  # the same order of names on every server
 
