@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'utc_now', 'JournalBase', 'Recorder', 'Sending', 'Cancelling', 'known_orders',
-           'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing', 'Opening', 'Journal']
+__all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'utc_now', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
+           'known_orders', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing', 'Opening',
+           'Journal']
 
 # %% ../../nbs/56a_journal.ipynb #1a96c488
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -122,8 +123,28 @@ class Sending(Recorder):
         except RefusedError as error:  # by a guard on this side: nothing went out
             return OrderResult(order.client_id, OrderStatus.REJECTED, message=str(error))
 
-# %% ../../nbs/56a_journal.ipynb #e7496529
-class Cancelling(Sending):
+# %% ../../nbs/56a_journal.ipynb #d0d6d8fc
+class PlanSending(Sending):
+    "Sends many orders, as long as somebody is there."
+
+    def send_all(self, orders: Sequence[OrderRequest], *, asked: bool = False) -> list[OrderResult]:
+        "Send orders one after the other, until the venue cannot be reached."
+        results: list[OrderResult] = []
+        cut = ""
+        for order in orders:
+            results.append(self._not_now(order, cut) if cut else self.send(order))
+            if not cut and results[-1].status is OrderStatus.UNKNOWN and not self.executor.reachable():
+                cut = results[-1].message
+        return results
+
+    def _not_now(self, order: OrderRequest, cut: str) -> OrderResult:
+        known = self.ledger.order(order.client_id) or OrderResult(order.client_id, OrderStatus.PLANNED)
+        if known.status is not OrderStatus.PLANNED or order.side is Side.SELL:
+            return known
+        return self.record(OrderResult(order.client_id, OrderStatus.REJECTED, message=f"not sent: {cut}"))
+
+# %% ../../nbs/56a_journal.ipynb #d4eb186c
+class Cancelling(PlanSending):
     "Takes orders back, and gives up those that nobody wants any more."
 
     def cancel(self, client_id: str) -> OrderResult:
@@ -331,9 +352,11 @@ class Syncing(Adopting):
                 except TROUBLE:
                     return
 
-# %% ../../nbs/56a_journal.ipynb #2d9dfee6
+# %% ../../nbs/56a_journal.ipynb #9122ddb4
 class Comparing(Syncing):
     "Puts what we know beside what the venue says."
+
+    theirs: TheirSide  # what the venue said when the two were last compared
 
     def our_side(self) -> OurSide:
         "The ledger's view."
@@ -370,7 +393,8 @@ class Comparing(Syncing):
     def compare_settled(self) -> Comparison:
         "The same, after `settle`."
         ours = self._recheck(self.our_side())
-        return compare_sides(ours, self.their_side())
+        self.theirs = self.their_side()
+        return compare_sides(ours, self.theirs)
 
 # %% ../../nbs/56a_journal.ipynb #c6a979b9
 class Opening(Comparing):
