@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Names', 'Limit', 'Count', 'HEADER', 'NOTES', 'split_names', 'Section', 'MarketSettings', 'ClassCosts', 'CostSettings',
-           'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'MonitorSettings', 'RunSettings', 'PathSettings',
-           'LedgerSettings', 'Sections', 'TradingConfig', 'SettingError', 'read_ini', 'split_setting', 'load_config',
-           'settings_text', 'write_settings']
+__all__ = ['Names', 'Limit', 'Count', 'SECRETS', 'HEADER', 'NOTES', 'split_names', 'Section', 'MarketSettings', 'ClassCosts',
+           'CostSettings', 'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'MonitorSettings', 'RunSettings',
+           'PathSettings', 'LedgerSettings', 'Sections', 'TradingConfig', 'SettingError', 'read_ini', 'split_setting',
+           'load_config', 'settings_text', 'write_settings']
 
 # %% ../nbs/02_config.ipynb #7fdda3db
 import re
@@ -278,7 +278,10 @@ class Sections(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
-# %% ../nbs/02_config.ipynb #223bc411
+# %% ../nbs/02_config.ipynb #c246a2f9
+SECRETS = ("alpaca_api_key", "alpaca_secret_key", "ccxt_api_key", "ccxt_secret_key")
+
+
 class TradingConfig(Sections):
     "Every setting of a run, typed, checked and frozen."
 
@@ -286,6 +289,8 @@ class TradingConfig(Sections):
     alpaca_secret_key: SecretStr | None = Field(
         None, validation_alias=AliasChoices("ALPACA_SECRET_KEY", "ALPACA_API_SECRET")
     )
+    ccxt_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("CCXT_API_KEY"))
+    ccxt_secret_key: SecretStr | None = Field(None, validation_alias=AliasChoices("CCXT_SECRET_KEY", "CCXT_API_SECRET"))
     _root: Path = PrivateAttr(default_factory=Path.cwd)  # where relative paths start: the folder of the settings file
 
     @model_validator(mode="after")
@@ -323,7 +328,7 @@ class TradingConfig(Sections):
     def without_secrets(self) -> TradingConfig:
         "The same settings, fit to be stored: keys and the database address are left out."
         books = self.ledger.model_copy(update={"database_url": SecretStr("")})
-        return self.model_copy(update={"ledger": books, "alpaca_api_key": None, "alpaca_secret_key": None})
+        return self.model_copy(update={"ledger": books, **dict.fromkeys(SECRETS)})
 
     def public(self) -> dict[str, Any]:
         "The settings as JSON may show them: no secret, no password."
@@ -456,7 +461,7 @@ def load_config(
     config._root = root.resolve()
     return config
 
-# %% ../nbs/02_config.ipynb #c5a3b745
+# %% ../nbs/02_config.ipynb #e311bd48
 def _origin(path: tuple[str, ...], layers: Mapping[str, Mapping[str, Any]]) -> tuple[str, Any]:
     "The first layer that holds `path`, and the value there."
     for where, tree in layers.items():
@@ -495,13 +500,13 @@ def _sentence(problem: ErrorDetails, layers: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _secret_names() -> list[str]:
-    return ["alpaca_api_key", "alpaca_secret_key", "alpaca_api_secret"]
+    return [*SECRETS, "alpaca_api_secret", "ccxt_api_secret"]
 
-# %% ../nbs/02_config.ipynb #3350654a
+# %% ../nbs/02_config.ipynb #389b9741
 HEADER = """\
 ; Settings of a run. nbdev's own settings are not here but in pyproject.toml, [tool.nbdev].
 ; Stronger than this file, in this order: --set section.key=value, the environment (TRADING_MARKET__SOURCE=csv), .env.
-; No secrets here: ALPACA_API_KEY and ALPACA_SECRET_KEY belong into the environment or into .env.
+; No secrets here: ALPACA_API_KEY and ALPACA_SECRET_KEY (or CCXT_API_KEY and CCXT_SECRET_KEY) belong into the environment or .env.
 """
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaAmounts', 'AlpacaOrders',
            'AlpacaCancels', 'AlpacaFills', 'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaExecutor', 'quotes_of']
 
-# %% ../../nbs/55a_alpaca.ipynb #135a272d
+# %% ../../nbs/55a_alpaca.ipynb #9834e92d
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -29,7 +29,8 @@ from trading_core.execution.alpaca_words import (
     position_symbol,
     result_of,
 )
-from .executor import ExecutorBase, Quote, VenueError, VenueUnreachable
+from .executor import Quote, VenueError
+from .guards import FarVenue, LivePermit
 from trading_core.model import (
     AccountInfo,
     Asset,
@@ -42,20 +43,19 @@ from trading_core.model import (
 )
 from ..model import OrderType, money
 
-# %% ../../nbs/55a_alpaca.ipynb #45d09bf7
+# %% ../../nbs/55a_alpaca.ipynb #ad8b474e
 Answer = TypeVar("Answer")
 LONGEST_ID = 48  # 128 by Alpaca's description, 48 in older ones
 
 
-class AlpacaBase(ExecutorBase):
+class AlpacaBase(FarVenue):
     "Alpaca, asked about orders."
 
-    name = "alpaca"
-    journaled = True
-
-    def __init__(self, key: str, secret: str, *, url: str = "", **line: Any):
-        self.line = AlpacaLine(key, secret, url=url, **line)
-        self.check: Callable[[OrderRequest], str] = lambda order: ""  # why an order must not go out
+    def __init__(
+        self, key: str, secret: str, *, url: str = "", live: bool = False, permit: LivePermit | None = None, **line: Any
+    ):
+        super().__init__("alpaca", live=live, permit=permit)
+        self.line = AlpacaLine(key, secret, url=url, paper=not live, **line)
         self._client_ids: dict[str, str] = {}  # by the venue's id
         self._assets: dict[str, Mapping[str, Any]] = {}  # as the venue describes them
 
@@ -235,7 +235,7 @@ class AlpacaFills(AlpacaCancels):
                     raise
         return {venue_id: self._client_ids.get(venue_id, "") for venue_id in venue_ids}
 
-# %% ../../nbs/55a_alpaca.ipynb #50224370
+# %% ../../nbs/55a_alpaca.ipynb #c0ac5479
 OVERLAP, PAGE = pd.Timedelta("10min"), 100
 
 
@@ -269,9 +269,6 @@ class AlpacaLog(AlpacaFills):
     def fills(self, since: pd.Timestamp | None = None) -> list[Fill]:
         after = "" if since is None else f"{since - pd.Timedelta('1s'):%Y-%m-%dT%H:%M:%SZ}"
         return [fill for fill in self._fills(self._lines(after)) if since is None or fill.day >= since]
-
-    def advance(self, day: pd.Timestamp) -> list[Fill]:
-        return [fill for fill in self.fills(day) if fill.day == day]
 
 # %% ../../nbs/55a_alpaca.ipynb #ba68bc04
 def account_of(answer: Mapping[str, Any]) -> AccountInfo:
@@ -309,7 +306,7 @@ class AlpacaAccount(AlpacaLog):
             return False
         return True
 
-# %% ../../nbs/55a_alpaca.ipynb #d9516ebe
+# %% ../../nbs/55a_alpaca.ipynb #d8dee9d7
 class AlpacaExecutor(AlpacaAccount):
     """Orders at Alpaca: shares and coins, on paper unless all guards of live trading agree.
 
@@ -317,6 +314,8 @@ class AlpacaExecutor(AlpacaAccount):
     ----------
     url : str
         Of another venue that speaks Alpaca's protocol, such as `trading venue`; its market data come from there too.
+    live, permit : bool, LivePermit
+        Real money, and the proof that all guards agree on it.
     session : requests.Session, optional
         What requests go through, such as `local_session(venue)`.
     timeout : float

@@ -29,11 +29,11 @@ import pandas as pd
 from ..errors import ExecutionError
 from ..model import AccountInfo, Asset, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side
 
-# %% ../../nbs/50_executor.ipynb #dbad59c9
+# %% ../../nbs/50_executor.ipynb #be064b87
 class VenuePort(ABC):
     "What no venue can do without."
 
-    name: ClassVar[str]
+    name: str
 
     @abstractmethod
     def submit(self, order: OrderRequest) -> OrderResult:

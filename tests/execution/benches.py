@@ -1,0 +1,115 @@
+"""Benches: an executor on an empty account at a venue whose clock, line and market are in our hands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trading_core.data import HybridDataNormalizer
+from trading_core.data.panel import Panel
+from trading_core.execution.alpaca import AlpacaExecutor
+from trading_core.execution.executor import ExecutorBase
+from trading_core.execution.venue import ManualClock, PanelMarket, PaperVenue
+from trading_core.execution.venue.book import Liquidity
+from trading_core.execution.venue.faults import Fault, Faults
+from trading_core.model import Fill, OrderRequest
+from trading_core.sessions import sessions
+
+DAYS = pd.date_range("2024-03-25", "2024-04-19", tz="UTC")
+SESSIONS = pd.DatetimeIndex(sessions("XNYS", DAYS[0], DAYS[-1]))
+
+
+def bars(price: float, on: pd.DatetimeIndex, step: float = 1.0) -> pd.DataFrame:
+    opens = price + step * np.arange(len(on), dtype=float)
+    frame = {"open": opens, "high": opens + 2, "low": opens - 2, "close": opens + 0.5, "volume": 1000.0}
+    return pd.DataFrame(frame, on)
+
+
+def small_panel() -> Panel:
+    return HybridDataNormalizer().normalize(
+        {"ACME": bars(50, SESSIONS), "COIN/USD": bars(400, DAYS), "PENNY": bars(20, SESSIONS, 0.01)}
+    )
+
+
+PANEL = small_panel()
+
+
+class OnDemand(Faults):
+    """A line that breaks once, in the way that was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(0, {})
+        self.wanted: list[str] = []
+
+    def next(self, method: str, path: str) -> Fault | None:
+        super().next(method, path)
+        if not self.wanted:
+            return None
+        kind = self.wanted.pop(0)
+        return Fault(kind, self.calls, arrives=kind != "drop_request")
+
+
+class Half(Liquidity):
+    """A thin market: half of an order fills, the rest a minute later."""
+
+    def piece(self, order: Any, wanted: Decimal) -> Decimal:
+        step = Decimal(1) if wanted == wanted.to_integral_value() else Decimal("1e-6")
+        return wanted if order.executions else (wanted / 2).quantize(step, ROUND_DOWN)
+
+
+class VenueBench:
+    """Everything that does not depend on how the executor reaches the venue."""
+
+    symbols = ("ACME", "COIN/USD")
+
+    def __init__(self, start: str = "2024-03-25 21:00") -> None:
+        self.clock, self.faults = ManualClock(start), OnDemand()
+        self.venue = PaperVenue(PanelMarket(PANEL), clock=self.clock, key="paper-key", secret="paper-secret")
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.advance(pd.Timedelta(seconds=seconds))
+
+    def executor(self) -> ExecutorBase:
+        raise NotImplementedError
+
+    def next_day(self) -> list[Fill]:
+        known = {fill.venue_id for fill in self.executor().fills()}
+        after = SESSIONS[SESSIONS > self.clock().normalize()][0]
+        self.clock.advance(after + pd.Timedelta(hours=21))
+        self.venue.step()
+        return [fill for fill in self.executor().fills() if fill.venue_id not in known]
+
+    def lose(self, what: str) -> None:
+        self.faults.wanted.append({"request": "drop_request", "answer": "drop_answer"}[what])
+
+    def fill_part(self) -> None:
+        self.venue.liquidity = Half()
+        after = SESSIONS[SESSIONS > self.clock().normalize()][0]
+        self.clock.advance(after + pd.Timedelta(hours=13, minutes=30, seconds=1))
+        self.venue.step()
+
+    def waiting(self, order: OrderRequest) -> OrderRequest:
+        return order
+
+
+class LocalBench(VenueBench):
+    """Alpaca's protocol in this process: real client, real requests, no socket."""
+
+    def executor(self) -> AlpacaExecutor:
+        from trading_core.execution.venue.local import local_session
+
+        return AlpacaExecutor(
+            "paper-key",
+            "paper-secret",
+            url="http://venue",
+            session=local_session(self.venue, self.faults),
+            sleep=self.sleep,
+        )
+
+
+def ids(fills: Iterable[Fill]) -> list[str]:
+    return [fill.venue_id for fill in fills]
