@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Row', 'Clock', 'VenueMarket', 'PanelPrices', 'span_of', 'cut_bars', 'PanelMarket', 'wall_clock', 'ManualClock']
+__all__ = ['Row', 'Clock', 'VenueMarket', 'PanelPrices', 'span_of', 'cut_bars', 'day_bar', 'PanelMarket', 'wall_clock',
+           'ManualClock']
 
-# %% ../../../nbs/53a_venue_market.ipynb #2727cc3f
+# %% ../../../nbs/53a_venue_market.ipynb #0a18f02c
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, TypeAlias
 
@@ -19,9 +20,12 @@ import pandas as pd
 
 from ...data.panel import FIELDS, Panel
 from ..path import Session, hours_of, price_in, session_path
-from ...model import Asset, money
+from ...model import Asset, AssetClass, money
 
-# %% ../../../nbs/53a_venue_market.ipynb #10f01d37
+# %% ../../../nbs/53a_venue_market.ipynb #49c6f0db
+Row: TypeAlias = tuple[int, Decimal, Decimal, Decimal, Decimal, float]  # moment, open, high, low, close, volume
+
+
 class VenueMarket(Protocol):
     "Where a venue's prices come from; pure functions of time."
 
@@ -36,6 +40,9 @@ class VenueMarket(Protocol):
 
     def path(self, symbol: str, start: int, until: int) -> list[Session]:
         "The sessions, in order, that touch the time from `start` to `until`, both included."
+
+    def rows(self, symbol: str, start: int, end: int, span: int, until: int) -> Iterator[Row]:
+        "Bars of `span` nanoseconds (0: a day) that begin from `start` to `end`, as they are known at `until`."
 
     def bars(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp, timeframe: str) -> pd.DataFrame:
         "Bars that begin within `start` to `end`, by their UTC beginnings."
@@ -96,10 +103,10 @@ class PanelPrices:
         touched = self.path(symbol, moment.value, moment.value)
         return price_in(touched[0], moment.value, self.assets[symbol]) if touched else None
 
-# %% ../../../nbs/53a_venue_market.ipynb #7bf63b27
+# %% ../../../nbs/53a_venue_market.ipynb #78b03b41
 _DAY, _SECOND = 86_400_000_000_000, 1_000_000_000
+_MORNING = 34_200 * _SECOND  # from midnight in New York to the open at 9:30
 _SPANS = {"Min": 60 * _SECOND, "T": 60 * _SECOND, "Hour": 3600 * _SECOND, "H": 3600 * _SECOND}
-Row: TypeAlias = tuple[int, Decimal, Decimal, Decimal, Decimal, float]  # moment, open, high, low, close, volume
 
 
 def span_of(timeframe: str) -> int | None:
@@ -111,20 +118,29 @@ def span_of(timeframe: str) -> int | None:
     return int(digits or 1) * unit if unit and digits.isdecimal() else None
 
 
-def cut_bars(session: Session, span: int, volume: float, asset: Asset) -> list[Row]:
-    "A session's path cut into bars of `span`, aligned to the hour, with the volume spread evenly."
-    rows, opens, closes = [], session.opens, session.closes
+def cut_bars(session: Session, span: int, volume: float, asset: Asset, until: int) -> Iterator[Row]:
+    "A session's path cut into bars of `span` that are over by `until`, with the volume spread evenly."
+    opens, closes = session.opens, session.closes
     begin = opens - opens % span
-    while begin < closes:
+    while begin < closes and min(begin + span, closes) <= until:
         start, end = max(begin, opens), min(begin + span, closes)
         first, last = price_in(session, start, asset), price_in(session, end, asset)
         inside = [price for moment, price in session.points if start <= moment <= end]
         share = volume * (end - start) / (closes - opens)
-        rows.append((begin, first, max(first, last, *inside), min(first, last, *inside), last, share))
+        yield begin, first, max(first, last, *inside), min(first, last, *inside), last, share
         begin += span
-    return rows
 
-# %% ../../../nbs/53a_venue_market.ipynb #528030da
+
+def day_bar(session: Session, volume: float, asset: Asset, until: int) -> Row:
+    "A session as one bar, as far as it has come by `until`; it begins at midnight where the market is."
+    opens, end = session.opens, min(session.closes, until)
+    last = price_in(session, end, asset)
+    inside = [price for moment, price in session.points if moment <= end]
+    midnight = opens if asset.asset_class is AssetClass.CRYPTO else opens - _MORNING
+    done = (end - opens) / (session.closes - opens)
+    return midnight, session.points[0][1], max(last, *inside), min(last, *inside), last, volume * done
+
+# %% ../../../nbs/53a_venue_market.ipynb #ac74d875
 class PanelMarket(PanelPrices):
     """A market whose sessions are the real bars of a panel.
 
@@ -132,26 +148,21 @@ class PanelMarket(PanelPrices):
     close; in between it runs along the bar's range.
     """
 
-    def rows(self, symbol: str, start: int, end: int, span: int) -> list[Row]:
-        "Bars of `span` nanoseconds (0: a day) that begin from `start` to `end`, both included."
+    def rows(self, symbol: str, start: int, end: int, span: int, until: int) -> Iterator[Row]:
+        "Bars of `span` nanoseconds (0: a day) that begin from `start` to `end`, as they are known at `until`."
         series, asset = self._of(symbol), self.assets[symbol]
-        reach = start - start % _DAY
-        found: list[Row] = []
-        for place in range(bisect_left(series.closes, reach), bisect_right(series.opens, end + _DAY)):
+        last = min(end + _DAY, until)
+        for place in range(bisect_left(series.closes, start - start % _DAY), bisect_right(series.opens, last)):
             session, volume = series.session(place), series.values[4][place]
-            if span:
-                found += cut_bars(session, span, volume, asset)
-            else:
-                first, high, low, last = (money(values[place]) for values in series.values[:4])
-                found.append((series.opens[place] - series.opens[place] % _DAY, first, high, low, last, volume))
-        return [row for row in found if start <= row[0] <= end]
+            cut = cut_bars(session, span, volume, asset, until) if span else [day_bar(session, volume, asset, until)]
+            yield from (row for row in cut if start <= row[0] <= end)
 
     def bars(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp, timeframe: str = "1Day") -> pd.DataFrame:
         "Bars that begin within `start` to `end`, by their UTC beginnings."
         span = span_of(timeframe)
         if span is None:
             raise ValueError(f"A timeframe such as '1Min', '1Hour' or '1Day' is needed, but got {timeframe!r}.")
-        rows = self.rows(symbol, start.value, end.value, span)
+        rows = list(self.rows(symbol, start.value, end.value, span, end.value + _DAY))
         index = pd.DatetimeIndex([row[0] for row in rows], tz="UTC")
         return pd.DataFrame([row[1:] for row in rows], index, list(FIELDS)).astype(float)
 

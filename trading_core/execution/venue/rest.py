@@ -6,271 +6,94 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Query', 'Handler', 'ROUTES', 'NAMED', 'Answer', 'get_account', 'plain', 'position_json', 'get_positions',
-           'get_position', 'post_order', 'get_order', 'get_client_order', 'delete_order', 'delete_orders', 'when',
-           'get_orders', 'get_activities', 'get_clock', 'authorized', 'route']
+__all__ = ['ROUTES', 'NAMED', 'find_handler', 'authorized', 'route', 'Answer', 'Handler', 'PaperVenue', 'Query']
 
-# %% ../../../nbs/53e_venue_rest.ipynb #260f9d89
-from collections.abc import Callable, Mapping
-from decimal import Decimal
-from typing import Any, NamedTuple, TypeAlias
+# %% ../../../nbs/53e_venue_rest.ipynb #1c65f039
+import hmac
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
 
-import pandas as pd
-
-from ..path import hours_of
-from .account import VenueRefusal, stamp, text, uuid_of
+from .account import VenueRefusal
 from .book import PaperVenue
+from .data_rest import data_answer
+from .history_rest import get_activities, get_calendar, get_clock, get_history
 from .market import Clock
-from .orders import FORBIDDEN, NOT_FOUND, VenueOrder, amount, order_json, unfit
-from ...model import Asset, AssetClass, Side, cash_of
+from .orders import NOT_FOUND
+from trading_core.execution.venue.trading_rest import (
+    Answer,
+    Handler,
+    Query,
+    delete_order,
+    delete_orders,
+    delete_position,
+    delete_positions,
+    get_account,
+    get_asset,
+    get_assets,
+    get_client_order,
+    get_order,
+    get_orders,
+    get_position,
+    get_positions,
+    patch_order,
+    post_order,
+)
 
-# %% ../../../nbs/53e_venue_rest.ipynb #19f86dc9
-class Answer(NamedTuple):
-    "What a venue sends back."
+_all_ = ["Answer", "Handler", "PaperVenue", "Query"]
 
-    status: int
-    body: Any = None  # None: no body
-    headers: Mapping[str, str] = {}
-
-
-Query: TypeAlias = Mapping[str, str]
-Handler: TypeAlias = Callable[..., Any]  # (venue, query, body, *parts of the path)
-
-# %% ../../../nbs/53e_venue_rest.ipynb #7baece2a
-def get_account(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:
-    "What the account is worth, and what can be bought."
-    value, equity = venue.worth(venue.at), venue.equity(venue.at)
-    close, before, _ = venue.marks[-1] if venue.marks else (venue.born, venue.opened_with, Decimal(0))
-    power, coins = venue.power(AssetClass.EQUITY), venue.power(AssetClass.CRYPTO)
-    flags = ("trading_blocked", "transfers_blocked", "account_blocked", "trade_suspended_by_user", "shorting_enabled")
-    cash = {"cash": venue.cash, "buying_power": power, "regt_buying_power": power, "non_marginable_buying_power": coins}
-    worth = {"equity": equity, "portfolio_value": equity, "last_equity": before, "long_market_value": cash_of(value)}
-    nothing = (
-        "short_market_value",
-        "accrued_fees",
-        "pending_transfer_in",
-        "pending_transfer_out",
-        "sma",
-        "intraday_adjustments",
-    )
-    margin = {"initial_margin": value / 2, "maintenance_margin": value * 3 / 10, "last_maintenance_margin": Decimal(0)}
-    return {
-        "id": venue.id, "account_number": venue.id[:8].upper(), "status": "ACTIVE", "crypto_status": "ACTIVE",
-        "currency": "USD", "multiplier": str(venue.multiplier), "created_at": stamp(venue.born),
-        "balance_asof": stamp(close)[:10], **dict.fromkeys(nothing, "0"), **dict.fromkeys(flags, False),
-        **{name: text(cash_of(number)) for name, number in (cash | worth | margin).items()},
-    }  # fmt: skip
-
-# %% ../../../nbs/53e_venue_rest.ipynb #17c1cd86
-def _ratio(part: Decimal, whole: Decimal) -> str:
-    return text((part / whole).quantize(Decimal("1e-9"))) or "0" if whole else "0"
-
-
-def plain(symbol: str) -> str:
-    "A symbol as positions and filters spell it: without the slash."
-    return symbol.replace("/", "")
-
-
-def position_json(venue: PaperVenue, symbol: str) -> dict[str, Any]:
-    "A position as it is sent."
-    holding, asset = venue.held[symbol], venue.market.assets[symbol]
-    closed = venue.hours.closing_after(venue.at) - 1
-    price = venue.market.last(symbol, venue.at) or holding.average
-    before = venue.market.last(symbol, venue.hours.closes[closed]) or price
-    cost, value = cash_of(holding.average * holding.quantity), cash_of(price * holding.quantity)
-    today = cash_of((price - before) * holding.quantity)
-    sums = {"qty": holding.quantity, "qty_available": venue.free(symbol), "avg_entry_price": holding.average.quantize(Decimal("1e-9")),
-            "market_value": value, "cost_basis": cost, "unrealized_pl": value - cost, "unrealized_intraday_pl": today,
-            "current_price": price, "lastday_price": before}  # fmt: skip
-    crypto = asset.asset_class is AssetClass.CRYPTO
-    return {
-        "asset_id": uuid_of("asset", symbol), "symbol": plain(symbol), "exchange": "" if crypto else "NASDAQ", "side": "long",
-        "asset_class": "crypto" if crypto else "us_equity", "asset_marginable": not crypto,
-        "unrealized_plpc": _ratio(value - cost, cost), "unrealized_intraday_plpc": _ratio(today, value - today),
-        "change_today": _ratio(price - before, before), **{name: text(number) for name, number in sums.items()},
-    }  # fmt: skip
-
-
-def _named(venue: PaperVenue, name: str) -> str:
-    "The symbol of what the path names: a symbol with or without slash, or an asset's id."
-    for symbol in venue.held:
-        if name in (symbol, plain(symbol)) or name == uuid_of("asset", symbol):
-            return symbol
-    raise VenueRefusal(404, NOT_FOUND, "position does not exist")
-
-
-def get_positions(venue: PaperVenue, query: Query, body: Any) -> list[dict[str, Any]]:
-    "All positions."
-    return [position_json(venue, symbol) for symbol in sorted(venue.held)]
-
-
-def get_position(venue: PaperVenue, query: Query, body: Any, name: str) -> dict[str, Any]:
-    "One position."
-    return position_json(venue, _named(venue, name))
-
-# %% ../../../nbs/53e_venue_rest.ipynb #2220e306
-def post_order(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:
-    "Take an order."
-    return venue.submit(body or {})
-
-
-def get_order(venue: PaperVenue, query: Query, body: Any, name: str) -> dict[str, Any]:
-    "One order by the venue's id."
-    return order_json(venue.find(name))
-
-
-def get_client_order(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:
-    "One order by the client's id."
-    order = venue.by_client.get(query.get("client_order_id", ""))
-    if order is None:
-        raise VenueRefusal(404, NOT_FOUND, f"order not found for {query.get('client_order_id', '')}")
-    return order_json(order)
-
-
-def delete_order(venue: PaperVenue, query: Query, body: Any, name: str) -> Answer:
-    "Take an order back."
-    venue.cancel(name)
-    return Answer(204)
-
-
-def delete_orders(venue: PaperVenue, query: Query, body: Any) -> Answer:
-    "Take all orders back."
-    heads = [order for order in list(venue.working.values()) if order.parent is None or not order.parent.open]
-    told = []
-    for order in heads:
-        if order.open:
-            venue.cancel(order.id)
-            told.append({"id": order.id, "status": 200})
-    return Answer(207, told)
-
-# %% ../../../nbs/53e_venue_rest.ipynb #ced9e8a4
-def when(value: str | None) -> int | None:
-    "A time of a query in nanoseconds."
-    if not value:
-        return None
-    try:
-        moment = pd.Timestamp(value)
-    except ValueError:
-        raise unfit(f"invalid time {value!r}") from None
-    return (moment.tz_localize("UTC") if moment.tz is None else moment).value
-
-
-def _listed(order: VenueOrder, query: Query, symbols: set[str]) -> bool:
-    wanted = query.get("status", "open")
-    if wanted != "all" and order.open is not (wanted == "open"):
-        return False
-    if symbols and plain(order.symbol) not in symbols:
-        return False
-    after, until = when(query.get("after")), when(query.get("until"))
-    if (after is not None and order.created <= after) or (until is not None and order.created >= until):
-        return False
-    return query.get("side") in (None, "", order.side.value)
-
-
-def get_orders(venue: PaperVenue, query: Query, body: Any) -> list[dict[str, Any]]:
-    "Orders, newest first, open ones unless asked otherwise."
-    limit = int(query.get("limit") or 50)
-    if not 1 <= limit <= 500:
-        raise unfit("limit must be between 1 and 500")
-    nested = str(query.get("nested", "")).lower() == "true"
-    symbols = {plain(symbol) for symbol in (query.get("symbols") or "").split(",") if symbol}
-    status = query.get("status", "open")
-    pool = list(venue.working.values()) if status == "open" else venue.orders
-    chosen = [order for order in pool if _listed(order, query, symbols) and not (nested and order.parent is not None)]
-    chosen = _cut(venue, chosen, query)
-    chosen = chosen if query.get("direction") == "asc" else chosen[::-1]
-    return [order_json(order, nested=nested) for order in chosen[:limit]]
-
-
-def _cut(venue: PaperVenue, orders: list[VenueOrder], query: Query) -> list[VenueOrder]:
-    "Those placed before or after an order that the query names."
-    if name := query.get("before_order_id"):
-        return [order for order in orders if order.number < venue.find(name).number]
-    if name := query.get("after_order_id"):
-        return [order for order in orders if order.number > venue.find(name).number]
-    return orders
-
-# %% ../../../nbs/53e_venue_rest.ipynb #9053107f
-def get_activities(venue: PaperVenue, query: Query, body: Any, kind: str = "") -> list[dict[str, Any]]:
-    "The log of activities, newest first, a page at a time."
-    kinds = {name for name in (kind or query.get("activity_types") or "").split(",") if name}
-    ascending = query.get("direction") == "asc"
-    size = min(int(query.get("page_size") or 100), 100)
-    after, until = when(query.get("after")), when(query.get("until"))
-    if query.get("date"):
-        after, until = _day_of(str(query["date"]))
-    first, last = _page(venue, query.get("page_token"), ascending=ascending)
-    found: list[dict[str, Any]] = []
-    for place in range(first, last) if ascending else range(last - 1, first - 1, -1):
-        item, moment = venue.activities[place], venue.moments[place]
-        outside = (after is not None and moment <= after) or (until is not None and moment >= until)
-        if not outside and (not kinds or item["activity_type"] in kinds):
-            found.append(item)
-            if len(found) == size:
-                break
-    return found
-
-
-def _day_of(day: str) -> tuple[int, int]:
-    begin = pd.Timestamp(day[:10], tz="UTC").value
-    return begin - 1, begin + 86_400_000_000_000
-
-
-def _page(venue: PaperVenue, token: str | None, *, ascending: bool) -> tuple[int, int]:
-    "The places of the log that are left after a page that ended with `token`."
-    if not token:
-        return 0, len(venue.activities)
-    place = venue.places.get(token)
-    if place is None:
-        raise unfit("invalid page_token")
-    return (place + 1, len(venue.activities)) if ascending else (0, place)
-
-# %% ../../../nbs/53e_venue_rest.ipynb #5c16083c
-def _eastern(moment: int) -> str:
-    return pd.Timestamp(moment, tz="UTC").tz_convert("America/New_York").isoformat()
-
-
-def get_clock(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:
-    "Whether New York is open, and when that changes next."
-    hours, now = venue.hours, venue.at
-    times = {
-        "timestamp": now,
-        "next_open": hours.opens[hours.opening_after(now)],
-        "next_close": hours.closes[hours.closing_after(now)],
-    }
-    return {"is_open": hours.at(now) is not None, **{name: _eastern(moment) for name, moment in times.items()}}
-
-# %% ../../../nbs/53e_venue_rest.ipynb #61adaaa7
+# %% ../../../nbs/53e_venue_rest.ipynb #a36a78ea
 ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "/v2/account"): get_account,
+    ("GET", "/v2/account/activities"): get_activities,
+    ("GET", "/v2/account/portfolio/history"): get_history,
+    ("GET", "/v2/assets"): get_assets,
     ("GET", "/v2/positions"): get_positions,
+    ("DELETE", "/v2/positions"): delete_positions,
     ("GET", "/v2/orders"): get_orders,
     ("POST", "/v2/orders"): post_order,
     ("DELETE", "/v2/orders"): delete_orders,
     ("GET", "/v2/orders:by_client_order_id"): get_client_order,
-    ("GET", "/v2/account/activities"): get_activities,
     ("GET", "/v2/clock"): get_clock,
+    ("GET", "/v2/calendar"): get_calendar,
 }
 NAMED: dict[tuple[str, str], Handler] = {
-    ("GET", "/v2/positions"): get_position,
-    ("GET", "/v2/orders"): get_order,
-    ("DELETE", "/v2/orders"): delete_order,
-    ("GET", "/v2/account/activities"): get_activities,
+    ("GET", "/v2/account/activities/"): get_activities,
+    ("GET", "/v2/assets/"): get_asset,
+    ("GET", "/v2/positions/"): get_position,
+    ("DELETE", "/v2/positions/"): delete_position,
+    ("GET", "/v2/orders/"): get_order,
+    ("PATCH", "/v2/orders/"): patch_order,
+    ("DELETE", "/v2/orders/"): delete_order,
 }
+_FOLDERS = ("/v2/orders/", "/v2/positions/", "/v2/assets/", "/v2/account/activities/")
+_DATA = ("/v2/stocks/", "/v1beta3/crypto/")
 
-# %% ../../../nbs/53e_venue_rest.ipynb #9786f5e0
+# %% ../../../nbs/53e_venue_rest.ipynb #72ea4b31
+def find_handler(method: str, path: str) -> tuple[Handler | None, tuple[str, ...]]:
+    "Who answers a path, and the name it ends with."
+    handler = ROUTES.get((method, path))
+    if handler is not None:
+        return handler, ()
+    for folder in _FOLDERS:
+        if path.startswith(folder):
+            return NAMED.get((method, folder)), (unquote(path[len(folder) :]),)
+    return None, ()
+
+# %% ../../../nbs/53e_venue_rest.ipynb #a49537e2
 _MINUTE = 60_000_000_000
 
 
 def authorized(venue: PaperVenue, headers: Mapping[str, str]) -> Answer | None:
     "None if the headers carry the venue's key; else the answer that says so."
     given = {name.lower(): value for name, value in headers.items()}
-    key, secret = given.get("apca-api-key-id"), given.get("apca-api-secret-key")
-    if key == venue.key and secret == venue.secret:
+    key, secret = given.get("apca-api-key-id", ""), given.get("apca-api-secret-key", "")
+    right = hmac.compare_digest(key.encode(), venue.key.encode())  # both, so that it takes as long for either
+    if hmac.compare_digest(secret.encode(), venue.secret.encode()) and right:
         return None
     if not key or not secret:
         return Answer(401, {"code": 40110000, "message": "request is not authorized"})
-    return Answer(403, {"code": FORBIDDEN, "message": "forbidden."})
+    return Answer(403, {"code": 40310000, "message": "forbidden."})
 
 
 def _limits(venue: PaperVenue) -> dict[str, str]:
@@ -279,13 +102,10 @@ def _limits(venue: PaperVenue) -> dict[str, str]:
     counted = venue.calls[1] + 1 if venue.calls[0] == minute else 1
     venue.calls = (minute, counted)
     most = venue.rate_limit or 200
-    return {
-        "X-RateLimit-Limit": str(most),
-        "X-RateLimit-Remaining": str(max(most - counted, 0)),
-        "X-RateLimit-Reset": str((minute + 1) * 60),
-    }
+    left, reset = str(max(most - counted, 0)), str((minute + 1) * 60)
+    return {"X-RateLimit-Limit": str(most), "X-RateLimit-Remaining": left, "X-RateLimit-Reset": reset}
 
-# %% ../../../nbs/53e_venue_rest.ipynb #60cdec32
+# %% ../../../nbs/53e_venue_rest.ipynb #a3f6b811
 def route(
     venue: PaperVenue, method: str, path: str, query: Query | None = None, body: Any = None, clock: Clock | None = None,
     headers: Mapping[str, str] | None = None,
@@ -299,18 +119,19 @@ def route(
         if venue.rate_limit is not None and venue.calls[1] > venue.rate_limit:
             return Answer(429, {"code": 42910000, "message": "rate limit exceeded"}, limits)
         try:
-            answer = _dispatch(venue, method.upper(), path, query or {}, body)
+            return _dispatch(venue, method.upper(), path, query or {}, body)._replace(headers=limits)
         except VenueRefusal as refusal:
             return Answer(refusal.status, refusal.body, limits)
-        return answer._replace(headers=limits)
 
 
 def _dispatch(venue: PaperVenue, method: str, path: str, query: Query, body: Any) -> Answer:
-    handler, named = ROUTES.get((method, path)), ()
-    if handler is None:
-        folder, _, name = path.rpartition("/")
-        handler, named = NAMED.get((method, folder)), (name,)
-    if handler is None:
+    if body is not None and not isinstance(body, Mapping):
+        return Answer(400, {"code": 40010000, "message": "request body format is invalid"})
+    if method == "GET" and path.startswith(_DATA):
+        said: Any = data_answer(venue, unquote(path), query)
+    else:
+        handler, named = find_handler(method, path)
+        said = None if handler is None else handler(venue, query, body, *named)
+    if said is None:
         return Answer(404, {"code": NOT_FOUND, "message": "endpoint not found."})
-    said = handler(venue, query, body, *named)
     return said if isinstance(said, Answer) else Answer(200, said)
