@@ -10,10 +10,10 @@ __all__ = ['Step', 'Signals', 'GateMaker', 'AsOfError', 'checked_day', 'catch_up
            'check_fits', 'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'leftovers', 'finish_earlier',
            'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of', 'gate_of', 'carry_out', 'run_cycle']
 
-# %% ../../nbs/70_cycle.ipynb #a92c50c8
+# %% ../../nbs/70_cycle.ipynb #c90c19ad
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from html import escape
 from pathlib import Path
@@ -143,7 +143,7 @@ class Terms:
             return {name: self.signals[name].loc[:day] for name in self.strategies}
         return {name: checked_signals(strategy, panel.until(day)) for name, (strategy, _) in self.strategies.items()}
 
-# %% ../../nbs/70_cycle.ipynb #df92f557
+# %% ../../nbs/70_cycle.ipynb #3d862146
 @dataclass(frozen=True)
 class Standing:
     "The account that a decision is made for."
@@ -152,6 +152,7 @@ class Standing:
     cash: Decimal
     holdings: Mapping[str, Holding]
     waiting: Sequence[OrderRequest] = ()
+    owed: Mapping[str, str] = field(default_factory=dict)  # closings that a venue did not carry out, with their reasons
 
 
 def standing(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> Standing:
@@ -169,7 +170,7 @@ def plan_for(
     plan = decide(
         panel, day, terms.strategies, signals, have.holdings, have.waiting, have.equity, have.cash,
         limits=terms.limits, resize=terms.resize, cycle=f"{account}|{terms.job}|{day:%Y-%m-%d}",
-        breaker=safe.breaker, quotes=safe.quotes(wished), sent=safe.sent,
+        breaker=safe.breaker, quotes=safe.quotes(wished), sent=safe.sent, owed=have.owed,
     )  # fmt: skip
     return plan, {name: {s: float(x) for s, x in table.loc[day].items()} for name, table in signals.items()}
 

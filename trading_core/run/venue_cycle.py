@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['UNDONE', 'worth', 'book_evenings', 'holdings_now', 'hands_off', 'unsold', 'sell_again', 'VenueDay', 'with_lots',
-           'SendingDay', 'SilentDay', 'venue_cycle']
+__all__ = ['worth', 'book_evenings', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots', 'SendingDay', 'SilentDay',
+           'venue_cycle']
 
-# %% ../../nbs/70b_venue_cycle.ipynb #0858b9ee
+# %% ../../nbs/70b_venue_cycle.ipynb #86bf4e2a
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -21,10 +21,11 @@ from ..data.panel import Panel
 from ..execution import ExecutorBase, plan_record
 from ..execution.comparison import Comparison
 from ..execution.journal import MANUAL, TROUBLE, Journal, utc_now
+from ..execution.owed import owed_closings
 from ..execution.paper import closes_of
 from ..ledger import Cycle, Ledger, positions_of
 from ..model import AccountInfo, Asset, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side, cash_of
-from ..portfolio import Holding, Plan, Refusal, client_order_id, track
+from ..portfolio import Holding, Plan, Refusal, track
 from trading_core.run.cycle import (
     CycleReport,
     GateMaker,
@@ -62,7 +63,7 @@ def book_evenings(ledger: Ledger, panel: Panel, day: pd.Timestamp, step: Step = 
         account = worth(ledger, panel, evening)
         ledger.set_equity(evening, account.equity, account.cash)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #7345433b
+# %% ../../nbs/70b_venue_cycle.ipynb #64c8838e
 def holdings_now(
     ledger: Ledger, panel: Panel, day: pd.Timestamp, there: Mapping[str, PositionInfo]
 ) -> tuple[dict[str, Holding], frozenset[str]]:
@@ -73,6 +74,11 @@ def holdings_now(
     return ours, frozenset(there.keys() - ours.keys())
 
 
+def waiting(ledger: Ledger) -> list[OrderRequest]:
+    "Orders of strategies that may still fill."
+    return [order for order in ledger.pending() if order.strategy != MANUAL]
+
+
 def hands_off(plan: Plan, by_hand: Collection[str]) -> Plan:
     "The plan without orders in what somebody holds by hand."
     kept = tuple(order for order in plan.orders if order.symbol not in by_hand)
@@ -81,34 +87,7 @@ def hands_off(plan: Plan, by_hand: Collection[str]) -> Plan:
     refused = tuple(Refusal(o.symbol, o.strategy, o.side, o.quantity, "other_strategy", told) for o in dropped)
     return replace(plan, orders=kept, refusals=plan.refusals + refused)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #dbf735a9
-UNDONE = (OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.CANCELED)
-
-
-def unsold(ledger: Ledger, day: pd.Timestamp, holdings: Mapping[str, Holding]) -> list[OrderRequest]:
-    "Sales of all that the last cycle wanted, that came to nothing, and whose positions are still there."
-    last = ledger.last_cycle(before=day)
-    if last is None:
-        return []
-    status = ledger.statuses(last.job, last.as_of)
-    orders = [o for o in ledger.intents(last.job, last.as_of) if o.whole and o.symbol in holdings]
-    return [o for o in orders if status[o.client_id] in UNDONE and ledger.events("cancel", o.client_id).empty]
-
-
-def sell_again(plan: Plan, again: Collection[OrderRequest], holdings: Mapping[str, Holding], cycle: str) -> Plan:
-    "The plan with what must still be sold."
-    wanted = {order.symbol for order in plan.orders if order.whole}
-    late = tuple(
-        replace(
-            order, quantity=holdings[order.symbol].quantity,
-            client_id=client_order_id(cycle, order.strategy, order.symbol, Side.SELL, "close"),
-        )
-        for order in again if order.symbol not in wanted
-    )  # fmt: skip
-    others = tuple(order for order in plan.orders if order.symbol not in {sale.symbol for sale in late})
-    return replace(plan, orders=late + others)
-
-# %% ../../nbs/70b_venue_cycle.ipynb #ec1dd9b5
+# %% ../../nbs/70b_venue_cycle.ipynb #a807dc67
 @dataclass
 class VenueDay:
     "A cycle at a venue, in the making; one method for each step."
@@ -119,6 +98,7 @@ class VenueDay:
     terms: Terms
     make_gate: GateMaker | None = None
     step: Step = lambda name: None
+    by_hand: Collection[str] = ()  # symbols that somebody holds by hand
 
     @property
     def ledger(self) -> Ledger:
@@ -138,30 +118,28 @@ class VenueDay:
         "The account that the decision is made for."
         evening = self.ledger.evening(self.day) or worth(self.ledger, self.panel, self.day)
         held, self.by_hand = holdings_now(self.ledger, self.panel, self.day, self.journal.theirs.positions)
-        waiting = [order for order in self.ledger.pending() if order.strategy != MANUAL]
-        return Standing(evening.equity, self.ledger.cash(), held, waiting)
-
-    def change(self, plan: Plan) -> Plan:
-        "A plan with what must still be sold, and without what is held by hand."
-        held, cycle = self.standing.holdings, f"{self.ledger.account}|{self.terms.job}|{self.day:%Y-%m-%d}"
-        return hands_off(sell_again(plan, unsold(self.ledger, self.day, held), held, cycle), self.by_hand)
+        return Standing(evening.equity, self.ledger.cash(), held, waiting(self.ledger), owed_closings(self.ledger, held))
 
 
 def with_lots(panel: Panel, assets: Mapping[str, Asset]) -> Panel:
     "The panel with the venue's lots and smallest orders."
     return replace(panel, assets={**panel.assets, **{s: a for s, a in assets.items() if s in panel.assets}})
 
-# %% ../../nbs/70b_venue_cycle.ipynb #39fa83a3
+# %% ../../nbs/70b_venue_cycle.ipynb #8cd81a62
 class SendingDay(VenueDay):
     "A cycle at a venue, up to its last order."
 
-    def cycle(self, *, dry_run: bool) -> tuple[Cycle, bool]:
+    def cycle(self) -> tuple[Cycle, bool]:
         "The decision for the day, made now unless it was made before."
         stored = self.ledger.cycle(self.terms.job, self.day)
         if stored is not None:
             return stored, True
         self.step("decide")
-        return decide_cycle(self.ledger, self.panel, self.day, self.terms, self.standing, self.change), False
+        have = self.standing
+        return decide_cycle(
+            self.ledger, self.panel, self.day, self.terms, have,
+            lambda plan: hands_off(plan, self.by_hand), self.journal.executor,
+        ), False  # fmt: skip
 
     def send(self, cycle: Cycle, *, resumed: bool) -> list[OrderResult]:
         "Send what the gate lets go; one result for each order of the plan."
@@ -192,11 +170,11 @@ class SendingDay(VenueDay):
         if not dry_run:
             gate = gate_of(self.make_gate, self.ledger, self.journal.executor, self.panel, self.day)
             finish_earlier(self.journal, self.panel, self.day, self.step, gate)
-        cycle, resumed = self.cycle(dry_run=dry_run)
+        cycle, resumed = self.cycle()
         results = self.journal.resume(cycle) if dry_run else self.send(cycle, resumed=resumed)
         return report_of(self.ledger, self.panel, cycle, results, resumed=resumed, dry_run=dry_run)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #b9228eec
+# %% ../../nbs/70b_venue_cycle.ipynb #dda7ac2a
 class SilentDay(SendingDay):
     "A cycle at a venue, which may not answer."
 
@@ -220,14 +198,14 @@ class SilentDay(SendingDay):
         last = ledger.last_day()
         known = (ledger.evening(last) if last is not None else None) or AccountInfo(ledger.cash(), ledger.cash())
         held, by_hand = holdings_now(ledger, self.panel, self.day, ledger.positions())
-        have = Standing(known.equity, known.cash, held, [o for o in ledger.pending() if o.strategy != MANUAL])
+        have = Standing(known.equity, known.cash, held, waiting(ledger), owed_closings(ledger, held))
         plan, _ = plan_for(ledger.account, self.panel, self.day, self.terms, have)
         orders = hands_off(plan, by_hand).orders
         refused = tuple(Refusal(o.symbol, o.strategy, o.side, o.quantity, "unreachable", why) for o in orders)
         record = plan_record(replace(plan, orders=(), cancels=(), refusals=plan.refusals + refused))
         return Cycle(ledger.account, job, self.day, "refused", self.terms.run_id, known.equity, known.cash, record)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #ce9ff1d3
+# %% ../../nbs/70b_venue_cycle.ipynb #f7e810f8
 def venue_cycle(
     ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, terms: Terms, *,
     source_kind: str, foreign: str = "refuse", gate: GateMaker | None = None, dry_run: bool = False,
@@ -247,10 +225,10 @@ def venue_cycle(
     today = SilentDay(journal, panel, day, terms, gate, step)
     try:
         comparison = today.begin(source_kind)
+        report = today.carry_out(dry_run=dry_run)
     except TROUBLE as error:
         if ledger.opened_with() is None:
             raise
         return today.silent(str(error), dry_run=dry_run)
-    report = today.carry_out(dry_run=dry_run)
     adopted = tuple(fill for fill in report.fills if fill.strategy == MANUAL)
     return replace(report, differences=comparison.explained, foreign=adopted)
