@@ -118,7 +118,9 @@ class VenueDay:
         "The account that the decision is made for."
         evening = self.ledger.evening(self.day) or worth(self.ledger, self.panel, self.day)
         held, self.by_hand = holdings_now(self.ledger, self.panel, self.day, self.journal.theirs.positions)
-        return Standing(evening.equity, self.ledger.cash(), held, waiting(self.ledger), owed_closings(self.ledger, held))
+        return Standing(
+            evening.equity, self.ledger.cash(), held, waiting(self.ledger), owed_closings(self.ledger, held)
+        )
 
 
 def with_lots(panel: Panel, assets: Mapping[str, Asset]) -> Panel:
