@@ -40,7 +40,7 @@ class Said:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
     said = Said(capsys, "--help")
     assert said.code == 0
-    for name in ["init", "run", "schedule", "runs", "backtest", "signals", "positions", "ledger", "data", "lab"]:
+    for name in ["init", "run", "schedule", "runs", "backtest", "signals", "positions", "ledger", "data", "lab", "resume"]:
         assert f"\n  {name} " in said.out
 
 
@@ -80,7 +80,7 @@ def test_help_imports_nothing_heavy():
         (["positions", "--set", "ledger.account=a/b"], "account"),
         (["schedule", "--set", "schedule.daily=0 0 * * 1"], "by name"),
         (["schedule", "--set", "schedule.weekly=0 0 * * *"], "'weekly' is not known"),
-        (["rum"], "Did you mean 'run'?"),
+        (["rum"], "Did you mean 'run'"),
         (["run", "--sett", "x"], "No such option"),
     ],
 )

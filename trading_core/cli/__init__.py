@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'TABLES', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest',
            'shown', 'positions', 'ledger', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #f17916a5
+# %% ../../nbs/73_cli.ipynb #9b6f74e3
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import resume as resume_commands
 from .tools import AsOf, DryRun, Given, Json, Set, Settings, config_of, opened, pairs, show, show_facts
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def data(as_of: AsOf = "", set_: Set = None, settings: Settings = "settings.ini"
     if not json:
         typer.echo(repr(panel))
 
-# %% ../../nbs/73_cli.ipynb #5a452367
+# %% ../../nbs/73_cli.ipynb #ce270d34
 def chosen(config: TradingConfig, spec: str, given: dict[str, str]) -> TradingConfig:
     "The settings with one strategy in place of all: a name from the settings, or a class."
     from trading_core.config import StrategySettings
@@ -223,9 +224,8 @@ def chosen(config: TradingConfig, spec: str, given: dict[str, str]) -> TradingCo
         if given:
             raise ConfigError("-p sets parameters of a strategy, so it needs one: --strategy SmaCross -p fast=20")
         return config
-    known = config.strategies.get(spec)
-    class_, params = (known.class_, known.params) if known else (spec, {})
-    one = StrategySettings(class_=class_, params={**params, **given})
+    known = config.strategies.get(spec) or StrategySettings(class_=spec)
+    one = known.model_copy(update={"share": 1.0, "params": {**known.params, **given}})
     return config.model_copy(update={"strategies": {spec.rpartition(":")[2]: one}})
 
 # %% ../../nbs/73_cli.ipynb #cd462ff7
@@ -275,7 +275,7 @@ def shown(metrics: pd.Series) -> dict[str, str]:
 
     return dict(shown_metrics(metrics))
 
-# %% ../../nbs/73_cli.ipynb #03988bcf
+# %% ../../nbs/73_cli.ipynb #f25b7ff5
 @app.command()
 def positions(set_: Set = None, settings: Settings = "settings.ini", json: Json = False) -> None:
     "What the account holds, and its cash."
@@ -294,7 +294,7 @@ def positions(set_: Set = None, settings: Settings = "settings.ini", json: Json 
         typer.echo(f"Cash: {cash:,.2f}")
 
 
-TABLES = ("fills", "orders", "equity", "cycles", "runs", "signals")
+TABLES = ("fills", "orders", "equity", "cycles", "runs", "signals", "halts", "events")
 
 
 @app.command()
@@ -326,6 +326,9 @@ def lab(settings: Settings = "settings.ini") -> None:
     where = [str(tour)] if tour.is_file() else []
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
+
+# %% ../../nbs/73_cli.ipynb #c5425cb6
+resume_commands.add_to(app)
 
 # %% ../../nbs/73_cli.ipynb #46fd0d9a
 def _told_how(message: str) -> int:

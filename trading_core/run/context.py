@@ -10,7 +10,7 @@ __all__ = ['WELL_KNOWN', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayE
            'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Run', 'find_settings', 'open_run',
            'kernel_environment', 'hand_over']
 
-# %% ../../nbs/70_context.ipynb #2f009481
+# %% ../../nbs/70_context.ipynb #e5b2f77d
 import json
 import os
 import pickle
@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..config import TradingConfig, load_config, split_names
+from ..config import StrategySettings, TradingConfig, load_config, split_names
 from ..data import BarSource, HybridDataNormalizer, Panel, open_source
 from ..data.sources import NoBarsError
 from ..errors import ConfigError, DataError, RefusedError
 from ..model import Asset
 from ..portfolio import Costs, RiskLimits
 from ..sessions import as_day, sessions
-from ..strategies import Strategy, load_strategy
+from ..strategies import Strategy, load_sizer, load_strategy, with_sizer
 
 if TYPE_CHECKING:
     from trading_core.backtest import BacktestResult
@@ -166,14 +166,18 @@ def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Mar
         panel = _until(panel, as_of, source.name)
     return Market(source.name, source.simulated, panel, _benchmark(source, config, panel))
 
-# %% ../../nbs/70_context.ipynb #ba9c1db3
+# %% ../../nbs/70_context.ipynb #4eaafebe
+def _strategy(chosen: StrategySettings) -> Strategy:
+    "One strategy of the settings, with the sizer that they name or its own; refused if the two do not fit."
+    strategy = load_strategy(chosen.class_, **chosen.params)
+    return with_sizer(strategy, load_sizer(chosen.sizer, **chosen.sizer_params) if chosen.sizer else strategy.sizer)
+
+
 def load_strategies(config: TradingConfig) -> dict[str, tuple[Strategy, float]]:
     "The strategies of the settings and their shares; a share of 0 leaves one out."
     with chdir(config.root):
         made = {
-            name: (load_strategy(chosen.class_, **chosen.params), chosen.share)
-            for name, chosen in config.strategies.items()
-            if chosen.share > 0
+            name: (_strategy(chosen), chosen.share) for name, chosen in config.strategies.items() if chosen.share > 0
         }
     if not made:
         raise ConfigError("There is no strategy with a share above 0. Give one: --set strategies.equity.share=0.5")
