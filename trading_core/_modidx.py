@@ -1993,6 +1993,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                               'trading_core/execution/venue/server.py'),
                                                      'trading_core.execution.venue.server.RestSide.carry': ( 'venue_server.html#restside.carry',
                                                                                                              'trading_core/execution/venue/server.py'),
+                                                     'trading_core.execution.venue.server.RestSide.publish': ( 'venue_server.html#restside.publish',
+                                                                                                               'trading_core/execution/venue/server.py'),
                                                      'trading_core.execution.venue.server.StreamSide': ( 'venue_server.html#streamside',
                                                                                                          'trading_core/execution/venue/server.py'),
                                                      'trading_core.execution.venue.server.StreamSide.__init__': ( 'venue_server.html#streamside.__init__',

@@ -555,7 +555,7 @@ class VenueDesk(VenueFills):
                 raise unfit(f'order is already in "{order.status}" state')
             self.finish(order, "canceled", self.at)
 
-# %% ../../../nbs/53da_venue_book.ipynb #b9177b39
+# %% ../../../nbs/53da_venue_book.ipynb #e339dcbc
 _CHANGES = ("qty", "limit_price", "stop_price", "trail")
 
 
@@ -583,14 +583,14 @@ class VenueChanges(VenueDesk):
         "What a changed order asks for."
         if old.status not in ("new", "partially_filled"):
             raise unfit(f"cannot replace order in {old.status} state")
-        if old.quantity is None or old.quantity != old.quantity.to_integral_value():
-            if old.asset.asset_class is AssetClass.EQUITY:
-                raise unfit("fractional and notional orders cannot be replaced")
+        whole = old.quantity is not None and old.quantity == old.quantity.to_integral_value()
+        if not whole and old.asset.asset_class is AssetClass.EQUITY:
+            raise unfit("fractional and notional orders cannot be replaced")
         quantity, limit, stop, trail = (amount(body, field) for field in _CHANGES)
         work = old.work._replace(limit=limit or old.work.limit, stop=stop or old.work.stop)
         if trail is not None:
-            field = "trail_percent" if work.trail_percent else "trail_price"
-            work = work._replace(**{field: trail})
+            percent = work.trail_percent is not None
+            work = work._replace(trail_percent=trail) if percent else work._replace(trail_price=trail)
         check_prices(work, old.asset)
         left = (quantity or old.quantity or Decimal(0)) - old.filled
         if left <= 0:

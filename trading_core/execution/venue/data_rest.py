@@ -25,7 +25,7 @@ from .book import PaperVenue
 from .market import Row, span_of
 from ...model import AssetClass
 
-# %% ../../../nbs/53f_venue_data.ipynb #4eeb6434
+# %% ../../../nbs/53f_venue_data.ipynb #2a701cda
 Query: TypeAlias = Mapping[str, str]
 Item: TypeAlias = dict[str, Any]
 
@@ -43,7 +43,7 @@ def moment_of(query: Query, name: str) -> int | None:
         moment = pd.Timestamp(query[name])
     except ValueError:
         raise bad(f"invalid {name}: {query[name]}") from None
-    return (moment.tz_localize("UTC") if moment.tz is None else moment).value
+    return int((moment.tz_localize("UTC") if moment.tz is None else moment).value)
 
 
 def symbols_of(query: Query, crypto: bool) -> list[str]:

@@ -111,9 +111,9 @@ def get_history(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:
     return {"timestamp": [moment // 1_000_000_000 for moment in moments], "equity": values, "profit_loss": gains,
             "profit_loss_pct": shares, "base_value": base, "timeframe": frame, "cashflow": {}}  # fmt: skip
 
-# %% ../../../nbs/53ea_venue_history.ipynb #a68b2596
+# %% ../../../nbs/53ea_venue_history.ipynb #b10ce05e
 def _eastern(moment: int) -> str:
-    return pd.Timestamp(moment, tz="UTC").tz_convert("America/New_York").isoformat()
+    return str(pd.Timestamp(moment, tz="UTC").tz_convert("America/New_York").isoformat())
 
 
 def get_clock(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:

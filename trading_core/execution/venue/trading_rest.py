@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 Query: TypeAlias = Mapping[str, str]
 Handler: TypeAlias = Callable[..., Any]  # (venue, query, body, *parts of the path)
 
-# %% ../../../nbs/53e_venue_trading.ipynb #23e16b2b
+# %% ../../../nbs/53e_venue_trading.ipynb #c8edc512
 def yes(value: object) -> bool:
     "Whether a flag of a query is set."
     return str(value or "").lower() in ("true", "1")
@@ -56,7 +56,7 @@ def when(value: str | None) -> int | None:
         moment = pd.Timestamp(value)
     except ValueError:
         raise unfit(f"invalid time {value!r}", NOT_UNIQUE) from None
-    return (moment.tz_localize("UTC") if moment.tz is None else moment).value
+    return int((moment.tz_localize("UTC") if moment.tz is None else moment).value)
 
 
 def plain(symbol: str) -> str:
