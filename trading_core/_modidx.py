@@ -778,6 +778,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'trading_core/execution/approvals.py'),
                                                   'trading_core.execution.approvals.digest_of': ( 'approvals.html#digest_of',
                                                                                                   'trading_core/execution/approvals.py'),
+                                                  'trading_core.execution.approvals.gate_for': ( 'approvals.html#gate_for',
+                                                                                                 'trading_core/execution/approvals.py'),
                                                   'trading_core.execution.approvals.moved_away': ( 'approvals.html#moved_away',
                                                                                                    'trading_core/execution/approvals.py')},
             'trading_core.execution.chaos': { 'trading_core.execution.chaos.Killed': ( 'chaos.html#killed',

@@ -7,10 +7,10 @@ __all__ = ['AlpacaExecutor', 'ApprovalRules', 'Approvals', 'Bench', 'Comparison'
            'FarVenue', 'Gate', 'Gated', 'Journal', 'LivePermit', 'LiveRefused', 'Look', 'MismatchError', 'Monitor',
            'NoSuchApprovalError', 'NoSuchDayError', 'NoSuchRunError', 'NothingToWatchError', 'OrderRouter',
            'PaperExecutor', 'Quote', 'UndoPlan', 'VenueError', 'VenueUnreachable', 'Waiting', 'cancel_order',
-           'check_executor', 'closing_order', 'digest_of', 'live_permit', 'note_paper_day', 'open_executor',
+           'check_executor', 'closing_order', 'digest_of', 'gate_for', 'live_permit', 'note_paper_day', 'open_executor',
            'open_hours', 'paper_day', 'paper_days', 'plan_record', 'stored_plan', 'undo_plan', 'undo_run']
 
-# %% ../../nbs/59_execution_init.ipynb #19a9a3e0
+# %% ../../nbs/59_execution_init.ipynb #a78ec6b1
 from trading_core.execution.executor import (
     Bench,
     ExecutorBase,
@@ -23,6 +23,7 @@ from trading_core.execution.executor import (
 from .paper import NoSuchDayError, PaperExecutor, paper_day
 from .router import OrderRouter, plan_record, stored_plan
 from trading_core.execution.approvals import (
+    gate_for,
     ApprovalRules,
     Approvals,
     Gate,
@@ -40,11 +41,11 @@ from .guards import FarVenue, LivePermit, LiveRefused, live_permit, note_paper_d
 from .opening import open_executor
 
 _all_ = [
-    "AlpacaExecutor", "ApprovalRules", "Approvals", "Bench", "Comparison", "Difference",
-    "ExecutorBase", "ExecutorReport", "FarVenue", "Gate", "Gated", "Journal", "LivePermit",
-    "LiveRefused", "Look", "MismatchError", "Monitor", "NoSuchApprovalError", "NoSuchDayError",
-    "NoSuchRunError", "NothingToWatchError", "OrderRouter", "PaperExecutor", "Quote", "UndoPlan",
-    "VenueError", "VenueUnreachable", "Waiting", "cancel_order", "check_executor", "closing_order",
-    "digest_of", "live_permit", "note_paper_day", "open_executor", "open_hours", "paper_day",
-    "paper_days", "plan_record", "stored_plan", "undo_plan", "undo_run",
+    "AlpacaExecutor", "ApprovalRules", "Approvals", "Bench", "Comparison", "Difference", "ExecutorBase",
+    "ExecutorReport", "FarVenue", "Gate", "Gated", "Journal", "LivePermit", "LiveRefused", "Look",
+    "MismatchError", "Monitor", "NoSuchApprovalError", "NoSuchDayError", "NoSuchRunError",
+    "NothingToWatchError", "OrderRouter", "PaperExecutor", "Quote", "UndoPlan", "VenueError",
+    "VenueUnreachable", "Waiting", "cancel_order", "check_executor", "closing_order", "digest_of", "gate_for",
+    "live_permit", "note_paper_day", "open_executor", "open_hours", "paper_day", "paper_days", "plan_record",
+    "stored_plan", "undo_plan", "undo_run",
 ]  # fmt: skip

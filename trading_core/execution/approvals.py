@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['digest_of', 'moved_away', 'ApprovalRules', 'Gated', 'Gate', 'NoSuchApprovalError', 'Waiting', 'Approvals']
+__all__ = ['digest_of', 'moved_away', 'ApprovalRules', 'Gated', 'Gate', 'NoSuchApprovalError', 'Waiting', 'Approvals', 'gate_for']
 
-# %% ../../nbs/58a_approvals.ipynb #55f81247
+# %% ../../nbs/58a_approvals.ipynb #82d3c066
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from ..config import ExecutionSettings
 from ..errors import RefusedError
+from .executor import ExecutorBase
 from ..ledger import Approval, Cycle, Ledger
 from ..model import OrderRequest, OrderResult, OrderStatus, Side
 
@@ -266,3 +267,15 @@ class Approvals(_Desk):
         for item in late:
             self.settle(item.approval, "expired", self.lapsed(item, None), OrderStatus.EXPIRED)
         return late
+
+# %% ../../nbs/58a_approvals.ipynb #20ccb330
+def gate_for(settings: ExecutionSettings) -> Callable[[Ledger, ExecutorBase, Mapping[str, Decimal]], Gate]:
+    "What makes the gate of a cycle: of its ledger, its venue, and the prices that it decides at."
+
+    def make(ledger: Ledger, venue: ExecutorBase, prices: Mapping[str, Decimal]) -> Gate:
+        def live(symbols: Sequence[str]) -> dict[str, Decimal]:
+            return {symbol: quote.price for symbol, quote in venue.quotes(symbols).items()}
+
+        return Gate(ledger, ApprovalRules.of(settings), prices, live=live)
+
+    return make
