@@ -49,7 +49,7 @@ def test_an_account_name_that_is_no_file_name_is_refused_with_the_way_out(tmp_pa
 
 @pytest.mark.parametrize("url", ["mysql://me:sesame@host/books", "postgresql://me:sesame@host:port/books"])
 def test_a_database_url_that_cannot_be_used_is_refused_without_showing_its_password(url: str) -> None:
-    with pytest.raises(LedgerUrlError, match="'mysql'|'postgresql'") as refused:
+    with pytest.raises(LedgerUrlError, match=r"'(mysql|postgresql)'") as refused:
         Ledger(url, account="x")
     assert "sesame" not in f"{refused.value}{refused.value!r}{refused.value.args}"
 

@@ -48,12 +48,6 @@ from trading_core.model import (
 DAY = pd.Timestamp("2024-03-28", tz="UTC")
 
 
-def memory() -> Ledger:
-    ledger = Ledger("sqlite://", account="demo", write=True)
-    ledger.bind("csv", "paper", Decimal(10_000))
-    return ledger
-
-
 def fill(number: int = 1, side: Side = Side.BUY, quantity: str = "2", price: str = "10", **more: object) -> Fill:
     given = {"fee": Decimal("0.1"), "day": DAY} | more
     return Fill(f"paper-{number}", f"order-{number}", "ACME", side, Decimal(quantity), Decimal(price), **given)  # type: ignore[arg-type]
@@ -372,8 +366,7 @@ def test_a_writer_must_say_whose_account(tmp_path: Path) -> None:
         (("csv", "paper", Decimal(9_999)), "opened with cash 10000.00000000, and now it is 9999.00000000"),
     ],
 )
-def test_an_account_is_bound_at_its_first_use(use: tuple[str, str, Decimal], words: str) -> None:
-    ledger = memory()
+def test_an_account_is_bound_at_its_first_use(use: tuple[str, str, Decimal], words: str, ledger: Ledger) -> None:
     ledger.bind("csv", "paper", Decimal(10_000))
     ledger.bind("csv", "paper")
     with pytest.raises(BoundError, match=words) as refused:
@@ -384,8 +377,7 @@ def test_an_account_is_bound_at_its_first_use(use: tuple[str, str, Decimal], wor
 # Orders and fills -----------------------------------------------------------------------------------------------------
 
 
-def test_an_order_comes_back_as_it_went_in() -> None:
-    ledger = memory()
+def test_an_order_comes_back_as_it_went_in(ledger: Ledger) -> None:
     full = order(
         2, reason="stop_loss", strategy="s", whole=True, order_type=OrderType.STOP_LIMIT, time_in_force=TimeInForce.DAY,
         limit_price=Decimal("1.123456789"), stop_price=Decimal("1.1"),
@@ -395,8 +387,7 @@ def test_an_order_comes_back_as_it_went_in() -> None:
     assert ledger.unsent() == [full, order(1)]
 
 
-def test_an_intent_that_is_there_is_left_alone() -> None:
-    ledger = memory()
+def test_an_intent_that_is_there_is_left_alone(ledger: Ledger) -> None:
     ledger.add_intents([order()], "daily", DAY)
     ledger.set_status(OrderResult("order-1", OrderStatus.ACCEPTED))
     ledger.add_intents([order(), order(2)], "daily", DAY)
@@ -404,8 +395,7 @@ def test_an_intent_that_is_there_is_left_alone() -> None:
     assert [o.client_id for o in ledger.unsent()] == ["order-2"]
 
 
-def test_a_final_status_is_final_and_an_order_must_be_written_before_it_has_one() -> None:
-    ledger = memory()
+def test_a_final_status_is_final_and_an_order_must_be_written_before_it_has_one(ledger: Ledger) -> None:
     ledger.add_intents([order()])
     for status in (OrderStatus.UNKNOWN, OrderStatus.ACCEPTED, OrderStatus.FILLED, OrderStatus.FILLED):
         ledger.set_status(OrderResult("order-1", status))
@@ -415,8 +405,7 @@ def test_a_final_status_is_final_and_an_order_must_be_written_before_it_has_one(
         ledger.set_status(OrderResult("order-9", OrderStatus.ACCEPTED))
 
 
-def test_the_same_fill_again_is_no_fill_and_another_under_its_id_is_refused() -> None:
-    ledger = memory()
+def test_the_same_fill_again_is_no_fill_and_another_under_its_id_is_refused(ledger: Ledger) -> None:
     assert ledger.add_fills([fill(), fill()]) == [fill()]
     assert ledger.add_fills([fill()]) == []
     for other in (
@@ -430,8 +419,7 @@ def test_the_same_fill_again_is_no_fill_and_another_under_its_id_is_refused() ->
     assert ledger.fills() == [fill()]  # the second one of a refused step is not there either
 
 
-def test_fills_are_told_by_day_and_within_a_day_as_they_were_booked() -> None:
-    ledger = memory()
+def test_fills_are_told_by_day_and_within_a_day_as_they_were_booked(ledger: Ledger) -> None:
     later = replace(fill(1), day=DAY + pd.Timedelta(days=1))
     ledger.add_fills([later, fill(9), fill(2)])
     assert [f.venue_id for f in ledger.fills()] == ["paper-9", "paper-2", "paper-1"]
@@ -441,8 +429,7 @@ def test_fills_are_told_by_day_and_within_a_day_as_they_were_booked() -> None:
     assert (str(frame["day"].dtype), frame["quantity"].dtype) == ("datetime64[ns, UTC]", float)
 
 
-def test_a_step_that_fails_leaves_no_trace_not_even_in_what_was_read() -> None:
-    ledger = memory()
+def test_a_step_that_fails_leaves_no_trace_not_even_in_what_was_read(ledger: Ledger) -> None:
     with pytest.raises(ZeroDivisionError), ledger.writing():  # noqa: PT012
         ledger.add_fills([fill()])
         assert len(ledger.fills()) == 1
@@ -452,8 +439,7 @@ def test_a_step_that_fails_leaves_no_trace_not_even_in_what_was_read() -> None:
     assert [f.venue_id for f in ledger.fills()] == ["paper-2"]
 
 
-def test_a_day_is_booked_whole_or_not_at_all() -> None:
-    ledger = memory()
+def test_a_day_is_booked_whole_or_not_at_all(ledger: Ledger) -> None:
     with pytest.raises(UnknownOrderError):
         ledger.book_day(DAY, [fill()], [OrderResult("never", OrderStatus.FILLED)], Decimal(1), Decimal(1))
     assert (ledger.fills(), ledger.last_day()) == ([], None)
@@ -463,8 +449,7 @@ def test_a_day_is_booked_whole_or_not_at_all() -> None:
         ledger.book_day(DAY, [], [], Decimal(11), Decimal(1))
 
 
-def test_a_plan_is_stored_whole_and_once() -> None:
-    ledger = memory()
+def test_a_plan_is_stored_whole_and_once(ledger: Ledger) -> None:
     plan = {"targets": {"ACME": 0.1 + 0.2}, "cancels": [], "refusals": []}
     given = {"orders": [order()], "plan": plan, "signals": {"s": {"ACME": 1.0, "BOLT": float("nan")}}}
     stored = ledger.store_plan("daily", DAY, equity=Decimal(1), cash=Decimal(1), **given)  # type: ignore[arg-type]
@@ -491,8 +476,7 @@ def test_positions_average_their_purchases_and_start_anew_after_a_full_sale() ->
 # Runs and trials ------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_was_killed_is_noted_by_the_next_one() -> None:
-    ledger = memory()
+def test_a_run_that_was_killed_is_noted_by_the_next_one(ledger: Ledger) -> None:
     ledger.start_run("r1", "daily", DAY)
     ledger.start_run("r2", "daily", DAY, pid=7, folder="outputs/r2")
     ledger.end_run("r2", "done", orders=3)
@@ -503,8 +487,7 @@ def test_a_run_that_was_killed_is_noted_by_the_next_one() -> None:
     assert runs.loc["r2", "pid"] == 7
 
 
-def test_a_run_begins_once_and_ends_under_its_id() -> None:
-    ledger = memory()
+def test_a_run_begins_once_and_ends_under_its_id(ledger: Ledger) -> None:
     ledger.start_run("r1", "daily")
     with pytest.raises(RunIdError, match="is in the ledger already"):
         ledger.start_run("r1", "daily")
@@ -523,8 +506,7 @@ def test_a_scratch_copy_takes_everything_along_and_gives_nothing_back(tmp_path: 
     assert (tmp_path / "ledger.db").read_bytes() == content
 
 
-def test_trials_are_remembered() -> None:
-    ledger = memory()
+def test_trials_are_remembered(ledger: Ledger) -> None:
     ledger.add_trial("SmaCross", {"fast": 5}, {"sharpe": float("nan"), "cagr": 0.1}, "abc")
     row = ledger.trials().iloc[0]
     assert (row["params"], row["metrics"], row["panel_sha256"]) == ({"fast": 5}, {"sharpe": None, "cagr": 0.1}, "abc")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Tallies', 'KeptTallies', 'Booked', 'Positions']
+__all__ = ['Tallies', 'keep', 'recount', 'Booked', 'Positions']
 
 # %% ../../nbs/08ab_ledger_positions.ipynb #e4c76081
 from collections.abc import Callable, Iterable, Sequence
@@ -58,7 +58,7 @@ class Tallies(Fills):
     def _tallies(self) -> list[Row[Any]]:
         return sorted(self._all(_TALLIES), key=lambda row: str(row.symbol))
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #b9307be8
+# %% ../../nbs/08ab_ledger_positions.ipynb #0b419ea7
 _UPDATE_TALLY = update(t.positions).where(_mine(t.positions), t.positions.c.symbol == bindparam("which"))
 _UPDATE_LOT = update(t.lots).where(t.lots.c.number == bindparam("which"))
 _SOLD_LOTS = delete(t.lots).where(
@@ -67,67 +67,36 @@ _SOLD_LOTS = delete(t.lots).where(
 _CHANGES = [name for name in _ROW if name != "symbol"]
 
 
-class KeptTallies(Tallies):
-    "Tallies, stored."
+def keep(step: Connection, account: str, tally: Running, *, new: bool) -> None:
+    "Store a tally that took fills."
+    row = {name: getattr(tally, name) for name in _CHANGES}
+    if new:
+        step.execute(insert(t.positions), {"account": account, "symbol": tally.symbol, **row})
+    else:
+        step.execute(_UPDATE_TALLY, {"me": account, "which": tally.symbol, **row})
+    left = tally.left()
+    if tally.sold_to:
+        _keep_sold(step, account, tally, left)
+    bought = [lot for lot in left if not lot.number]
+    if bought:
+        rows = [dict(zip(_LOT[:-1], lot[:-1], strict=True), account=account) for lot in bought]
+        step.execute(insert(t.lots), rows if len(rows) > 1 else rows[0])
 
-    def _keep(self, step: Connection, tally: Running, *, new: bool) -> None:
-        "Store a tally that took fills."
-        row = {name: getattr(tally, name) for name in _CHANGES}
-        if new:
-            step.execute(insert(t.positions), {"account": self.account, "symbol": tally.symbol, **row})
-        else:
-            step.execute(_UPDATE_TALLY, {"me": self.account, "which": tally.symbol, **row})
-        self._keep_lots(step, tally)
 
-    def _keep_lots(self, step: Connection, tally: Running) -> None:
-        left = tally.left()
-        if tally.sold_to:
-            kept = left[0] if left and left[0].number == tally.sold_to else None
-            last = tally.sold_to - (1 if kept else 0)
-            step.execute(_SOLD_LOTS, {"me": self.account, "which": tally.symbol, "last": last})
-            if kept:
-                part = {"quantity": kept.quantity, "paid": kept.paid, "fee": kept.fee}
-                step.execute(_UPDATE_LOT, {"which": kept.number, **part})
-        bought = [lot for lot in left if not lot.number]
-        if bought:
-            rows = [dict(zip(_LOT[:-1], lot[:-1], strict=True), account=self.account) for lot in bought]
-            step.execute(insert(t.lots), rows if len(rows) > 1 else rows[0])
+def _keep_sold(step: Connection, account: str, tally: Running, left: list[Lot]) -> None:
+    kept = left[0] if left and left[0].number == tally.sold_to else None
+    last = tally.sold_to - (1 if kept else 0)
+    step.execute(_SOLD_LOTS, {"me": account, "which": tally.symbol, "last": last})
+    if kept:
+        part = {"quantity": kept.quantity, "paid": kept.paid, "fee": kept.fee}
+        step.execute(_UPDATE_LOT, {"which": kept.number, **part})
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #35f6f3cf
+# %% ../../nbs/08ab_ledger_positions.ipynb #9fe4878e
 _ENTRY = tuple(
     t.fills.c[name] for name in ("venue_id", "symbol", "side", "quantity", "price", "fee", "day", "strategy")
 )
 _ENTRIES = select(*_ENTRY).where(_mine(t.fills)).order_by(t.fills.c.day, t.fills.c.number)
 _ENTRIES_OF = _ENTRIES.where(t.fills.c.symbol == bindparam("asked"))
-
-
-class Booked(KeptTallies):
-    "Tallies that follow the fills."
-
-    def _booked(self, step: Connection, new: Sequence[Fill]) -> None:
-        super()._booked(step, new)
-        mine: dict[str, list[Fill]] = {}
-        for fill in new:
-            mine.setdefault(fill.symbol, []).append(fill)
-        for symbol, fills in mine.items():
-            tally, fills = self._tally(symbol), sorted(fills, key=_by_day)
-            if tally.last_day is not None and fills[0].day < tally.last_day:
-                self._recount(step, symbol)
-                continue
-            known = tally.fills > 0
-            for fill in fills:
-                tally.take(Entry.of(fill))
-            self._keep(step, tally, new=not known)
-
-    def _recount(self, step: Connection, symbol: str | None = None) -> None:
-        "Make the tallies anew from the fills: of one symbol, or of all."
-        for table in (t.positions, t.lots):
-            gone = delete(table).where(_mine(table))
-            step.execute(gone if symbol is None else gone.where(table.c.symbol == symbol), {"me": self.account})
-        query = _ENTRIES if symbol is None else _ENTRIES_OF
-        rows = step.execute(query, {"me": self.account, "asked": symbol}, execution_options={"yield_per": 5000})
-        for tally in _counted(rows).values():
-            self._keep(step, tally, new=True)
 
 
 def _counted(rows: Iterable[Any]) -> dict[str, Running]:
@@ -140,7 +109,37 @@ def _counted(rows: Iterable[Any]) -> dict[str, Running]:
         tally.take(Entry(venue_id, symbol, side == "buy", quantity, price, fee, day, strategy))
     return tallies
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #ddf11298
+
+def recount(step: Connection, account: str, symbol: str | None = None) -> None:
+    "Make the tallies of `account` anew from its fills: of one symbol, or of all."
+    for table in (t.positions, t.lots):
+        gone = delete(table).where(_mine(table))
+        step.execute(gone if symbol is None else gone.where(table.c.symbol == symbol), {"me": account})
+    query = _ENTRIES if symbol is None else _ENTRIES_OF
+    asked = {"me": account} if symbol is None else {"me": account, "asked": symbol}
+    for tally in _counted(step.execute(query, asked, execution_options={"yield_per": 5000})).values():
+        keep(step, account, tally, new=True)
+
+
+class Booked(Tallies):
+    "Tallies that follow the fills."
+
+    def _booked(self, step: Connection, new: Sequence[Fill]) -> None:
+        super()._booked(step, new)
+        mine: dict[str, list[Fill]] = {}
+        for fill in new:
+            mine.setdefault(fill.symbol, []).append(fill)
+        for symbol, fills in mine.items():
+            tally, fills = self._tally(symbol), sorted(fills, key=_by_day)
+            if tally.last_day is not None and fills[0].day < tally.last_day:
+                recount(step, self.account, symbol)
+                continue
+            known = tally.fills > 0
+            for fill in fills:
+                tally.take(Entry.of(fill))
+            keep(step, self.account, tally, new=not known)
+
+# %% ../../nbs/08ab_ledger_positions.ipynb #275ed894
 class Positions(Booked):
     "What follows from the fills."
 
@@ -176,6 +175,6 @@ class Positions(Booked):
         "Make all of it anew from the fills, in one step; returns the symbols whose tally was another before."
         with self.writing() as step:
             before = {row.symbol: row for row in self._all(_TALLIES)}
-            self._recount(step)
+            recount(step, self.account)
             after = {row.symbol: row for row in self._all(_TALLIES)}
         return sorted(symbol for symbol in {*before, *after} if before.get(symbol) != after.get(symbol))
