@@ -248,7 +248,7 @@ class RunContext:
 
         return Ledger(os.environ.get(LEDGER_VARIABLE) or self.config.ledger_url, account=self.account, write=write)
 
-# %% ../../nbs/70_context.ipynb #b4e8b34a
+# %% ../../nbs/70_context.ipynb #26945421
 class Run(RunContext):
     "A context that can also do things: backtest, decide, remember."
 
@@ -268,6 +268,7 @@ class Run(RunContext):
 
     def cycle(self, dry_run: bool = True) -> CycleReport:
         "Decide for the as-of and, inside `trading run` and unless `dry_run`, place the orders."
+        from trading_core.execution import gate_for
         from trading_core.run.cycle import report_of, run_cycle
 
         if not dry_run and not self.trades:
@@ -288,6 +289,7 @@ class Run(RunContext):
                 costs=self.costs,
                 limits=self.limits,
                 source_kind=self.market.source,
+                gate=gate_for(self.config.execution),
                 dry_run=dry_run,
                 run_id=self.run_id,
             )
