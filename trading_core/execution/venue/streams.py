@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Message', 'ERRORS', 'STOCK_CHANNELS', 'CRYPTO_CHANNELS', 'encoded', 'heard', 'Conversation', 'TradeConversation',
-           'error_message', 'DataEntrance', 'DataConversation', 'trade_message', 'quote_message', 'bar_message',
-           'day_so_far', 'minute_row', 'minutes_ended', 'Bars', 'Tape']
+           'error_message', 'DataEntrance', 'DataConversation', 'told', 'day_so_far', 'minute_row', 'minutes_ended',
+           'Bars', 'Tape']
 
-# %% ../../../nbs/54d_venue_streams.ipynb #6c04be5a
+# %% ../../../nbs/54d_venue_streams.ipynb #2933ffd7
 import json
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..path import price_in
 from .account import stamp
+from .data_rest import bar_item, quote_item, trade_item
 from .faults import EventLine
 from .line import same_keys
 from ...model import AssetClass
@@ -91,7 +92,7 @@ class Conversation:
         "What is told to the client of what happened up to now."
         return []
 
-# %% ../../../nbs/54d_venue_streams.ipynb #e441a388
+# %% ../../../nbs/54d_venue_streams.ipynb #2c6da033
 class TradeConversation(Conversation):
     "A connection to the stream of order updates."
 
@@ -117,8 +118,8 @@ class TradeConversation(Conversation):
     def news(self, events: Sequence[Event], now: pd.Timestamp) -> list[Any]:
         if not self.listening:
             return []
-        deliver = self._line.deliver if self._line else lambda message: [message]
-        return [seen for event in events for seen in deliver(event.message)]
+        messages = [event.message for event in events]
+        return [seen for one in messages for seen in (self._line.deliver(one) if self._line else [one])]
 
 # %% ../../../nbs/54d_venue_streams.ipynb #61587eaa
 ERRORS = {
@@ -196,41 +197,14 @@ class DataConversation(DataEntrance):
         self.wanted = changed
         return [[{"T": "subscription", **changed}]]
 
-# %% ../../../nbs/54d_venue_streams.ipynb #c42bcbd9
-def trade_message(symbol: str, price: Decimal, moment: int, crypto: bool) -> Message:
-    "A trade as the streams tell it."
-    trade = {"T": "t", "S": symbol, "p": float(price), "s": 1.0, "t": moment, "i": moment // 1_000_000}
-    return trade | ({"tks": "B"} if crypto else {"x": "V", "c": ["@"], "z": "A"})
+# %% ../../../nbs/54d_venue_streams.ipynb #ad8fc707
+def told(kind: str, symbol: str, moment: int, item: Message) -> Message:
+    "A trade (`t`), a quote (`q`) or a bar (`b`, `u`, `d`) as the streams tell it."
+    return {"T": kind, "S": symbol, **item, "t": moment}
 
-
-def quote_message(symbol: str, price: Decimal, moment: int, crypto: bool) -> Message:
-    "A quote as the streams tell it."
-    half = float(price) / 20_000 if crypto else 0.005
-    bid, ask = round(float(price) - half, 9), round(float(price) + half, 9)
-    quote = {"T": "q", "S": symbol, "bp": bid, "bs": 10.0, "ap": ask, "as": 10.0, "t": moment}
-    return quote | ({} if crypto else {"bx": "V", "ax": "V", "c": ["R"], "z": "A"})
-
-# %% ../../../nbs/54d_venue_streams.ipynb #b60047e3
+# %% ../../../nbs/54d_venue_streams.ipynb #fa6c56da
 _MINUTE = 60_000_000_000
 _DAY = 1440 * _MINUTE
-
-
-def bar_message(symbol: str, row: Row) -> Message:
-    "A bar as the streams tell it, without its kind."
-    moment, *prices, volume = row
-    first, high, low, last = map(float, prices)
-    average = round((first + high + low + last) / 4, 6)
-    return {
-        "S": symbol,
-        "o": first,
-        "h": high,
-        "l": low,
-        "c": last,
-        "v": round(volume, 6),
-        "n": 1,
-        "vw": average,
-        "t": moment,
-    }
 
 
 def day_so_far(market: VenueMarket, symbol: str, moment: int) -> Row | None:
@@ -251,7 +225,7 @@ def minute_row(market: VenueMarket, symbol: str, begin: int) -> Row | None:
             return begin, first, max(inside), min(inside), last, traded
     return None
 
-# %% ../../../nbs/54d_venue_streams.ipynb #c35994ff
+# %% ../../../nbs/54d_venue_streams.ipynb #5e13d16c
 _BARS = (("bars", "b", 0), ("updatedBars", "u", _MINUTE // 2))
 _CATCH_UP = 10  # minutes; a clock that jumps over a week does not retell it
 
@@ -275,18 +249,18 @@ class Bars(DataConversation):
 
     def bars(self, before: int, now: int) -> Iterator[Message]:
         "The bars that were finished after `before` and up to `now`."
-        market, ended = self.venue.market, minutes_ended(before, now)
+        market, ended, crypto = self.venue.market, minutes_ended(before, now), self.kind is AssetClass.CRYPTO
         for channel, letter, late in _BARS:
             for begin in minutes_ended(before - late, now - late):
                 for symbol in self.symbols(channel):
                     if row := minute_row(market, symbol, begin):
-                        yield {"T": letter, **bar_message(symbol, row)}
+                        yield told(letter, symbol, begin, bar_item(row, crypto))
         for symbol in self.symbols("dailyBars") if ended else ():
             day = day_so_far(market, symbol, ended[-1] + _MINUTE)
             if day and minute_row(market, symbol, ended[-1]):
-                yield {"T": "d", **bar_message(symbol, day)}
+                yield told("d", symbol, day[0], bar_item(day, crypto))
 
-# %% ../../../nbs/54d_venue_streams.ipynb #7501aee8
+# %% ../../../nbs/54d_venue_streams.ipynb #dc81d80d
 class Tape(Bars):
     "A connection to a stream of prices."
 
@@ -299,8 +273,8 @@ class Tape(Bars):
         before, self._moment = self._moment, now.value
         if not self.known or not any(self.wanted.values()):
             return []
-        told = [*self._prices(now), *self.bars(before, now.value)]
-        return [told] if told else []
+        messages = [*self._prices(now), *self.bars(before, now.value)]
+        return [messages] if messages else []
 
     def _prices(self, now: pd.Timestamp) -> Iterator[Message]:
         crypto = self.kind is AssetClass.CRYPTO
@@ -311,6 +285,6 @@ class Tape(Bars):
                 continue
             self._last[symbol] = now.value, price
             if symbol in trades:
-                yield trade_message(symbol, price, now.value, crypto)
+                yield told("t", symbol, now.value, trade_item(now.value, price, crypto))
             if symbol in quotes:
-                yield quote_message(symbol, price, now.value, crypto)
+                yield told("q", symbol, now.value, quote_item(now.value, price, crypto))
