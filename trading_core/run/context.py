@@ -248,7 +248,7 @@ class RunContext:
 
         return Ledger(os.environ.get(LEDGER_VARIABLE) or self.config.ledger_url, account=self.account, write=write)
 
-# %% ../../nbs/70_context.ipynb #26945421
+# %% ../../nbs/70_context.ipynb #8af10c78
 class Run(RunContext):
     "A context that can also do things: backtest, decide, remember."
 
@@ -266,9 +266,12 @@ class Run(RunContext):
         "Whether this is a kernel of `trading run`, the only one that may place orders."
         return self.scratch is not None
 
-    def cycle(self, dry_run: bool = True) -> CycleReport:
-        "Decide for the as-of and, inside `trading run` and unless `dry_run`, place the orders."
-        from trading_core.execution import gate_for
+    def cycle(self, dry_run: bool = True, *, live: bool = False, **venue: Any) -> CycleReport:
+        """Decide for the as-of and, inside `trading run` and unless `dry_run`, place the orders.
+
+        `live` is one of the three switches of real money; `venue` goes to the executor's constructor.
+        """
+        from trading_core.execution import gate_for, note_paper_day, open_executor
         from trading_core.run.cycle import report_of, run_cycle
 
         if not dry_run and not self.trades:
@@ -278,7 +281,7 @@ class Run(RunContext):
             past = None if self.trades else self._decided(ledger)
             if past is not None:
                 return report_of(ledger, self.panel, past, [], resumed=True, dry_run=True)
-            return run_cycle(
+            report = run_cycle(
                 self.panel,
                 self.strategies,
                 ledger=ledger,
@@ -289,10 +292,15 @@ class Run(RunContext):
                 costs=self.costs,
                 limits=self.limits,
                 source_kind=self.market.source,
+                executor=lambda book, panel: open_executor(self.config, book, panel, self.costs, live=live, **venue),
                 gate=gate_for(self.config.execution),
+                foreign=self.config.execution.foreign,
                 dry_run=dry_run,
                 run_id=self.run_id,
             )
+            if not dry_run and not live:
+                note_paper_day(ledger, self.config.strategies, self.as_of, simulated=self.simulated)
+        return report
 
     def _decided(self, ledger: Ledger) -> Cycle | None:
         "What was decided for the as-of, if the account has gone on since: then there is only that to look at."

@@ -255,15 +255,25 @@ def job_pages(job: str, config: TradingConfig) -> dict[str, Path]:
         )
     return {page: template(page, config) for page in config.jobs[job]}
 
-# %% ../../nbs/71_runner.ipynb #f2d9d4cd
-def check_executor_settings(config: TradingConfig) -> None:
-    "Refuse what this version cannot trade with."
-    if config.execution.executor != "paper":
-        raise UnknownNameError("settings [execution] executor", config.execution.executor, ["paper"])
-    if config.execution.mode != "paper":
+# %% ../../nbs/71_runner.ipynb #6597cec3
+def check_executor_settings(config: TradingConfig, *, rehearsed: bool = False) -> None:
+    "Refuse an executor that there is not, or that lacks its keys; and a rehearsal at a venue, which has its own past."
+    from trading_core.execution.opening import VENUES, keys_of
+
+    name = config.execution.executor
+    if name not in ("paper", *VENUES):
+        raise UnknownNameError("settings [execution] executor", name, ["paper", *VENUES])
+    if name == "paper" and config.execution.mode != "paper":
         raise ConfigError(
-            "settings [execution]: mode = live is refused. This version trades on paper only; set mode = paper."
+            "settings [execution]: mode = live needs a venue with real money, and executor = paper has none. "
+            "Set executor = alpaca, or mode = paper."
         )
+    if name != "paper":
+        keys_of(config, name)
+        if rehearsed:
+            raise ConfigError(
+                f"--since takes a new account through past days on paper, and {name} has a past of its own. Leave it out."
+            )
 
 # %% ../../nbs/71_runner.ipynb #28c3d86b
 class KernelQueue:
@@ -315,7 +325,7 @@ class JobRun:
         "Whether it may place orders there."
         return self.decides and not self.dry_run
 
-# %% ../../nbs/71_runner.ipynb #b75ac913
+# %% ../../nbs/71_runner.ipynb #86746128
 class AccountRun(JobRun):
     "A run, and the account that it works on."
 
@@ -323,7 +333,7 @@ class AccountRun(JobRun):
         "Hold the account's lock until the run ends, if it trades; the environment that lets its kernels in."
         if not self.trades:
             return {}
-        check_executor_settings(self.config)
+        check_executor_settings(self.config, rehearsed=bool(self.since))
         self._lock = self.stack.enter_context(account_lock(self.config.ledger_url, self.config.account))
         settle_killed(self.config.outputs, held=self.config.account)
         return {TOKEN_VARIABLE: self._lock.token}
