@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'TABLES', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest',
            'shown', 'positions', 'ledger', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #9b6f74e3
+# %% ../../nbs/73_cli.ipynb #b14b1815
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import resume as resume_commands
+from . import people as people_commands
 from .tools import AsOf, DryRun, Given, Json, Set, Settings, config_of, opened, pairs, show, show_facts
 
 if TYPE_CHECKING:
@@ -327,8 +328,9 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #c5425cb6
+# %% ../../nbs/73_cli.ipynb #1e4fd707
 resume_commands.add_to(app)
+people_commands.add_to(app)
 
 # %% ../../nbs/73_cli.ipynb #46fd0d9a
 def _told_how(message: str) -> int:

@@ -23,7 +23,7 @@ from ..model import Asset, Fill, OrderRequest, OrderResult, OrderStatus, Side, T
 from ..portfolio import floor_lot
 from ..portfolio.reconciling import client_order_id
 
-# %% ../../nbs/58c_undo.ipynb #e2b95c20
+# %% ../../nbs/58c_undo.ipynb #2561fabf
 class NoSuchRunError(RefusedError):
     "A run to be undone that there is not, or that decided nothing."
 
@@ -38,17 +38,17 @@ class NoSuchRunError(RefusedError):
         )
 
 
-def cycle_of(ledger: Ledger, run_id: str) -> Cycle:
-    "What the run whose id begins with `run_id` decided."
+def cycle_of(ledger: Ledger, run_id: str) -> tuple[str, Cycle]:
+    "The run whose id begins with `run_id`, and what it decided."
     runs = ledger.runs()
     ours = runs[runs["account"] == ledger.account]
     days = {row.run_id: (row.job, row.as_of) for row in ours.itertuples() if row.as_of is not pd.NaT}
     days |= {row.run_id: (row.job, row.as_of) for row in ledger.cycles().itertuples() if row.run_id}
-    found = {days[name] for name in days if run_id and name.startswith(run_id)}
-    cycle = ledger.cycle(*found.pop()) if len(found) == 1 else None
+    found = {name: days[name] for name in sorted(days) if run_id and name.startswith(run_id)}
+    cycle = ledger.cycle(*found[max(found)]) if len(set(found.values())) == 1 else None
     if cycle is None:
         raise NoSuchRunError(run_id, sorted(days, reverse=True)[:3])
-    return cycle
+    return max(found), cycle
 
 # %% ../../nbs/58c_undo.ipynb #ad0ef5d9
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ def closing_order(
     client_id = client_order_id(cycle, strategy, symbol, Side.SELL, purpose or reason)
     return OrderRequest(client_id, symbol, Side.SELL, quantity, reason, strategy, whole, time_in_force=force)
 
-# %% ../../nbs/58c_undo.ipynb #fecb422d
+# %% ../../nbs/58c_undo.ipynb #64bd67d2
 class _Undoing:
     "One run in the ledger, order by order."
 
     def __init__(self, ledger: Ledger, cycle: Cycle):
         self.ledger, self.cycle, self.fills, self.held = ledger, cycle, ledger.fills(), ledger.positions()
-        self.name = f"{cycle.account}|undo {cycle.run_id}|{cycle.as_of:%Y-%m-%d}"
+        self.name = f"{cycle.account}|undo {cycle.job}|{cycle.as_of:%Y-%m-%d}"
 
     def sale(self, order: OrderRequest, quantity: Decimal, whole: bool) -> OrderRequest | None:
         "The sale that takes back `quantity` now, less what earlier ones sold; None when it is sold, or about to be."
@@ -133,7 +133,7 @@ class _Undoing:
 
 def undo_plan(ledger: Ledger, run_id: str) -> UndoPlan:
     "What takes back the run whose id begins with `run_id`."
-    cycle = cycle_of(ledger, run_id)
+    name, cycle = cycle_of(ledger, run_id)
     orders, status = ledger.intents(cycle.job, cycle.as_of), ledger.statuses(cycle.job, cycle.as_of)
     cancels = tuple(order for order in orders if status[order.client_id].open)
     leaving = {order.symbol for order in ledger.pending() if order.side is Side.SELL and order not in cancels}
@@ -141,7 +141,7 @@ def undo_plan(ledger: Ledger, run_id: str) -> UndoPlan:
     found = {order: undoing.answer(order, leaving) for order in orders}
     sales = tuple(sale for sale, _ in found.values() if sale)
     kept = {order.symbol: why for order, (_, why) in found.items() if why}
-    return UndoPlan(cycle.run_id, cycle.as_of, cancels, sales, kept)
+    return UndoPlan(name, cycle.as_of, cancels, sales, kept)
 
 # %% ../../nbs/58c_undo.ipynb #91b226bc
 class _Journal(Protocol):
