@@ -67,7 +67,7 @@ class Evenings(Positions):
         rows = self._all(_EVENINGS.where(t.equity.c.day >= day))
         return _frame(rows, ["day", "equity", "cash"]).set_index("day")["equity"].astype(float)
 
-# %% ../../nbs/08b_ledger_days.ipynb #5e77acd9
+# %% ../../nbs/08b_ledger_days.ipynb #8740d34f
 class Days(Evenings):
     "Days, booked."
 
@@ -84,8 +84,8 @@ class Days(Evenings):
         self, day: pd.Timestamp, fills: Sequence[Fill], results: Sequence[OrderResult], equity: Decimal, cash: Decimal
     ) -> None:
         "Book all that happened on `day`, in one step."
-        with self.writing():
-            self.add_fills(fills)
+        with self.writing():  # it follows from the prices, so nothing is lost when this fails
+            self._add_fills(fills)
             for result in results:
-                self.set_status(result, day)
+                self._set_status(result, day)
             self.set_equity(day, equity, cash)

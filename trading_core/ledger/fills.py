@@ -91,7 +91,7 @@ class FillViews(Orders):
         table["side"] = [str(side) for side in table["side"]]
         return table.astype({"quantity": float, "price": float, "fee": float, "cut": bool})
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #5c01aaa7
+# %% ../../nbs/08aa_ledger_fills.ipynb #db6e1663
 _SAME_ID = select(t.fills).where(_mine(t.fills), t.fills.c.venue_id == bindparam("id"))
 _SAME_IDS = select(t.fills).where(_mine(t.fills), t.fills.c.venue_id.in_(bindparam("ids", expanding=True)))
 
@@ -101,6 +101,10 @@ class Fills(FillViews):
 
     def add_fills(self, fills: Sequence[Fill]) -> list[Fill]:
         "Book fills and return the new ones; what is there already is not booked again."
+        with self.keeping("fill", fills):
+            return self._add_fills(fills)
+
+    def _add_fills(self, fills: Sequence[Fill]) -> list[Fill]:
         if not fills:
             return []
         new: dict[str, Fill] = {}

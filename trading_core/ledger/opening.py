@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Ledger']
 
-# %% ../../nbs/08h_ledger_opening.ipynb #91c5bd31
+# %% ../../nbs/08h_ledger_opening.ipynb #1121f463
 import sqlite3
 from pathlib import Path
 from typing import Self
@@ -16,10 +16,10 @@ from typing import Self
 from sqlalchemy import Connection, insert, select
 
 from . import tables as t
+from .backup import BackedUp
 from .lock import AccountLock
-from .records import Approvals
 
-# %% ../../nbs/08h_ledger_opening.ipynb #3e75b0b7
+# %% ../../nbs/08h_ledger_opening.ipynb #05c83f9b
 def _copy_rows(source: Connection, target: Connection) -> None:
     "Every row of one ledger into another that has none."
     with target.begin():
@@ -29,13 +29,13 @@ def _copy_rows(source: Connection, target: Connection) -> None:
                 target.execute(insert(table), rows)
 
 
-class Ledger(Approvals):
+class Ledger(BackedUp):
     "An account's book: `Ledger(url)` reads, `Ledger.open(url, account)` writes under the account's lock."
 
     @classmethod
-    def open(cls, url: str | Path, account: str, lock: AccountLock | None = None) -> Self:
+    def open(cls, url: str | Path, account: str, lock: AccountLock | None = None, *, spare: Path | None = None) -> Self:
         "Open for writing: under `lock`, else with the token in the environment, else under a lock of its own."
-        return cls(url, account=account, write=True, lock=lock)
+        return cls(url, account=account, write=True, lock=lock, spare=spare)
 
     def scratch(self, account: str | None = None) -> Self:
         "A copy in memory to try things on, which nobody else will see."

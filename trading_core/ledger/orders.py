@@ -211,7 +211,7 @@ class UnknownOrderError(LedgerError):
     def __str__(self) -> str:
         return f"The ledger has no order {self.client_id!r}. An order is stored before it is sent: add_intents, then send, then set_status."
 
-# %% ../../nbs/08a_ledger_orders.ipynb #9a307a8b
+# %% ../../nbs/08a_ledger_orders.ipynb #e28fc740
 _UPDATE_ORDER = update(t.orders).where(t.orders.c.client_id == bindparam("which"))
 _STORED_IDS = select(t.intents.c.client_id).where(t.intents.c.client_id.in_(bindparam("ids", expanding=True)))
 
@@ -234,6 +234,10 @@ class Orders(OrderTables):
 
     def set_status(self, result: OrderResult, day: pd.Timestamp | None = None) -> None:
         "Record what the venue said, and the `day` on which the order ended, where that is known."
+        with self.keeping("status", [result], day=day):
+            self._set_status(result, day)
+
+    def _set_status(self, result: OrderResult, day: pd.Timestamp | None) -> None:
         have = self.order(result.client_id)
         if have is None:
             raise UnknownOrderError(result.client_id)

@@ -25,7 +25,7 @@ from .cycles import Trials
 from .store import _columns, _frame, _mine
 from ..model import Fill
 
-# %% ../../nbs/08d_ledger_records.ipynb #e003a843
+# %% ../../nbs/08d_ledger_records.ipynb #8f7a7e7b
 _CURSOR = _columns(t.cursors, "cursor").where(t.cursors.c.feed == bindparam("asked"))
 _MOVE_CURSOR = update(t.cursors).where(_mine(t.cursors), t.cursors.c.feed == bindparam("which"))
 
@@ -41,15 +41,15 @@ class Cursors(Trials):
     def book(self, fills: Sequence[Fill], feed: str, cursor: str) -> list[Fill]:
         "Book fills together with the place that they were read up to, in one step; returns the new ones."
         now = datetime.now(UTC)
-        with self.writing() as step:
-            new = self.add_fills(fills)
+        with self.keeping("fill", fills), self.writing() as step:
+            new = self._add_fills(fills)
             moved = step.execute(_MOVE_CURSOR, {"me": self.account, "which": feed, "cursor": cursor, "updated": now})
             if not moved.rowcount:
                 row = {"account": self.account, "feed": feed, "cursor": cursor, "updated": now}
                 step.execute(insert(t.cursors), row)
         return new
 
-# %% ../../nbs/08d_ledger_records.ipynb #210d0255
+# %% ../../nbs/08d_ledger_records.ipynb #097ddd08
 _EVENTS = _columns(t.events, "number", "moment", "kind", "subject", "detail").order_by(t.events.c.number)
 
 
@@ -58,10 +58,10 @@ class Events(Cursors):
 
     def note(self, kind: str, subject: str, **detail: Any) -> None:
         "Add a line: what happened (sent, answered, unknown, …), to which order, symbol or run, and the rest."
-        row = {"account": self.account, "moment": datetime.now(UTC), "kind": str(kind), "subject": str(subject)}
         plain = json.loads(json.dumps(detail, default=str)) if detail else {}
-        with self.writing() as step:
-            step.execute(insert(t.events), row | {"detail": plain})
+        line = {"kind": str(kind), "subject": str(subject), "detail": plain}
+        with self.keeping("event", [line]), self.writing() as step:
+            step.execute(insert(t.events), line | {"account": self.account, "moment": datetime.now(UTC)})
 
     def events(self, kind: str | None = None, subject: str | None = None) -> pd.DataFrame:
         "The lines, oldest first: number, moment, kind, subject, detail."

@@ -10,7 +10,7 @@ __all__ = ['StoreError', 'UnreadableLedgerError', 'UnwritableLedgerError', 'Sche
            'Store', 'WhichAccountError', 'AccountStore', 'ReadOnlyLedgerError', 'LookingStore', 'SteppedStore',
            'ClosingStore', 'Book']
 
-# %% ../../nbs/08_ledger_store.ipynb #6a58df2f
+# %% ../../nbs/08_ledger_store.ipynb #34fd0db0
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,11 +40,11 @@ from sqlalchemy import ColumnElement, bindparam
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from ..errors import LedgerError, LockedError
+from ..errors import LedgerError, LockedError, TradingError
 from . import tables as t
 from .lock import TOKEN_VARIABLE, AccountLock, account_lock, check_token
 from .place import Place, UnreachableLedgerError, server_engine, told
-from .server import _MAKING, Turn, notes
+from .server import _MAKING, LostLockError, Turn, notes
 
 # %% ../../nbs/08_ledger_store.ipynb #58aa79a3
 def _connect(path: Path | None, mode: str = "rw") -> sqlite3.Connection:
@@ -422,7 +422,7 @@ class LookingStore(AccountStore):
             self._look = line.execution_options(**{"isolation_level": "AUTOCOMMIT"} if server else {"looking": True})
         return self._look
 
-# %% ../../nbs/08_ledger_store.ipynb #77ebef01
+# %% ../../nbs/08_ledger_store.ipynb #c45b7ecc
 class SteppedStore(LookingStore):
     "`writing()` gives a connection inside a step."
 
@@ -434,13 +434,36 @@ class SteppedStore(LookingStore):
             return
         if not self.write:
             raise ReadOnlyLedgerError(str(self.place))
-        with _spoken(self.place, write=True), self.engine.begin() as connection:
+        with self.keeping(), _spoken(self.place, write=True), self.engine.begin() as connection:
             self._check(connection)
             self._step = connection
             try:
                 yield connection
             finally:
                 self._step = None
+
+    _known: list[tuple[str, Any, dict[str, Any]]] | None = None  # what would be lost if the present step failed
+
+    @contextmanager
+    def keeping(self, kind: str = "", what: Sequence[Any] = (), **more: Any) -> Iterator[None]:
+        "Say what the block is about to write: should the database fail, it must not be lost."
+        outermost = self._known is None
+        known = self._known = [] if self._known is None else self._known
+        known += [(kind, one, more) for one in what]
+        try:
+            yield
+        except (StoreError, UnreachableLedgerError, BusyLedgerError, LostLockError) as error:
+            told_so = self._unwritten(known, error) if outermost else error
+            if told_so is error:
+                raise
+            raise told_so from error
+        finally:
+            if outermost:
+                self._known = None
+
+    def _unwritten(self, known: Sequence[tuple[str, Any, dict[str, Any]]], error: TradingError) -> TradingError:
+        "Called when what is `known` could not be written; returns the error to be raised."
+        return error
 
 # %% ../../nbs/08_ledger_store.ipynb #2d40d6a9
 class ClosingStore(SteppedStore):

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from .. import tables as t
 from ..positions import recount
 
-# %% ../../../nbs/08e_ledger_migrations.ipynb #2e414b62
+# %% ../../../nbs/08e_ledger_migrations.ipynb #dbbedc75
 def upgrade(connection: Connection) -> None:
     "Bring the ledger on `connection` up to date, within the transaction that is open there."
     from alembic.config import Config
@@ -30,7 +30,7 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("path_separator", "newline")
     script = ScriptDirectory.from_config(config)
     steps = script._upgrade_revs
-    with EnvironmentContext(config, script, fn=lambda have, _: steps(t.SCHEMA, have)) as environment:  # type: ignore[arg-type]
+    with EnvironmentContext(config, script, fn=lambda have, _: steps(t.SCHEMA, have)) as environment:
         environment.configure(connection=connection)
         environment.run_migrations()
     for account in connection.execute(select(t.accounts.c.account)).scalars().all():
