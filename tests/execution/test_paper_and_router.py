@@ -152,9 +152,9 @@ def test_equity_is_flat_over_a_closed_market() -> None:
     assert equity["2024-04-01"] != equity["2024-03-31"]
 
 
-def test_only_market_orders_of_known_symbols_are_taken() -> None:
+def test_an_unknown_symbol_or_a_missing_price_is_refused_with_a_reason() -> None:
     venue = PaperExecutor(account(), PANEL)
-    for order in (buy("XYZ"), buy("ACME", order_type=OrderType.LIMIT, limit_price=Decimal(40))):
+    for order in (buy("XYZ"), *(buy("ACME", order_type=kind) for kind in OrderType if kind is not OrderType.MARKET)):
         said = venue.submit(order)
         assert said.status is OrderStatus.REJECTED
         assert said.message

@@ -6,32 +6,39 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['closes_of', 'opens_of', 'ended_of', 'value_of', 'PaperDay', 'paper_day', 'NoSuchDayError', 'PaperOrders', 'PaperBook',
-           'PaperExecutor']
+__all__ = ['closes_of', 'opens_of', 'ended_of', 'value_of', 'session_of', 'note_of', 'noted', 'Due', 'due_today', 'PaperDay',
+           'carry_out', 'paper_day', 'NoSuchDayError', 'PaperOrders', 'PaperBook', 'PaperExecutor']
 
-# %% ../../nbs/51_paper.ipynb #f6724f71
+# %% ../../nbs/51_paper.ipynb #db3c1bab
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 import pandas as pd
 
 from ..data.panel import Panel
 from ..errors import ExecutionError
 from .executor import ExecutorBase
+from .matching import Hit, Working, first_hit
+from .path import Session, hours_of, session_path
 from ..ledger import Ledger, positions_of
 from trading_core.model import (
     AccountInfo,
+    AssetClass,
     Fill,
     OrderRequest,
     OrderResult,
     OrderStatus,
     OrderType,
     PositionInfo,
+    Side,
+    TimeInForce,
     cash_of,
     money,
 )
-from ..portfolio import ENDED_AFTER, Costs, Refusal, close_ended, fill_open
+from ..portfolio import ENDED_AFTER, Costs, Refusal, close_ended
+from ..portfolio.fills import Opening
 
 # %% ../../nbs/51_paper.ipynb #e8ddc2b5
 def closes_of(panel: Panel, row: int, symbols: Iterable[str]) -> dict[str, Decimal]:
@@ -59,7 +66,77 @@ def value_of(fills: Sequence[Fill], cash: Decimal, panel: Panel, row: int) -> tu
     left = cash_of(sum((fill.cash_change for fill in fills), cash))
     return cash_of(sum((position.quantity * closes[s] for s, position in held.items()), left)), left
 
-# %% ../../nbs/51_paper.ipynb #a45d5393
+# %% ../../nbs/51_paper.ipynb #aa2f5298
+_DAY_LENGTH, _NOON = 86_400_000_000_000, 43_200_000_000_000
+
+
+def session_of(panel: Panel, row: int, symbol: str) -> Session | None:
+    "The path of a symbol on a panel's day; None without a real bar."
+    column, day = panel.symbols.index(symbol), int(panel.days[row].value)
+    if not panel.real[row, column]:
+        return None
+    hours = hours_of(panel.assets[symbol].calendar)
+    number = hours.on(day)
+    opens, closes = (
+        (day + _NOON, day + _DAY_LENGTH - 1) if number is None else (hours.opens[number], hours.closes[number])
+    )
+    first, high, low, last = (
+        money(float(panel.arrays[name][row, column])) for name in ("open", "high", "low", "close")
+    )
+    return session_path(opens, closes, (first, high, low, last))
+
+# %% ../../nbs/51_paper.ipynb #3970b408
+def note_of(work: Working) -> str:
+    "What of a working order must be known tomorrow."
+    best = f"best {work.best:f}" if work.best is not None else ""
+    return " ".join(word for word in (best, "triggered" if work.triggered else "") if word)
+
+
+def noted(order: OrderRequest, note: str) -> Working:
+    "A working order, as its note left it."
+    words = note.split()
+    best = Decimal(words[1]) if words[:1] == ["best"] else None
+    return Working.of(order)._replace(best=best, triggered="triggered" in words)
+
+# %% ../../nbs/51_paper.ipynb #e93149aa
+class Due(NamedTuple):
+    "An order that executes today; sorted in the order in which the day happens."
+
+    moment: int
+    buying: bool
+    symbol: str
+    place: int  # among the orders that wait
+    price: Decimal
+    order: OrderRequest
+
+
+def due_today(
+    panel: Panel, row: int, pending: Sequence[OrderRequest], notes: Mapping[str, str]
+) -> tuple[list[Due], dict[str, Working]]:
+    "The executions of a day in their order, and how the orders with a real bar are left by it."
+    met: list[tuple[int, OrderRequest, Session, Hit]] = []
+    left: dict[str, Working] = {}
+    for place, order in enumerate(pending):
+        session = session_of(panel, row, order.symbol)
+        if session is None:
+            continue
+        work = noted(order, notes.get(order.client_id, ""))
+        whole_day = session.opens, session.closes
+        hit, left[order.client_id] = first_hit(
+            work, order.time_in_force, [session], *whole_day, panel.assets[order.symbol]
+        )
+        if hit is not None:
+            met.append((place, order, session, hit))
+    bell = min(
+        (session.opens for _, order, session, _ in met if panel.assets[order.symbol].calendar != "24/7"), default=0
+    )
+    due = []
+    for place, order, session, hit in met:
+        at_open = hit.moment == session.opens and panel.assets[order.symbol].calendar != "24/7"
+        due.append(Due(bell if at_open else hit.moment, order.side is Side.BUY, order.symbol, place, hit.price, order))
+    return sorted(due), left
+
+# %% ../../nbs/51_paper.ipynb #162b8f88
 @dataclass(frozen=True)
 class PaperDay:
     "What a day did to a paper account."
@@ -68,41 +145,74 @@ class PaperDay:
     results: list[OrderResult]  # orders that are over
     equity: Decimal
     cash: Decimal
+    notes: dict[str, str] = field(default_factory=dict)  # of orders that go on, where there is something to remember
 
-# %% ../../nbs/51_paper.ipynb #20b4e93c
+# %% ../../nbs/51_paper.ipynb #55464e61
+def _even(costs: Costs) -> dict[AssetClass, dict[str, float]]:
+    "What asset classes cost of their own, without the slippage."
+    own = ((kind, dict(terms)) for kind, terms in costs.by_class.items())
+    return {kind: terms | {"slippage_bps": 0.0} if "slippage_bps" in terms else terms for kind, terms in own}
+
+
+def carry_out(
+    due: Sequence[Due], held: Mapping[str, Decimal], cash: Decimal, costs: Costs, panel: Panel, day: pd.Timestamp
+) -> tuple[list[Fill], list[Refusal]]:
+    "Execute what is due, in order; fills and refusals."
+    exact = replace(costs, slippage_bps=0.0, by_class=_even(costs))
+    opening = Opening(day, cash, dict(held), costs, panel.assets)
+    fills, refusals = list[Fill](), list[Refusal]()
+    for item in due:
+        opening.costs = costs if item.order.limit_price is None else exact
+        done = opening.try_fill(item.order, item.price)
+        fills, refusals = ([*fills, done], refusals) if isinstance(done, Fill) else (fills, [*refusals, done])
+    return fills, refusals
+
+# %% ../../nbs/51_paper.ipynb #f7d73192
 def paper_day(
-    panel: Panel, row: int, past: Sequence[Fill], pending: Sequence[OrderRequest], cash: Decimal, costs: Costs
-) -> PaperDay:
+    panel: Panel, row: int, past: Sequence[Fill], pending: Sequence[OrderRequest], cash: Decimal, costs: Costs,
+    notes: Mapping[str, str] | None = None,
+) -> PaperDay:  # fmt: skip
     "Day number `row` of an account opened with `cash`, after the `past` fills and with orders `pending`."
     day, held = panel.days[row], positions_of(past)
     left = cash_of(sum((fill.cash_change for fill in past), cash))
-    opens = opens_of(panel, row, {order.symbol for order in pending})
     quantities = {symbol: position.quantity for symbol, position in held.items()}
-    fills, refusals = fill_open(pending, opens, quantities, left, costs, panel.assets, day)
+    due, works = due_today(panel, row, pending, notes or {})
+    fills, refusals = carry_out(due, quantities, left, costs, panel, day)
     held = positions_of([*past, *fills])
     gone = {symbol: (held[symbol].quantity, held[symbol].strategy) for symbol in ended_of(panel, row, held)}
     closing = close_ended(gone, closes_of(panel, row, gone), costs, panel.assets, day)
-    waiting = [order for order in pending if order.symbol not in opens]
+    waiting = [order for order in pending if order.client_id not in works]
     dropped = ended_of(panel, row, {order.symbol for order in waiting})
+    reached = {item.order.client_id for item in due}
     results = [
-        *_results(pending, opens, fills, refusals),
+        *_results([order for order in pending if order.client_id in reached], fills, refusals),
+        *(_late(order) for order in pending if order.client_id in works.keys() - reached and _over(order)),
         *(_gone(order) for order in waiting if order.symbol in dropped),
     ]
-    return PaperDay([*fills, *closing], results, *value_of([*past, *fills, *closing], cash, panel, row))
+    after = {name: note for name, work in works.items() if name not in reached and (note := note_of(work))}
+    return PaperDay([*fills, *closing], results, *value_of([*past, *fills, *closing], cash, panel, row), after)
 
-# %% ../../nbs/51_paper.ipynb #aaec19b0
-def _results(
-    pending: Sequence[OrderRequest], opens: Mapping[str, Decimal], fills: Sequence[Fill], refusals: Sequence[Refusal]
-) -> list[OrderResult]:
-    "What became of the orders whose market opened."
+# %% ../../nbs/51_paper.ipynb #8841d77c
+def _results(orders: Sequence[OrderRequest], fills: Sequence[Fill], refusals: Sequence[Refusal]) -> list[OrderResult]:
+    "What became of the orders that were due."
     filled = {fill.client_id for fill in fills}
     why = {(refusal.symbol, refusal.side): f"{refusal.reason}: {refusal.detail}" for refusal in refusals}
     results = []
-    for order in (order for order in pending if order.symbol in opens):
+    for order in orders:
         status = OrderStatus.FILLED if order.client_id in filled else OrderStatus.REJECTED
         message = "" if order.client_id in filled else why.get((order.symbol, order.side), "dropped at the open")
         results.append(OrderResult(order.client_id, status, f"paper-{order.client_id}", message))
     return results
+
+
+def _over(order: OrderRequest) -> bool:
+    "Whether an order ends with the first session that it meets."
+    return order.time_in_force is not TimeInForce.GTC
+
+
+def _late(order: OrderRequest) -> OrderResult:
+    message = f"not reached: {order.order_type} for {order.time_in_force} on {order.symbol}"
+    return OrderResult(order.client_id, OrderStatus.EXPIRED, f"paper-{order.client_id}", message)
 
 
 def _gone(order: OrderRequest) -> OrderResult:
@@ -123,7 +233,7 @@ class NoSuchDayError(ExecutionError):
             f"{self.last:%Y-%m-%d} and this is none of them. Load the bars of that day, or name another one."
         )
 
-# %% ../../nbs/51_paper.ipynb #fd8d7cf2
+# %% ../../nbs/51_paper.ipynb #001ef24d
 class PaperOrders(ExecutorBase):
     "The part of paper trading that takes orders."
 
@@ -147,7 +257,13 @@ class PaperOrders(ExecutorBase):
     def _refused(self, order: OrderRequest) -> str:
         if order.symbol not in self.panel.assets:
             return f"{order.symbol} has no bars in the panel"
-        return "" if order.order_type is OrderType.MARKET else f"paper fills market orders, not {order.order_type}"
+        needs = {
+            "a limit price": order.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT) and order.limit_price is None,
+            "a stop price": order.order_type in (OrderType.STOP, OrderType.STOP_LIMIT) and order.stop_price is None,
+            "a distance": order.order_type is OrderType.TRAILING_STOP and order.trail_percent is None,
+        }
+        missing = [what for what, lacks in needs.items() if lacks]
+        return f"a {order.order_type} order needs {' and '.join(missing)}" if missing else ""
 
     def order(self, client_id: str) -> OrderResult | None:
         known = self.ledger.order(client_id)
@@ -169,7 +285,7 @@ class PaperBook(PaperOrders):
     def open_orders(self) -> list[OrderRequest]:
         return self.ledger.pending()
 
-# %% ../../nbs/51_paper.ipynb #d6fd663a
+# %% ../../nbs/51_paper.ipynb #97c4db15
 class PaperExecutor(PaperBook):
     """A venue on paper: orders fill at their asset's next real open, at cost.
 
@@ -187,10 +303,18 @@ class PaperExecutor(PaperBook):
         return row
 
     def advance(self, day: pd.Timestamp) -> list[Fill]:
-        fills, pending = self.ledger.fills(), self.ledger.pending()
-        happened = paper_day(self.panel, self._row(day), fills, pending, self._opened_with(), self.costs)
-        self.ledger.book_day(day, happened.fills, happened.results, happened.equity, happened.cash)
+        fills, pending, row = self.ledger.fills(), self.ledger.pending(), self._row(day)
+        notes = {order.client_id: self._note(order) for order in pending if order.order_type is not OrderType.MARKET}
+        happened = paper_day(self.panel, row, fills, pending, self._opened_with(), self.costs, notes)
+        with self.ledger.writing():
+            for name, note in happened.notes.items():
+                self.ledger.set_status(OrderResult(name, OrderStatus.ACCEPTED, f"paper-{name}", note))
+            self.ledger.book_day(day, happened.fills, happened.results, happened.equity, happened.cash)
         return happened.fills
+
+    def _note(self, order: OrderRequest) -> str:
+        known = self.ledger.order(order.client_id)
+        return known.message if known else ""
 
     def fills(self, since: pd.Timestamp | None = None) -> list[Fill]:
         return self.ledger.fills(since)
