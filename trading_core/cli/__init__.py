@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'TABLES', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest',
            'shown', 'positions', 'ledger', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #b14b1815
+# %% ../../nbs/73_cli.ipynb #c0a0351e
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import resume as resume_commands
+from . import venue as venue_commands
 from . import people as people_commands
 from .tools import AsOf, DryRun, Given, Json, Set, Settings, config_of, opened, pairs, show, show_facts
 
@@ -328,8 +329,9 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #1e4fd707
+# %% ../../nbs/73_cli.ipynb #82d921cb
 resume_commands.add_to(app)
+venue_commands.add_to(app)
 people_commands.add_to(app)
 
 # %% ../../nbs/73_cli.ipynb #46fd0d9a
