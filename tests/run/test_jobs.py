@@ -356,13 +356,16 @@ def test_an_account_of_another_source_is_refused_with_the_way_out(book: Path):
         ({"strategies.equity.class": "EquityReversa"}, {}, "Did you mean 'EquityReversal'"),
         ({"strategies.equity.stop_los": "0.1"}, {}, "Did you mean 'stop_loss'"),
         ({"strategies.equity.share": "0", "strategies.crypto.share": "0"}, {}, "share above 0"),
-        ({"execution.executor": "alpaca"}, {}, "'alpaca'"),
-        ({"execution.mode": "live"}, {}, "mode = live is refused"),
+        ({"execution.executor": "alpacca"}, {}, "Did you mean 'alpaca'"),
+        ({"execution.executor": "alpaca"}, {}, "ALPACA_API_KEY and ALPACA_SECRET_KEY is not set"),
+        ({"execution.mode": "live"}, {}, "executor = paper has none"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence_and_leaves_a_record(
-    book: Path, changes: dict[str, str], options: dict[str, Any], sentence: str
+    book: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], options: dict[str, Any], sentence: str
 ):
+    for name in ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "ALPACA_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
     options = {"as_of": "2024-03-08"} | options
     result = run_job("daily", config=load_config(**changes), **options)
     assert (result.status, result.exit_code) == ("refused", 2)
