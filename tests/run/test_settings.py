@@ -18,7 +18,9 @@ from trading_core.config import (
     split_setting,
     write_settings,
 )
-from trading_core.errors import ConfigError, UnknownNameError
+from trading_core.errors import ConfigError, RefusedError, UnknownNameError
+from trading_core.run.context import load_strategies
+from trading_core.strategies import EquityReversal, InverseVolatility
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -227,3 +229,31 @@ def test_errors_survive_pickling(text: str):
     with pytest.raises(ConfigError) as refused:
         load_config(ini(text))
     assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
+
+
+SIZED = "[strategies.calm]\nclass = EquityReversal\nlookback = 3\nsizer = InverseVolatility\nsizer.lookback = 60\n"
+
+
+def test_a_sizer_is_named_beside_its_strategy_with_parameters_of_its_own():
+    Path("settings.ini").write_text(SIZED)
+    (strategy, _) = load_strategies(load_config())["calm"]
+    assert (strategy.sizing, strategy) == (InverseVolatility(lookback=60), EquityReversal(lookback=3))
+    changed = load_config(**{"strategies.calm.sizer.lookback": "20", "strategies.calm.stop_loss": "0.1"})
+    assert load_strategies(changed)["calm"][0].sizing == InverseVolatility(lookback=20)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("sizer = InverseVolatilty", "Did you mean 'InverseVolatility'"),
+        ("sizer = InverseVolatility\nsizer.lokback = 60", "Did you mean 'lookback'"),
+        ("sizer = InverseVolatility\nsizer.lookback = many", "a whole number"),
+        ("sizer.lookback = 60", "a line 'sizer = …' beside sizer.lookback"),
+        ("sizer = RiskPerTrade\nstop_loss =", "EquityReversal has none. Give it one"),
+    ],
+)
+def test_a_sizer_that_cannot_be_meant_is_refused_in_a_sentence(line: str, sentence: str):
+    Path("settings.ini").write_text(f"[strategies.calm]\nclass = EquityReversal\n{line}\n")
+    with pytest.raises(RefusedError) as refused:
+        load_strategies(load_config())
+    assert sentence in str(refused.value)

@@ -189,7 +189,7 @@ def _size(order: OrderRequest, limits: RiskLimits, seen: Exposure) -> Iterator[C
         told = f"worth {value:,.2f}, the limit is {most:,.2f}"
         yield Check("max_order_value", float(value), most, value <= money(float(most)), told)
 
-# %% ../../nbs/34_risk.ipynb #27e18950
+# %% ../../nbs/34_risk.ipynb #46cc46dd
 def _weight(order: OrderRequest, limits: RiskLimits, seen: Exposure) -> Iterator[Check]:
     "The largest position."
     if limits.max_weight is not None:
@@ -203,14 +203,15 @@ def _class(order: OrderRequest, limits: RiskLimits, seen: Exposure) -> Iterator[
     name = f"max_{asset_class.value}"
     most: float | None = getattr(limits, name)
     if most is not None:
-        yield _fits(name, f"all {asset_class.value} together", most, seen.in_class(asset_class), order, seen)
+        what = {AssetClass.EQUITY: "all equities together", AssetClass.CRYPTO: "all coins together"}[asset_class]
+        yield _fits(name, what, most, seen.in_class(asset_class), order, seen)
 
 
 def _fits(name: str, what: str, most: float, have: Decimal, order: OrderRequest, seen: Exposure) -> Check:
     "Whether a buy fits between what there is and a fraction of equity."
     value, room = seen.value(order), money(float(most)) * seen.equity - have
     part = seen.part(have + value)
-    told = f"{what} would be {_per_cent(part)} of equity, the limit is {_per_cent(most)}"
+    told = f"{what} would be {_per_cent(part)} of the account, the limit is {_per_cent(most)}"
     return Check(name, part, most, room >= value, told, room)
 
 
@@ -219,7 +220,7 @@ def _buffer(order: OrderRequest, limits: RiskLimits, seen: Exposure) -> Iterator
     if limits.cash_buffer > 0:
         value, room = seen.value(order), seen.cash - money(float(limits.cash_buffer)) * seen.equity
         part = seen.part(seen.cash - value)
-        told = f"cash would be {_per_cent(part)} of equity, {_per_cent(limits.cash_buffer)} must be left"
+        told = f"cash would be {_per_cent(part)} of the account, {_per_cent(limits.cash_buffer)} must be left"
         yield Check("cash_buffer", part, limits.cash_buffer, room >= value, told, room)
 
 # %% ../../nbs/34_risk.ipynb #c7df3107
