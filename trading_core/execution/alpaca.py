@@ -235,7 +235,7 @@ class AlpacaFills(AlpacaCancels):
                     raise
         return {venue_id: self._client_ids.get(venue_id, "") for venue_id in venue_ids}
 
-# %% ../../nbs/55a_alpaca.ipynb #c0ac5479
+# %% ../../nbs/55a_alpaca.ipynb #856b5a4a
 OVERLAP, PAGE = pd.Timedelta("10min"), 100
 
 
@@ -246,12 +246,12 @@ class AlpacaLog(AlpacaFills):
         what, query = "read its activities", {"activity_types": "FILL,CFEE,FEE", "direction": "asc", "page_size": PAGE}
         if after:
             query["after"] = after
-        lines: list[dict[str, Any]] = []
+        lines: dict[str, dict[str, Any]] = {}  # by id: pages may overlap, and a fee read twice was paid once
         while True:
             page = self._read(what, list, self.line.ask(what, "GET", "/account/activities", dict(query)))
-            lines += page
+            lines |= self._read(what, lambda told: {line["id"]: line for line in told}, page)
             if len(page) < PAGE:
-                return lines
+                return list(lines.values())
             query["page_token"] = page[-1]["id"]
 
     def fills_after(self, cursor: str) -> tuple[list[Fill], str]:
