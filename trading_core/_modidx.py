@@ -966,6 +966,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                               'trading_core.execution.chaos.Night': ('chaos.html#night', 'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.Nights': ( 'chaos.html#nights',
                                                                                        'trading_core/execution/chaos.py'),
+                                              'trading_core.execution.chaos.Nights.last_look': ( 'chaos.html#nights.last_look',
+                                                                                                 'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.Nights.night': ( 'chaos.html#nights.night',
                                                                                              'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.Nights.rest': ( 'chaos.html#nights.rest',

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
@@ -12,11 +14,15 @@ import pandas as pd
 from trading_core.data import HybridDataNormalizer
 from trading_core.data.panel import Panel
 from trading_core.execution.alpaca import AlpacaExecutor
+from trading_core.execution.ccxt_executor import CcxtExecutor
 from trading_core.execution.executor import ExecutorBase
 from trading_core.execution.venue import ManualClock, PanelMarket, PaperVenue
+from trading_core.execution.venue.binance import BinanceServer, SpotBook
 from trading_core.execution.venue.book import Liquidity
 from trading_core.execution.venue.faults import Fault, Faults
-from trading_core.model import Fill, OrderRequest
+from trading_core.execution.venue.server import VenueServer
+from trading_core.model import Fill, OrderRequest, OrderType
+from trading_core.portfolio import Costs
 from trading_core.sessions import sessions
 
 DAYS = pd.date_range("2024-03-25", "2024-04-19", tz="UTC")
@@ -113,3 +119,82 @@ class LocalBench(VenueBench):
 
 def ids(fills: Iterable[Fill]) -> list[str]:
     return [fill.venue_id for fill in fills]
+
+
+class SocketBench(VenueBench):
+    """Alpaca's protocol over a real socket."""
+
+    def __init__(self, servers: ExitStack) -> None:
+        super().__init__()
+        self.server = servers.enter_context(VenueServer(self.venue, self.faults))
+
+    def executor(self) -> AlpacaExecutor:
+        return AlpacaExecutor("paper-key", "paper-secret", url=self.server.url, sleep=self.sleep, timeout=2.0)
+
+
+def falling_panel() -> Panel:
+    """Prices that fall by a tenth a day: an order at 5 % below today's price waits, and fills tomorrow."""
+    closes = 400 * 0.9 ** np.arange(len(DAYS))
+    frame = {"open": closes, "high": closes * 1.01, "low": closes * 0.99, "close": closes * 0.995, "volume": 1000.0}
+    return HybridDataNormalizer().normalize(
+        {"COIN/USD": pd.DataFrame(frame, DAYS), "GOLD/USD": pd.DataFrame(frame, DAYS) / 4}
+    )
+
+
+FALLING = falling_panel()
+
+
+class BinanceBench(VenueBench):
+    """Binance's protocol over a real socket; its market never closes, so orders wait by their limit."""
+
+    symbols = ("COIN/USD", "GOLD/USD")
+
+    def __init__(self, servers: ExitStack) -> None:
+        self.clock, self.faults = ManualClock("2024-03-26 10:00"), OnDemand()
+        self.venue = SpotBook(
+            PanelMarket(FALLING),
+            clock=self.clock,
+            costs=Costs(rate=0.001),
+            multiplier=1,
+            rate_limit=None,
+            key="paper-key",
+            secret="paper-secret",
+        )
+        self.server = servers.enter_context(BinanceServer(self.venue, self.faults))
+        self.executor()  # which sets its clock
+
+    def executor(self) -> CcxtExecutor:
+        made = CcxtExecutor(
+            "binance",
+            "paper-key",
+            "paper-secret",
+            url=self.server.url,
+            symbols=self.symbols,
+            sleep=self.sleep,
+            clock=lambda: self.clock().timestamp(),
+            timeout=2.0,
+            rateLimit=1,
+        )
+        wanted, self.faults.wanted = self.faults.wanted, []
+        made.reachable()
+        made.exchange.load_time_difference()
+        self.faults.wanted = wanted
+        return made
+
+    def next_day(self) -> list[Fill]:
+        known = {fill.venue_id for fill in self.executor().fills()}
+        self.clock.advance(self.clock().normalize() + pd.Timedelta(hours=34))
+        self.venue.step()
+        return [fill for fill in self.executor().fills() if fill.venue_id not in known]
+
+    def fill_part(self) -> None:
+        self.venue.liquidity = Half(pause=3_600_000_000_000)
+        self.clock.advance(self.clock().normalize() + pd.Timedelta(hours=24, minutes=1))
+        self.venue.step()
+
+    def waiting(self, order: OrderRequest) -> OrderRequest:
+        price = self.venue.market.last(order.symbol, self.clock().value)
+        if price is None:
+            return order
+        limit = (price * Decimal("0.95")).quantize(Decimal("0.01"))
+        return replace(order, order_type=OrderType.LIMIT, limit_price=limit)

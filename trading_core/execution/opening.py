@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KEYS', 'VENUES', 'MissingKeysError', 'keys_of', 'MissingExtraError', 'open_executor']
+__all__ = ['KEYS', 'VENUES', 'MissingKeysError', 'keys_of', 'open_executor']
 
 # %% ../../nbs/55f_opening.ipynb #c61d080c
 import time
@@ -54,18 +54,7 @@ def keys_of(config: TradingConfig, venue: str) -> tuple[str, str]:
         raise MissingKeysError(venue, tuple(n for n, have in zip(KEYS[venue], (key, secret), strict=True) if not have))
     return key, secret
 
-# %% ../../nbs/55f_opening.ipynb #6084bcc7
-class MissingExtraError(ConfigError):
-    "A venue needs a library that is not installed."
-
-    def __init__(self, venue: str, library: str):
-        super().__init__(venue, library)
-        self.venue, self.library = venue, library
-
-    def __str__(self) -> str:
-        return f"Orders are to go to {self.venue}, which needs {self.library}. Install it: pip install 'trading-core[{self.library}]'"
-
-
+# %% ../../nbs/55f_opening.ipynb #4f5c321c
 def _alpaca(config: TradingConfig, permit: LivePermit | None, more: dict[str, Any]) -> FarVenue:
     from trading_core.execution.alpaca import AlpacaExecutor
 
@@ -78,8 +67,9 @@ def _ccxt(config: TradingConfig, permit: LivePermit | None, more: dict[str, Any]
     from trading_core.execution.ccxt_executor import CcxtExecutor
 
     key, secret = keys_of(config, "ccxt")
-    given = {"url": config.execution.url, "timeout": config.execution.timeout, "symbols": config.market.symbols}
-    return CcxtExecutor(config.execution.exchange, key, secret, live=permit is not None, permit=permit, **given, **more)
+    url, timeout, symbols = config.execution.url, config.execution.timeout, config.market.symbols
+    name, live = config.execution.exchange, permit is not None
+    return CcxtExecutor(name, key, secret, symbols=symbols, url=url, timeout=timeout, live=live, permit=permit, **more)
 
 # %% ../../nbs/55f_opening.ipynb #2edafa64
 VENUES: dict[str, Callable[[TradingConfig, LivePermit | None, dict[str, Any]], FarVenue]] = {
