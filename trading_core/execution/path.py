@@ -55,7 +55,7 @@ class Hours:
         place = bisect_left(self.days, day)
         return place if place < len(self.days) and self.days[place] == day else None
 
-# %% ../../nbs/53_path.ipynb #ee86170d
+# %% ../../nbs/53_path.ipynb #78ca4629
 @lru_cache(maxsize=8)
 def hours_of(calendar: str) -> Hours:
     "The hours of an exchange, for as many years as its calendar covers."
@@ -66,10 +66,9 @@ def hours_of(calendar: str) -> Hours:
         made = xc.get_calendar(calendar, start=start, end=end)
     except ValueError:  # some exchanges publish holidays for a few years only
         made = xc.get_calendar(calendar)
-    days, opens, closes = (
-        index.as_unit("ns").asi8
-        for index in (made.sessions, pd.DatetimeIndex(made.opens), pd.DatetimeIndex(made.closes))
-    )
+    days = made.sessions.as_unit("ns").asi8
+    times = (column.dt.tz_convert(None).to_numpy().astype("datetime64[ns]") for column in (made.opens, made.closes))
+    opens, closes = (column.astype(np.int64) for column in times)
     closes = np.where(closes - opens >= _DAY, closes - _LAST_MOMENT, closes)
     return Hours(days.tolist(), opens.tolist(), closes.tolist())
 
