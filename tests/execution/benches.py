@@ -49,13 +49,13 @@ class OnDemand(Faults):
 
     def __init__(self) -> None:
         super().__init__(0, {})
-        self.wanted: list[str] = []
+        self.wanted: list[tuple[str, str]] = []
 
     def next(self, method: str, path: str) -> Fault | None:
         super().next(method, path)
-        if not self.wanted:
+        if not self.wanted or not method.startswith(self.wanted[0][1]):
             return None
-        kind = self.wanted.pop(0)
+        kind, _ = self.wanted.pop(0)
         return Fault(kind, self.calls, arrives=kind != "drop_request")
 
 
@@ -89,8 +89,8 @@ class VenueBench:
         self.venue.step()
         return [fill for fill in self.executor().fills() if fill.venue_id not in known]
 
-    def lose(self, what: str) -> None:
-        self.faults.wanted.append({"request": "drop_request", "answer": "drop_answer"}[what])
+    def lose(self, what: str, method: str = "") -> None:
+        self.faults.wanted.append(({"request": "drop_request", "answer": "drop_answer"}[what], method))
 
     def fill_part(self) -> None:
         self.venue.liquidity = Half()
@@ -129,7 +129,7 @@ class SocketBench(VenueBench):
         self.server = servers.enter_context(VenueServer(self.venue, self.faults))
 
     def executor(self) -> AlpacaExecutor:
-        return AlpacaExecutor("paper-key", "paper-secret", url=self.server.url, sleep=self.sleep, timeout=2.0)
+        return AlpacaExecutor("paper-key", "paper-secret", url=self.server.url, sleep=self.sleep, timeout=1.0)
 
 
 def falling_panel() -> Panel:

@@ -125,7 +125,7 @@ class VenueUnreachable(VenueError):
     def __str__(self) -> str:
         return f"{self.venue} cannot be reached to {self.what}: {self.why}. No new order is sent; the next run decides anew."
 
-# %% ../../nbs/50_executor.ipynb #d8ca216e
+# %% ../../nbs/50_executor.ipynb #15c15f1c
 class Bench(Protocol):
     "An executor with an empty account, two symbols that can be bought there, and its clock in our hands."
 
@@ -141,8 +141,8 @@ class Bench(Protocol):
 class RoughBench(Bench, Protocol):
     "A bench whose line breaks, and whose market is thin, when it is told to."
 
-    def lose(self, what: str) -> None:
-        "Lose the next `request`, or only its `answer`."
+    def lose(self, what: str, method: str = "") -> None:
+        "Lose the next `request`, or only its `answer`; the next one of a method, such as POST, if one is named."
 
     def fill_part(self) -> None:
         "Let the market open, and fill a part of what waits."
@@ -313,10 +313,10 @@ def it_knows_its_assets_and_prices(bench: Bench) -> None:
     _need(all(q.price > 0 and q.moment.tzinfo is not None for q in quotes.values()), f"it tells the prices {quotes}")
     _need(venue.reachable(), "it says that it cannot be reached")
 
-# %% ../../nbs/50_executor.ipynb #f4477502
+# %% ../../nbs/50_executor.ipynb #3161abff
 def a_lost_answer_is_not_a_lost_order(bench: RoughBench) -> None:
     venue, order = bench.executor(), _buy(bench)
-    bench.lose("answer")
+    bench.lose("answer", "POST")
     said = venue.submit(order)
     _need(said.status is OrderStatus.UNKNOWN, f"when the answer is lost, it says {said.status}")
     known = bench.executor().order(order.client_id)
@@ -327,7 +327,7 @@ def a_lost_answer_is_not_a_lost_order(bench: RoughBench) -> None:
 
 def a_lost_request_can_be_sent_again(bench: RoughBench) -> None:
     venue, order = bench.executor(), _buy(bench)
-    bench.lose("request")
+    bench.lose("request", "POST")
     said = venue.submit(order)
     _need(said.status is OrderStatus.UNKNOWN, f"when the request is lost, it says {said.status}")
     _need(venue.order(order.client_id) is None, "it knows an order that never arrived")
@@ -339,7 +339,7 @@ def a_lost_request_can_be_sent_again(bench: RoughBench) -> None:
 def a_lost_cancellation_is_unknown(bench: RoughBench) -> None:
     venue, order = bench.executor(), _buy(bench)
     venue.submit(order)
-    bench.lose("answer")
+    bench.lose("answer", "DELETE")
     said = venue.cancel(order.client_id)
     _need(said.status is OrderStatus.UNKNOWN, f"when the answer is lost, it says {said.status}")
     _need(venue.cancel(order.client_id).status is OrderStatus.CANCELED, "it cannot be canceled again")
