@@ -145,7 +145,7 @@ def test_looking_prints_json_for_programs(capsys: pytest.CaptureFixture[str]):
     assert (answers[2], answers[3]) == ([], {"runs": []})
 
 
-@pytest.mark.parametrize("table", cli.TABLES)
+@pytest.mark.parametrize("table", cli.books_commands.TABLES)
 def test_every_table_of_empty_books_can_be_printed(capsys: pytest.CaptureFixture[str], table: str, book: Path):
     said = Said(capsys, "ledger", table)
     assert (said.code, said.out) == (0, f"Account simulated: no {table} yet.\n")

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['app', 'TABLES', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest',
-           'shown', 'positions', 'ledger', 'lab', 'main']
+__all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest', 'shown',
+           'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #c0a0351e
+# %% ../../nbs/73_cli.ipynb #0f7e5914
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +21,7 @@ import typer
 
 from . import resume as resume_commands
 from . import venue as venue_commands
+from . import books as books_commands
 from . import people as people_commands
 from .tools import AsOf, DryRun, Given, Json, Set, Settings, config_of, opened, pairs, show, show_facts
 
@@ -277,7 +278,7 @@ def shown(metrics: pd.Series) -> dict[str, str]:
 
     return dict(shown_metrics(metrics))
 
-# %% ../../nbs/73_cli.ipynb #f25b7ff5
+# %% ../../nbs/73_cli.ipynb #a03fc410
 @app.command()
 def positions(set_: Set = None, settings: Settings = "settings.ini", json: Json = False) -> None:
     "What the account holds, and its cash."
@@ -295,30 +296,6 @@ def positions(set_: Set = None, settings: Settings = "settings.ini", json: Json 
     if not json:
         typer.echo(f"Cash: {cash:,.2f}")
 
-
-TABLES = ("fills", "orders", "equity", "cycles", "runs", "signals", "halts", "events")
-
-
-@app.command()
-def ledger(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join(TABLES)}.")] = "fills",
-    last: Annotated[int, typer.Option(help="How many rows.")] = 20,
-    set_: Set = None,
-    settings: Settings = "settings.ini",
-    json: Json = False,
-) -> None:
-    "Print a table of the books."
-    from trading_core.errors import UnknownNameError
-    from trading_core.ledger import Ledger
-
-    if what not in TABLES:
-        raise UnknownNameError("trading ledger", what, TABLES)
-    config = config_of(settings, set_)
-    with Ledger(config.ledger_url, account=config.account) as books:
-        read = {"fills": books.fills_frame, "equity": lambda: books.equity_frame().reset_index()}
-        table = read.get(what, getattr(books, what))()
-    show(table.tail(last), json, f"Account {config.account}: no {what} yet.")
-
 # %% ../../nbs/73_cli.ipynb #38d99e8d
 @app.command()
 def lab(settings: Settings = "settings.ini") -> None:
@@ -329,10 +306,11 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #82d921cb
+# %% ../../nbs/73_cli.ipynb #7367a4b2
 resume_commands.add_to(app)
 venue_commands.add_to(app)
 people_commands.add_to(app)
+books_commands.add_to(app)
 
 # %% ../../nbs/73_cli.ipynb #46fd0d9a
 def _told_how(message: str) -> int:

@@ -396,7 +396,7 @@ class ReadOnlyLedgerError(LedgerError):
             f"writing; by hand: Ledger.open(url, account)."
         )
 
-# %% ../../nbs/08_ledger_store.ipynb #6e988add
+# %% ../../nbs/08_ledger_store.ipynb #ea367451
 class LookingStore(AccountStore):
     "`reading()` gives a connection to look with."
 
@@ -414,6 +414,17 @@ class LookingStore(AccountStore):
         except BaseException:  # interrupted, perhaps in the middle of an answer: the next look takes a fresh line
             self._hang_up()
             raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        "A connection that sees the ledger as it is at one moment, whoever writes meanwhile."
+        with self.reading():  # opens what was not there before
+            pass
+        server = self.engine.dialect.name == "postgresql"
+        with _spoken(self.place, write=False), self.engine.connect() as line:
+            still = line.execution_options(isolation_level="REPEATABLE READ") if server else line
+            with still.begin():
+                yield still
 
     def _line(self) -> Connection:
         if self._look is None:
