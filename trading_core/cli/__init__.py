@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #0f7e5914
+# %% ../../nbs/73_cli.ipynb #aaea3e0b
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +22,7 @@ import typer
 from . import resume as resume_commands
 from . import venue as venue_commands
 from . import books as books_commands
+from . import journal as journal_commands
 from . import people as people_commands
 from .tools import AsOf, DryRun, Given, Json, Set, Settings, config_of, opened, pairs, show, show_facts
 
@@ -306,11 +307,12 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #7367a4b2
+# %% ../../nbs/73_cli.ipynb #d5112e14
 resume_commands.add_to(app)
 venue_commands.add_to(app)
 people_commands.add_to(app)
 books_commands.add_to(app)
+journal_commands.add_to(app)
 
 # %% ../../nbs/73_cli.ipynb #46fd0d9a
 def _told_how(message: str) -> int:
