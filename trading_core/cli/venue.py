@@ -153,7 +153,7 @@ def made_venue(
     clock = faults.clock(clock) if faults else clock
     return PaperVenue(PanelMarket(panel), cash=cash, clock=clock, key=key, secret=secret), made
 
-# %% ../../nbs/75_cli_venue.ipynb #558431d5
+# %% ../../nbs/75_cli_venue.ipynb #1910eac1
 def venue(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8765,
     speed: Annotated[
@@ -174,11 +174,15 @@ def venue(
     settings: Settings = "settings.ini",
 ) -> int:
     "Serve an Alpaca-compatible paper venue on this machine. Ctrl-C ends it."
+    from trading_core.errors import ConfigError
     from trading_core.execution.venue.faults import Faults
     from trading_core.execution.venue.server import VenueServer
 
+    rates = pairs(param)
+    if rates and faults is None:
+        raise ConfigError("-p says what goes wrong on a bad line, and a bad line needs its seed: --faults 7")
     try:
-        line = None if faults is None else Faults(faults, line_rates(pairs(param)))
+        line = None if faults is None else Faults(faults, line_rates(rates))
         paper, made = made_venue(config_of(settings, set_), start, speed, line)
         with VenueServer(paper, line, port) as server:
             for text in greeting(server.url, paper.key, paper.secret, made):

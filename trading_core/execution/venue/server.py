@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['BODY_LIMIT', 'METHODS', 'AUTH_SECONDS', 'WAITING', 'logger', 'body_of', 'break_off', 'hang_up', 'Frames',
-           'Subscriber', 'RestSide', 'StreamSide', 'PortTakenError', 'listening', 'Heart', 'VenueServer']
+           'Subscriber', 'RestSide', 'StreamSide', 'PortTakenError', 'listening', 'Heart', 'Addresses', 'VenueServer']
 
-# %% ../../../nbs/54e_venue_server.ipynb #2109b61a
+# %% ../../../nbs/54e_venue_server.ipynb #d4fe5401
 import asyncio
 import contextlib
 import logging
@@ -17,7 +17,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ async def body_of(request: Request) -> bytes | Reply:
         return refusal(413, 41300000, f"request body is larger than {BODY_LIMIT} bytes")
     return bytes(raw)
 
-# %% ../../../nbs/54e_venue_server.ipynb #b3c8afce
+# %% ../../../nbs/54e_venue_server.ipynb #c7723cbb
 def break_off(transport: asyncio.Transport) -> None:
     "Close a connection so that the other side sees a reset."
     sock = transport.get_extra_info("socket")
@@ -65,12 +65,17 @@ def break_off(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-async def hang_up(request: Request, patience: float) -> None:
-    "Wait until the client gives up, `patience` seconds at most."
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(patience):
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def hang_up(request: Request, patience: float, ended: Callable[[], bool] = lambda: False) -> None:
+    "Wait until the client gives up or everything is `ended`, `patience` seconds at most."
+    gone, until = asyncio.create_task(_gone(request)), time.monotonic() + patience
+    while not gone.done() and not ended() and time.monotonic() < until:
+        await asyncio.wait((gone,), timeout=min(0.05, patience))
+    gone.cancel()
 
 # %% ../../../nbs/54e_venue_server.ipynb #4b229c6b
 AUTH_SECONDS = 10.0
@@ -134,7 +139,7 @@ class Subscriber(Frames):
                 async with asyncio.timeout(1):
                     await self.web.close()
 
-# %% ../../../nbs/54e_venue_server.ipynb #d27855b0
+# %% ../../../nbs/54e_venue_server.ipynb #5fe76b54
 logger = logging.getLogger("trading.venue")
 
 
@@ -180,7 +185,7 @@ class RestSide:
     async def _fail(self, request: Request, fault: Fault) -> None:
         "Make the client see nothing: it waits, or the connection breaks."
         if fault.kind != "reset":
-            await hang_up(request, self.patience)
+            await hang_up(request, self.patience, lambda: self._server is None or self._server.should_exit)
         client = tuple(request.client or ())
         for connection in list(self._server.server_state.connections) if self._server else ():
             if getattr(connection, "client", None) == client:
@@ -287,8 +292,30 @@ class Heart(StreamSide):
                 self.failures.append(error)
                 return
 
-# %% ../../../nbs/54e_venue_server.ipynb #4c6ec9c1
-class VenueServer(Heart):
+# %% ../../../nbs/54e_venue_server.ipynb #beb5c8fe
+class Addresses(Heart):
+    "The part of the server that knows where it is."
+
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def stream_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/stream"
+
+    @property
+    def stock_stream_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v2/iex"
+
+    @property
+    def crypto_stream_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v1beta3/crypto/us"
+
+# %% ../../../nbs/54e_venue_server.ipynb #594a8654
+class VenueServer(Addresses):
     """A paper venue on a port of this machine, in a thread.
 
     Parameters
@@ -340,22 +367,6 @@ class VenueServer(Heart):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def stream_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/stream"
-
-    @property
-    def stock_stream_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/v2/iex"
-
-    @property
-    def crypto_stream_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/v1beta3/crypto/us"
 
 
 _UVICORN: dict[str, Any] = {
