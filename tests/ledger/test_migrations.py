@@ -1,0 +1,198 @@
+"""A book that an older version kept is read, brought up to date, and says the same as before."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, inspect
+
+from trading_core.ledger import Ledger, SchemaError, fifo_pnl, open_lots
+from trading_core.ledger import tables as t
+from trading_core.ledger.place import Place, server_engine
+
+FIRST = (
+    Path(__file__).parent / "first_schema"
+)  # a book that the first version really kept, with what that version said of it
+EXPECTED = json.loads((FIRST / "expected.json").read_text())
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "ledger.db"
+    with sqlite3.connect(path) as raw:
+        raw.executescript((FIRST / "ledger.sql").read_text())
+    raw.close()
+    return path
+
+
+def told(ledger: Ledger) -> dict[str, Any]:
+    "What the first version was asked, asked again."
+    lots, still, equity = fifo_pnl(ledger.fills()), open_lots(ledger.fills()), ledger.equity_frame()
+    held = {
+        s: [str(p.quantity), str(p.entry_price), p.strategy, str(p.entry_day.date())]
+        for s, p in ledger.positions().items()
+    }  # type: ignore[union-attr]
+    return {
+        "cash": str(ledger.cash()), "positions": held, "fills": [f.venue_id for f in ledger.fills()],
+        "realised": str(sum(lots["pnl"])), "lots": len(lots),
+        "open": [[r.symbol, str(r.quantity), str(r.paid)] for r in still.itertuples()],
+        "equity": {str(day.date()): [str(a), str(b)] for day, a, b in zip(equity.index, equity["equity"], equity["cash"], strict=True)},
+        "pending": [o.client_id for o in ledger.pending()], "unsent": [o.client_id for o in ledger.unsent()],
+        "cycles": len(ledger.cycles()), "signals": len(ledger.signals()),
+        "orders": {r.client_id: r.status for r in ledger.orders().itertuples()},
+    }  # fmt: skip
+
+
+def test_a_reader_sees_an_old_book_as_it_was_and_leaves_the_file_alone(old: Path) -> None:
+    content = old.read_bytes()
+    with Ledger(old, account="small") as ledger:
+        assert told(ledger) == EXPECTED
+        assert (ledger.halted(), ledger.cursor("fills"), len(ledger.events())) == (None, "", 0)
+        assert len(ledger.scratch().fills()) == 17
+    assert old.read_bytes() == content
+    assert sorted(path.name for path in old.parent.iterdir()) == ["ledger.db"]
+
+
+def test_a_writer_brings_an_old_book_up_to_date_and_puts_a_copy_aside(old: Path) -> None:
+    content = sqlite3.connect(old).execute("SELECT count(*), sum(number) FROM fills").fetchone()
+    with Ledger.open(old, "small") as ledger:
+        assert told(ledger) == EXPECTED
+        assert str(sum(ledger.realised().values())) == EXPECTED["realised"]
+        assert [[r.symbol, str(r.quantity), str(r.paid)] for r in ledger.lots().itertuples()] == EXPECTED["open"]
+        assert ledger.rebuild() == []
+        ledger.note("resumed", "small")
+        ledger.start_run("r9", "daily")
+    with sqlite3.connect(old.with_name("ledger-schema-0001.backup.db")) as copy:
+        assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert copy.execute("SELECT count(*), sum(number) FROM fills").fetchone() == content
+    with sqlite3.connect(old) as raw:
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [(t.SCHEMA,)]
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_an_upgrade_that_fails_halfway_leaves_the_old_book(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trading_core.ledger import migrations
+
+    monkeypatch.setattr(migrations, "recount", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Ledger.open(old, "small")
+    monkeypatch.undo()
+    with sqlite3.connect(old) as raw:
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert not raw.execute("SELECT name FROM sqlite_master WHERE name = 'lots'").fetchall()
+    with Ledger.open(old, "small") as ledger:  # and the lock is free again
+        assert told(ledger) == EXPECTED
+    assert (old.parent / "ledger-schema-0001-2.backup.db").exists()  # the first copy was not overwritten
+
+
+def test_a_killed_upgrade_is_done_again_by_the_next_run(old: Path) -> None:
+    code = (
+        "import os, sys\nfrom trading_core.ledger import Ledger, migrations\n"
+        "import trading_core.ledger.migrations as m\nm.recount = lambda *_: os.kill(os.getpid(), 9)\n"
+        "Ledger.open(sys.argv[1], 'small')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(old)], timeout=60, check=False, capture_output=True)
+    assert done.returncode == -9, done.stderr
+    with Ledger.open(old, "small") as ledger:
+        assert told(ledger) == EXPECTED
+
+
+def test_a_reader_that_has_an_old_book_open_sees_what_is_written_after_the_upgrade(old: Path) -> None:
+    reader = Ledger(old, account="small")
+    assert len(reader.fills()) == 17
+    with Ledger.open(old, "small") as writer:
+        writer.note("resumed", "small")
+        assert len(reader.events()) == 1
+
+
+def shape(engine: Engine) -> dict[str, Any]:
+    look = inspect(engine)
+    return {
+        name: (
+            {c["name"]: (str(c["type"]), c["nullable"], getattr(c["type"], "collation", None)) for c in look.get_columns(name)},
+            sorted(look.get_pk_constraint(name)["constrained_columns"]),
+            sorted((tuple(k["constrained_columns"]), k["referred_table"]) for k in look.get_foreign_keys(name)),
+            sorted((i["name"] or "", tuple(i["column_names"])) for i in look.get_indexes(name) if "duplicates_constraint" not in i),
+            sorted(tuple(u["column_names"]) for u in look.get_unique_constraints(name)),
+        )
+        for name in look.get_table_names()
+        if name != "ledger_locks"
+    }  # fmt: skip
+
+
+def test_the_first_revision_is_the_schema_that_the_first_version_made(old: Path) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    from trading_core.ledger.migrations import r0001
+
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        r0001.upgrade()
+    theirs = shape(create_engine(f"sqlite:///{old}"))
+    theirs.pop("alembic_version")
+    assert shape(engine) == theirs
+
+
+def test_an_upgraded_book_has_the_tables_of_a_new_one(old: Path, tmp_path: Path) -> None:
+    Ledger.open(old, "small").close()
+    Ledger.open(tmp_path / "new.db", "small").close()
+    assert shape(create_engine(f"sqlite:///{old}")) == shape(create_engine(f"sqlite:///{tmp_path / 'new.db'}"))
+
+
+@pytest.fixture
+def first_on_server(schema: str) -> str:
+    "A ledger of the first schema on PostgreSQL."
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    from trading_core.ledger.migrations import r0001
+
+    engine = server_engine(Place.of(schema).server)  # type: ignore[arg-type]
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        r0001.upgrade()
+        for statement in (
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)",
+            "INSERT INTO alembic_version VALUES ('0001')",
+            "INSERT INTO accounts VALUES ('small', 'csv', 'paper', 10000, '2024-03-01')",
+            "INSERT INTO fills VALUES (1, 'small', 'p-1', 'o-1', 'ACME', 'buy', 3, 10.5, 0.1, '2024-03-04', 'signal', '', false, '2024-03-05')",
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    return schema
+
+
+def test_a_book_on_a_server_is_brought_up_to_date_by_a_writer_and_a_reader_says_what_to_do(
+    first_on_server: str, server: str
+) -> None:
+    import psycopg
+
+    with pytest.raises(SchemaError, match=r"has schema '0001'.*trading run"):
+        Ledger(first_on_server, account="small")
+    with Ledger.open(first_on_server, "small") as ledger:
+        assert str(ledger.positions()["ACME"].quantity) == "3"
+        ledger.note("resumed", "small")
+        upgraded = shape(ledger.engine)
+    with psycopg.connect(server, autocommit=True) as line:
+        line.execute("CREATE SCHEMA fresh")
+    with Ledger.open(f"{server}?options=-csearch_path%3Dfresh", "small") as new:
+        assert shape(new.engine) == upgraded
+    assert Ledger(first_on_server, account="small").events()["kind"].tolist() == ["resumed"]
+
+
+def test_alembic_is_not_loaded_unless_it_is_needed(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom trading_core.ledger import Ledger\nLedger.open(sys.argv[1], 'demo').close()\n"
+        "print([name for name in ('alembic', 'psycopg') if name in sys.modules])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.db")], timeout=60, check=True, capture_output=True, text=True
+    )
+    assert said.stdout.strip() == "[]"
