@@ -6,12 +6,12 @@
 __all__ = ['AlpacaExecutor', 'ApprovalRules', 'Approvals', 'Bench', 'CcxtExecutor', 'Comparison', 'Difference', 'ExecutorBase',
            'ExecutorReport', 'FarVenue', 'Gate', 'Gated', 'Journal', 'LivePermit', 'LiveRefused', 'Look',
            'MismatchError', 'Monitor', 'NoSuchApprovalError', 'NoSuchDayError', 'NoSuchRunError', 'NothingToWatchError',
-           'OrderRouter', 'PaperExecutor', 'Quote', 'UndoPlan', 'VenueError', 'VenueUnreachable', 'Waiting',
+           'OrderRouter', 'PaperExecutor', 'Quote', 'UndoPlan', 'VenueError', 'VenueUnreachable', 'Waiting', 'Wakeups',
            'cancel_order', 'check_executor', 'closing_order', 'digest_of', 'gate_for', 'live_permit', 'note_paper_day',
            'open_executor', 'open_hours', 'paper_day', 'paper_days', 'plan_record', 'stored_plan', 'undo_plan',
            'undo_run']
 
-# %% ../../nbs/59_execution_init.ipynb #74cf8f7e
+# %% ../../nbs/59_execution_init.ipynb #30edbd04
 from trading_core.execution.executor import (
     Bench,
     ExecutorBase,
@@ -41,13 +41,14 @@ from .alpaca import AlpacaExecutor
 from .guards import FarVenue, LivePermit, LiveRefused, live_permit, note_paper_day, paper_days
 from .opening import open_executor
 from .ccxt_executor import CcxtExecutor
+from .alpaca_stream import Wakeups
 
 _all_ = [
     "AlpacaExecutor", "ApprovalRules", "Approvals", "Bench", "CcxtExecutor", "Comparison",
     "Difference", "ExecutorBase", "ExecutorReport", "FarVenue", "Gate", "Gated", "Journal",
     "LivePermit", "LiveRefused", "Look", "MismatchError", "Monitor", "NoSuchApprovalError",
     "NoSuchDayError", "NoSuchRunError", "NothingToWatchError", "OrderRouter", "PaperExecutor",
-    "Quote", "UndoPlan", "VenueError", "VenueUnreachable", "Waiting", "cancel_order",
+    "Quote", "UndoPlan", "VenueError", "VenueUnreachable", "Waiting", "Wakeups", "cancel_order",
     "check_executor", "closing_order", "digest_of", "gate_for", "live_permit", "note_paper_day",
     "open_executor", "open_hours", "paper_day", "paper_days", "plan_record", "stored_plan",
     "undo_plan", "undo_run",

@@ -9,8 +9,9 @@ from __future__ import annotations
 __all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaAmounts', 'AlpacaOrders',
            'AlpacaCancels', 'AlpacaFills', 'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaExecutor', 'quotes_of']
 
-# %% ../../nbs/55a_alpaca.ipynb #9834e92d
+# %% ../../nbs/55a_alpaca.ipynb #84a24dd3
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -306,7 +307,7 @@ class AlpacaAccount(AlpacaLog):
             return False
         return True
 
-# %% ../../nbs/55a_alpaca.ipynb #d8dee9d7
+# %% ../../nbs/55a_alpaca.ipynb #8f1ed6e5
 class AlpacaExecutor(AlpacaAccount):
     """Orders at Alpaca: shares and coins, on paper unless all guards of live trading agree.
 
@@ -323,6 +324,12 @@ class AlpacaExecutor(AlpacaAccount):
     sleep, clock
         How waiting for the rate limit is done, and the time that it is measured by.
     """
+
+    def wakeups(self, wake: Callable[[], None]) -> AbstractContextManager[object]:
+        from trading_core.execution.alpaca_stream import Wakeups
+
+        key, secret, url = self.line.keys
+        return Wakeups(key, secret, wake, url=url, paper=self.paper)
 
     def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
         found: dict[str, Quote] = {}

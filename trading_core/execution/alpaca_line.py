@@ -104,7 +104,7 @@ def trading_client(key: str, secret: str, *, url: str = "", paper: bool = True) 
 DATA_URL = "https://data.alpaca.markets"
 TRIES = 4  # how often a question is asked that is answered with 429
 
-# %% ../../nbs/55a_alpaca_line.ipynb #c81e2106
+# %% ../../nbs/55a_alpaca_line.ipynb #124102ec
 class AlpacaLine:
     "Requests to Alpaca through alpaca-py, each with a bound and a clear outcome."
 
@@ -112,6 +112,7 @@ class AlpacaLine:
         self, key: str, secret: str, *, url: str = "", paper: bool = True, session: Any = None,
         timeout: float = 10.0, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.time,
     ):  # fmt: skip
+        self.keys = key, secret, url
         self.client = trading_client(key, secret, url=url, paper=paper)
         self.session = BoundedSession(session or self.client._session, timeout)
         self.client._session = self.session

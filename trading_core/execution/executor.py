@@ -16,9 +16,10 @@ __all__ = ['QUESTIONS', 'ROUGH_QUESTIONS', 'VenuePort', 'Quote', 'ExecutorBase',
            'a_lost_request_can_be_sent_again', 'a_lost_cancellation_is_unknown', 'no_answer_is_no_number',
            'a_part_is_counted_once', 'what_filled_before_a_cancellation_stays', 'ExecutorReport', 'check_executor']
 
-# %% ../../nbs/50_executor.ipynb #2575b055
+# %% ../../nbs/50_executor.ipynb #2220438d
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from html import escape
@@ -76,7 +77,7 @@ class Quote:
     price: Decimal
     moment: pd.Timestamp
 
-# %% ../../nbs/50_executor.ipynb #bd8bdf88
+# %% ../../nbs/50_executor.ipynb #aaf4f45f
 class ExecutorBase(VenuePort):
     """A venue, as the rest of the program sees it.
 
@@ -106,6 +107,10 @@ class ExecutorBase(VenuePort):
     def reachable(self) -> bool:
         "Whether the venue answers at all; a cheap question."
         return True
+
+    def wakeups(self, wake: Callable[[], None]) -> AbstractContextManager[object]:
+        "While it is open, `wake` is called from another thread when something may have happened; never without a stream."
+        return nullcontext()
 
 # %% ../../nbs/50_executor.ipynb #0194b5f1
 class VenueError(ExecutionError):
