@@ -82,15 +82,10 @@ class Halts(LedgerBreaker):
                 self.ledger.note("resumed", "breaker", day=f"{day:%Y-%m-%d}", why=why)
         return ended
 
-# %% ../../nbs/56c_halts.ipynb #74c1dc29
+# %% ../../nbs/56c_halts.ipynb #49769884
 def halt_text(halt: Halt | Trip) -> str:
     "What stopped the account, what still works, and what to do."
-    trip = Trip(halt.day, halt.limit, halt.detail)
-    told = str(trip)
-    return (
-        f"{told[:1].upper()}{told[1:]}. Nothing is opened, positions may be closed. "
-        f'When you know the reason: trading resume --why "…"'
-    )
+    return Trip(halt.day, halt.limit, halt.detail).advice
 
 # %% ../../nbs/56c_halts.ipynb #e97b6b11
 def live_prices(venue: ExecutorBase, symbols: Iterable[str], day: pd.Timestamp) -> dict[str, Decimal]:

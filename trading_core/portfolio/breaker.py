@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-# %% ../../nbs/37_breaker.ipynb #b23c7c63
+# %% ../../nbs/37_breaker.ipynb #05805ce1
 @dataclass(frozen=True)
 class Trip:
     "Why an account is halted."
@@ -25,6 +25,14 @@ class Trip:
 
     def __str__(self) -> str:
         return f"halted since {self.day:%Y-%m-%d} by {self.limit}: {self.detail}"
+
+    @property
+    def advice(self) -> str:
+        "What stopped the account, what still works, and what to do."
+        return (
+            f"Halted since {self.day:%Y-%m-%d} by {self.limit}: {self.detail}. Nothing is opened, positions may be closed. "
+            f'When you know the reason: trading resume --why "…"'
+        )
 
 
 def _per_cent(fraction: float) -> str:

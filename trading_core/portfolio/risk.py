@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LimitError', 'RiskLimits', 'Exposure', 'Check', 'checks', 'refused_by', 'room_for', 'Checked', 'let_through',
-           'exposure', 'check_orders']
+__all__ = ['SETTINGS', 'LimitError', 'RiskLimits', 'Exposure', 'Check', 'checks', 'refused_by', 'room_for', 'Checked',
+           'let_through', 'exposure', 'check_orders']
 
 # %% ../../nbs/34_risk.ipynb #3145db02
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -116,8 +116,8 @@ class Exposure:
         self.cash -= value
         self.orders += order.client_id not in self.waiting
 
-# %% ../../nbs/34_risk.ipynb #b818c270
-_SETTINGS = {"stale_price": "stale_sessions", "price_gap": "max_price_gap"}
+# %% ../../nbs/34_risk.ipynb #6695527a
+SETTINGS = {"stale_price": "stale_sessions", "price_gap": "max_price_gap"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Check:
     @property
     def setting(self) -> str:
         "The key of [risk] that it is about."
-        return _SETTINGS.get(self.name, self.name)
+        return SETTINGS.get(self.name, self.name)
 
 
 def _per_cent(fraction: float) -> str:

@@ -292,12 +292,13 @@ def metrics_section(result: Result, benchmark: pd.Series | None = None) -> Html:
     told = f"{day_text(days[0])} to {day_text(days[-1])}, fees in; annualised with {result.annual_days} days"
     return section(_risk_title(result, other), table(rows, {"": "", "Strategy": "n", name: "n"}), sub=told)
 
-# %% ../../nbs/62_backtest_page.ipynb #bc3f73f5
+# %% ../../nbs/62_backtest_page.ipynb #ef823bea
 REASONS = {
     "signal": "signal", "stop_loss": "stop-loss", "take_profit": "take-profit", "trailing_stop": "trailing stop", "time_stop": "time-stop",
     "delisted": "delisted", "resize": "resized", "flatten": "flattened by hand", "min_notional": "below the smallest order", "no_price": "no price yet",
     "cash": "not enough cash", "max_weight": "max weight", "max_positions": "max positions", "max_order_value": "max order value",
     "cash_buffer": "cash buffer", "stale_price": "stale price", "ended": "ended", "conflict": "held by another strategy", "pending": "a sale is pending",
+    "breaker": "trading is halted", "price_gap": "quote far from the last close", "max_orders_per_day": "max orders per day",
 }  # fmt: skip
 
 
@@ -387,13 +388,14 @@ def cost_text(costs: Any) -> str:
     parts += [f"{name}: {cost_text(own)}" for name, own in costs.items() if isinstance(own, Mapping) and own]
     return ", ".join(parts) or "none"
 
-# %% ../../nbs/62_backtest_page.ipynb #6ae6b5d6
+# %% ../../nbs/62_backtest_page.ipynb #bbcbeedb
 def setup_section(result: Result) -> Html:
     "What was run: strategies, costs, period."
     setup = result.setup
     facts: list[tuple[str, str]] = []
     for name, made in dict(setup.get("strategies", {})).items():
         parameters = ", ".join(f"{key} = {value}" for key, value in made.get("params", {}).items())
+        parameters += f"; sized by {made['sizer']}" if made.get("sizer") else ""
         facts.append(
             (name, f"{made.get('class', '')} with {percent(made.get('share', 1), 0)} of the account: {parameters}")
         )
@@ -402,6 +404,7 @@ def setup_section(result: Result) -> Html:
         ("Cash at the start", dollars(float(setup.get("cash", math.nan)), 0)),
         ("Engine", f"{setup.get('engine', '')}, orders fill at the next real bar's open"),
     ]
+    facts += [("Halted", str(setup["halted"]))] if setup.get("halted") else []
     return section("What was run", el("dl", [[el("dt", name), el("dd", fact)] for name, fact in facts], cls="facts"))
 
 # %% ../../nbs/62_backtest_page.ipynb #13467e2f

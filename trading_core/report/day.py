@@ -11,7 +11,7 @@ __all__ = ['LIMITS', 'QUIET', 'ODD', 'Shares', 'next_open', 'FillLine', 'bars_he
            'stale_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts', 'DayReport', 'exposures', 'history_of',
            'decision_text', 'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #09e900fc
+# %% ../../nbs/64_day.ipynb #5295559d
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -24,9 +24,11 @@ import pandas as pd
 from ..data.panel import Panel
 from ..figures import percent
 from ..model import ExitRules, Fill, OrderRequest, Side
+from ..portfolio.breaker import Trip
 from ..portfolio.deciding import Plan
 from ..portfolio.exits import Holding, after_fill
 from ..portfolio.fills import ENDED_AFTER, Refusal
+from ..portfolio.risk import SETTINGS, RiskLimits
 from .backtest_page import plain, reason_text, rebased
 from .markup import count, days_text
 from .signals_page import Wish, wishes_of
@@ -276,9 +278,9 @@ def stale_warnings(panel: Panel, held: Iterable[str]) -> list[Warned]:
             found.append(Warned(f"{symbol} has had no bar for {count(missed, 'session')}", text))
     return found
 
-# %% ../../nbs/64_day.ipynb #ba7295a1
-LIMITS = ("max_weight", "max_positions", "max_order_value", "cash_buffer")  # settings of [risk]
-QUIET = ("min_notional", "pending", "ended")  # reasons that need nobody's attention
+# %% ../../nbs/64_day.ipynb #8f86bc30
+LIMITS = {name: name for name in vars(RiskLimits())} | SETTINGS  # reason to setting of [risk]
+QUIET = ("min_notional", "pending", "ended", "breaker")  # reasons that need nobody's attention, or have their own place
 
 
 def limit_warnings(plan: Plan) -> list[Warned]:
@@ -292,7 +294,7 @@ def limit_warnings(plan: Plan) -> list[Warned]:
         did = ("was" if len(those) == 1 else "were") + (" cut" if cut else " refused")
         said = "; ".join(f"{item.symbol}: {item.detail}" if item.detail else item.symbol for item in those[:4])
         more = f" and {len(those) - 4} more" if len(those) > 4 else ""
-        where = f" (risk.{reason})" if reason in LIMITS else ""
+        where = f" (risk.{LIMITS[reason]})" if reason in LIMITS else ""
         found.append(Warned(f"{count(len(those), 'order')} {did}: {reason_text(reason)}", f"{said}{more}{where}."))
     return found
 
@@ -318,7 +320,7 @@ def cycle_warnings(cycle: Any) -> list[Warned]:
         found.append(Warned(title, result.message or "No reason was given."))
     return found
 
-# %% ../../nbs/64_day.ipynb #53e3355d
+# %% ../../nbs/64_day.ipynb #2803690b
 @dataclass(frozen=True)
 class DayFacts:
     "One day of an account, as plain data."
@@ -349,6 +351,7 @@ class DayFacts:
     silent: list[NoOrder] = field(default_factory=list)
     positions: list[PositionLine] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
+    halted: str = ""  # why nothing is opened, and what to do
 
 # %% ../../nbs/64_day.ipynb #1ff436a1
 class DayReport(DayFacts):
@@ -452,13 +455,15 @@ class CycleLike(Protocol):
     @property
     def dry_run(self) -> bool: ...
 
-# %% ../../nbs/64_day.ipynb #765bef7c
+# %% ../../nbs/64_day.ipynb #73a16c88
 def _account(run: RunLike, cycle: CycleLike) -> dict[str, Any]:
     "What the account is worth, and was at the cycle before."
     before = {name: getattr(cycle, f"previous_{name}", None) for name in ("equity", "cash")}
     amounts = {f"previous_{name}": None if value is None else float(value) for name, value in before.items()}
-    day = getattr(cycle, "previous_day", None)
+    day, halt = getattr(cycle, "previous_day", None), getattr(cycle, "halt", None)
+    halted = Trip(halt.day, halt.limit, halt.detail).advice if halt else ""
     return {
+        "halted": halted,
         "account": run.account, "job": run.job, "as_of": f"{cycle.as_of:%Y-%m-%d}", "simulated": run.simulated,
         "dry_run": cycle.dry_run, "resumed": bool(getattr(cycle, "resumed", False)),
         "equity": float(cycle.equity), "cash": float(cycle.cash), "previous_day": None if day is None else f"{day:%Y-%m-%d}", **amounts,

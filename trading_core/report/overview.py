@@ -63,7 +63,7 @@ def _bad_news(run: Mapping[str, Any]) -> list[Html]:
     link = el("p", el("a", el("b", "Open its report →"), href=href(run)))
     return [el("p", el("b", error_line(run))), el("p", "Next: ", next_step(run)), link]
 
-# %% ../../nbs/69_overview.ipynb #c8088528
+# %% ../../nbs/69_overview.ipynb #990f18bd
 def _course(equity: pd.Series | None) -> Html:
     "The account's sparkline with its caption."
     if equity is None or len(equity) < 2:
@@ -84,24 +84,28 @@ def _good_news(run: Mapping[str, Any], equity: pd.Series | None) -> list[Html]:
         said += [", " if said else "", grown, f" since {day_text(equity.index[0], weekday=False)}"]
     lines = el("p", said or ("first day" if known else None), el("br"), _orders_text(run).replace("none", "No order"))
     link = el("p", el("a", el("b", "Open the report →"), href=href(run)))
-    return [el("div", el("div", el("p", worth, cls="big"), lines, link), el("div", _course(equity)), cls="sx")]
+    halt = el("p", el("b", str(run["halted"])), cls="loss") if run.get("halted") else None
+    return [el("div", el("div", el("p", worth, cls="big"), halt, lines, link), el("div", _course(equity)), cls="sx")]
 
-# %% ../../nbs/69_overview.ipynb #fb945ab1
+# %% ../../nbs/69_overview.ipynb #c850d7b3
 def state_card(run: Mapping[str, Any], equity: pd.Series | None, next_run: str = "") -> Html:
     "One account's latest run."
-    tone = "b" if is_bad(run) else "w" if run.get("warnings") or run.get("status") != "done" else ""
-    badges = joined([status_badge(str(run.get("status")), int(run.get("warnings") or 0)), *kind_badges(run)], " ")
+    tone = (
+        "b" if is_bad(run) or run.get("halted") else "w" if run.get("warnings") or run.get("status") != "done" else ""
+    )
+    state = status_badge(str(run.get("status")), int(run.get("warnings") or 0), bool(run.get("halted")))
+    badges = joined([state, *kind_badges(run)], " ")
     as_of = day_text(pd.Timestamp(run["as_of"])) if run.get("as_of") else "no day"
     told = el("p", f"{run.get('job')} · account {run.get('account')} · as of {as_of}", cls="mut")
     said = _bad_news(run) if is_bad(run) else _good_news(run, equity)
     after = el("p", f"Next run: {when_text(next_run)}", cls="mut sub") if next_run else None
     return el("section", el("div", badges), told, said, after, cls=f"sta {tone}".strip())
 
-# %% ../../nbs/69_overview.ipynb #0e657d6c
+# %% ../../nbs/69_overview.ipynb #22ef15da
 def _mark(run: Mapping[str, Any]) -> Html:
     "The badge of a row, shorter than that of a card."
-    if run.get("status") != "done":
-        return status_badge(str(run.get("status")))
+    if run.get("status") != "done" or run.get("halted"):
+        return status_badge(str(run.get("status")), halted=bool(run.get("halted")))
     return badge("▲ DONE", "warn") if run.get("warnings") else badge("✓ DONE", "ok")
 
 
@@ -173,14 +177,16 @@ def runs_section(runs: Sequence[Mapping[str, Any]]) -> Html:
         "Runs, newest first", runs_table(ordered[:SHOWN]), rest, sub=told + (f"; {bad}" if bad else "; none failed")
     )
 
-# %% ../../nbs/69_overview.ipynb #d9496caf
+# %% ../../nbs/69_overview.ipynb #20cc697e
 def overview_title(latest: Sequence[Mapping[str, Any]]) -> str:
     "How it stands, in a sentence."
-    bad = [run for run in latest if is_bad(run)]
-    well, warned = len(latest) - len(bad), sum(int(run.get("warnings") or 0) for run in latest if not is_bad(run))
+    bad = [run for run in latest if is_bad(run) or run.get("halted")]
+    well, warned = len(latest) - len(bad), sum(int(run.get("warnings") or 0) for run in latest if run not in bad)
     who = ", ".join(str(run.get("account")) for run in bad)
     if not latest:
         return "No run yet"
+    if not well and all(run.get("halted") for run in bad):
+        return f"Trading is halted: {who} {'needs' if len(bad) == 1 else 'need'} you"
     if not well:
         return f"The latest {'run' if len(bad) == 1 else 'runs'} did not end well: {who} {'needs' if len(bad) == 1 else 'need'} you"
     running = sum(run.get("status") == "running" for run in latest)

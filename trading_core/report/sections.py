@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WEEKDAYS', 'Event', 'MARKS', 'short_day', 'day_change', 'since_text', 'waiting_text', 'headline_of',
-           'benchmark_change', 'head', 'warnings_section', 'changes_section', 'when_text', 'orders_table',
-           'silent_list', 'next_text', 'orders_section', 'curves', 'gap_text', 'curve_section', 'exposure_bars',
-           'positions_section', 'next_section', 'honest_section']
+           'benchmark_change', 'head', 'halt_section', 'warnings_section', 'changes_section', 'when_text',
+           'orders_table', 'silent_list', 'next_text', 'orders_section', 'curves', 'gap_text', 'curve_section',
+           'exposure_bars', 'positions_section', 'next_section', 'honest_section']
 
 # %% ../../nbs/65_sections.ipynb #66da63b3
 from collections.abc import Mapping, Sequence
@@ -100,6 +100,11 @@ def head(day: DayReport) -> Html:
     worth = ("Equity", dollars(day.equity), f"cash {dollars(day.cash, 0)}")
     tiles_of_day = [worth, _last_tile(day), since if begun else (start, "–", "its first day"), against]
     return Html(el("h1", headline_of(day)) + tiles(tiles_of_day))
+
+# %% ../../nbs/65_sections.ipynb #b75e9491
+def halt_section(halted: str) -> Html:
+    "Why nothing is opened, and what lifts it; nothing while trading is free."
+    return section("■ Trading is halted", el("p", halted), cls="note bad") if halted else Html()
 
 # %% ../../nbs/65_sections.ipynb #524ff6a2
 def warnings_section(warnings: Sequence[Any], most: int = 5) -> Html:

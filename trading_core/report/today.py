@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['TITLES', 'is_simulated', 'kind_badges', 'status_badge', 'meta', 'page_names', 'title_of', 'nav_of', 'page_cards',
            'seconds_of', 'provenance', 'day_of', 'report_page', 'run_facts', 'live_lines']
 
-# %% ../../nbs/66_today.ipynb #61d67445
+# %% ../../nbs/66_today.ipynb #e2fdb922
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +20,7 @@ from .day import DayReport
 from .markup import Html, badge, count, el, quantity_text
 from .sections import changes_section, curve_section, day_change, exposure_bars, head, headline_of
 from .sections import honest_section, next_section, orders_section, positions_section, since_text
-from .sections import warnings_section
+from .sections import halt_section, warnings_section
 from .shell import links, page
 
 # %% ../../nbs/66_today.ipynb #5b16d4b3
@@ -36,9 +36,11 @@ def kind_badges(run: Mapping[str, Any]) -> list[Html]:
     badges += [badge("SIMULATED MARKET", "sim")] if is_simulated(run) else []
     return badges + ([badge("DRY RUN", "warn")] if run.get("dry_run") else [])
 
-# %% ../../nbs/66_today.ipynb #4eec7e45
-def status_badge(status: str, warnings: int = 0) -> Html:
+# %% ../../nbs/66_today.ipynb #a7884161
+def status_badge(status: str, warnings: int = 0, halted: bool = False) -> Html:
     "How a run went, in one or two words."
+    if status == "done" and halted:
+        return badge("■ HALTED", "bad")
     if status == "done":
         return badge(f"▲ DONE, {count(warnings, 'WARNING').upper()}", "warn") if warnings else badge("✓ ALL WELL", "ok")
     known = {"failed": ("✕ FAILED", "bad"), "refused": ("■ REFUSED", "bad"), "running": ("… RUNNING", "warn")}
@@ -49,7 +51,8 @@ def meta(run: Mapping[str, Any], warnings: int = 0) -> Html:
     "The line on top of every page."
     as_of = el("b", day_text(pd.Timestamp(run["as_of"])) if run.get("as_of") else "no day")
     told = ["As of ", as_of, " · account ", el("b", run.get("account", "–")), f" · job {run.get('job', '–')}"]
-    return el("div", kind_badges(run), status_badge(str(run.get("status", "")), warnings), el("span", told), cls="meta")
+    state = status_badge(str(run.get("status", "")), warnings, bool(run.get("halted")))
+    return el("div", kind_badges(run), state, el("span", told), cls="meta")
 
 # %% ../../nbs/66_today.ipynb #0ef1eb30
 TITLES = {"backtest": "Backtest", "signals": "Signals", "trade": "Trade"}
@@ -125,7 +128,7 @@ def provenance(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     note = "SIMULATED: prices, gains and losses on this page are invented by a program."
     return [*_data_fact(run), *_code_fact(run), *_run_fact(run), *([("Note", note)] if is_simulated(run) else [])]
 
-# %% ../../nbs/66_today.ipynb #efe50dbe
+# %% ../../nbs/66_today.ipynb #3a21806b
 def day_of(remembered: Mapping[str, Any]) -> DayReport | None:
     "The day that the trade page remembered, if it did."
     stored = remembered.get("trade")
@@ -144,7 +147,12 @@ def _body(run: Mapping[str, Any], day: DayReport) -> list[Html]:
     "The day, in the order in which it is wanted."
     left = [warnings_section(day.warnings), changes_section(day), orders_section(day)]
     right = [curve_section(day), exposure_bars(day), positions_section(day), next_section(day)]
-    return [meta(run, len(day.warnings)), head(day), el("div", el("div", *left), el("div", *right), cls="two")]
+    return [
+        meta(run, len(day.warnings)),
+        head(day),
+        halt_section(day.halted),
+        el("div", el("div", *left), el("div", *right), cls="two"),
+    ]
 
 
 def _without_trade(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> list[Html]:
@@ -156,7 +164,7 @@ def _without_trade(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> lis
         el("p", "This job has no trade page, so there is no account to show.", cls="tell"),
     ]
 
-# %% ../../nbs/66_today.ipynb #37317105
+# %% ../../nbs/66_today.ipynb #931ab61b
 def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index: str = "../index.html") -> str:
     """report.html of a finished run: today on one screen.
 
@@ -171,13 +179,13 @@ def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index:
         Where the list of all runs lies, as seen from the page.
     """
     day = day_of(remembered)
-    shown = {"simulated": day.simulated, "dry_run": day.dry_run, **run} if day else run
+    shown = {"simulated": day.simulated, "dry_run": day.dry_run, "halted": day.halted, **run} if day else run
     body = _body(shown, day) if day else _without_trade(run, remembered)
     rest = [honest_section(day, remembered), page_cards(run, remembered, index)]
     nav = nav_of(page_names(run), index, "Today")
     return page(_tab_title(run, day), *body, *rest, nav=nav, footer=provenance(shown))
 
-# %% ../../nbs/66_today.ipynb #6d42fcfb
+# %% ../../nbs/66_today.ipynb #c2c2513f
 def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
     "What run.json keeps of a day, so that the overview need not open its pages."
     day, signals = day_of(remembered), remembered.get("signals") or {}
@@ -192,13 +200,15 @@ def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
         "headline": headline_of(day),
         "counts": counts,
         "simulated": day.simulated,
+        "halted": day.halted,
     }
 
-# %% ../../nbs/66_today.ipynb #48b7582b
+# %% ../../nbs/66_today.ipynb #2f1cfa44
 def _day_lines(day: DayReport) -> list[str]:
     "The day in plain text."
     grown = f", {percent(day.equity / day.initial - 1, signed=True)} since {day.started}" if day.previous_equity else ""
     lines = [headline_of(day), f"Equity {dollars(day.equity)}, cash {dollars(day.cash)}{grown}"]
+    lines += [f"■ {day.halted}"] if day.halted else []
     lines += [f"! {warned.title}" for warned in day.warnings[:3]]
     for order in day.orders[:12]:
         amount = f"{quantity_text(order.quantity):>14} ≈ {dollars(order.value, 0):>9}"
