@@ -104,7 +104,7 @@ class KeptAsideError(UnwritableLedgerError):
         )
         return f"The ledger {self.path} cannot be written ({self.why}). {where}. Nothing more was sent; make it writable, and run again."
 
-# %% ../../nbs/08f_ledger_backup.ipynb #b6f3e0d1
+# %% ../../nbs/08f_ledger_backup.ipynb #dea003af
 class BackedUp(Approvals):
     "A ledger with a file for what cannot be written."
 
@@ -120,7 +120,8 @@ class BackedUp(Approvals):
             except BaseException:
                 self.close()
                 raise
-            reserve(self._beside("reserve"))
+            if self.path is not None or spare is not None:
+                reserve(self._beside("reserve"))
 
     def _beside(self, ending: str) -> Path:
         folder = self.path.parent if self.path is not None else self._spare or Path()

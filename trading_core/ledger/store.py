@@ -520,7 +520,7 @@ def _frame(rows: Iterable[Row[Any]], columns: Sequence[str]) -> pd.DataFrame:
         table[name] = pd.to_datetime(table[name], utc=True).dt.as_unit("ns")
     return table
 
-# %% ../../nbs/08_ledger_store.ipynb #2144c9e4
+# %% ../../nbs/08_ledger_store.ipynb #ab821b20
 class Book(ClosingStore):
     "A ledger without tables: whose it is, and how to ask."
 
@@ -539,10 +539,23 @@ class Book(ClosingStore):
         with self.reading() as connection:
             return list(connection.execute(select(t.accounts.c.account).order_by(t.accounts.c.account)).scalars())
 
-    def _all(self, query: Select[Any], **asked: Any) -> Sequence[Row[Any]]:
+    def _looked(self, query: Select[Any], asked: dict[str, Any], *, one: bool) -> Any:
         with self.reading() as connection:
-            return connection.execute(query, {"me": self.account, **asked}).all()
+            found = connection.execute(query, {"me": self.account, **asked})
+            return found.first() if one else found.all()
+
+    def _ask(self, query: Select[Any], asked: dict[str, Any], *, one: bool) -> Any:
+        try:
+            return self._looked(query, asked, one=one)
+        except UnreachableLedgerError:  # a line that lay idle may have been cut, and a look can be taken again
+            if self._step is not None:
+                raise
+            return self._looked(query, asked, one=one)
+
+    def _all(self, query: Select[Any], **asked: Any) -> Sequence[Row[Any]]:
+        rows: Sequence[Row[Any]] = self._ask(query, asked, one=False)
+        return rows
 
     def _first(self, query: Select[Any], **asked: Any) -> Row[Any] | None:
-        with self.reading() as connection:
-            return connection.execute(query, {"me": self.account, **asked}).first()
+        row: Row[Any] | None = self._ask(query, asked, one=True)
+        return row
