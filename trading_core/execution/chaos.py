@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['QUIET', 'ACCOUNT', 'START', 'PAUSE', 'ACTIVITIES', 'Maker', 'Locker', 'JOB', 'Cycling', 'Killed', 'Trouble', 'Wear',
-           'Visit', 'Night', 'Schedule', 'Shelf', 'shelf', 'ShelfLedger', 'World', 'stutter', 'SteppingSession',
-           'lock_folder', 'Life', 'priced', 'decided', 'finish_earlier', 'finish', 'evening', 'look_after', 'Outcome',
-           'Player', 'Nights', 'play', 'ChaosReport', 'chaos']
+__all__ = ['QUIET', 'ACCOUNT', 'START', 'PAUSE', 'MOMENT', 'LATEST', 'ORDERS', 'ACTIVITIES', 'Maker', 'Locker', 'JOB', 'Cycling',
+           'Killed', 'Trouble', 'Wear', 'Visit', 'Night', 'Schedule', 'Shelf', 'shelf', 'ShelfLedger', 'LateFaults',
+           'World', 'stutter', 'SteppingSession', 'lock_folder', 'Life', 'priced', 'decided', 'finish_earlier',
+           'finish', 'evening', 'look_after', 'Outcome', 'Player', 'Nights', 'play', 'ChaosReport', 'chaos']
 
-# %% ../../nbs/57_chaos.ipynb #87c58039
+# %% ../../nbs/57_chaos.ipynb #ce1999db
 import json
 import random
 import sqlite3
@@ -43,7 +43,7 @@ from .owed import owed_closings
 from .paper import closes_of
 from .stage import STAGES, Stage, small_stage
 from .venue.book import Liquidity, PaperVenue
-from .venue.faults import DEFAULT, Faults
+from .venue.faults import CALL_FAULTS, DEFAULT, Call, Fault, Faults, Wheel, checked_rates
 from .venue.line import Line
 from .venue.local import LocalAdapter
 from .venue.market import ManualClock
@@ -96,7 +96,7 @@ class Wear:
             self.log.append("** disk full **")
             raise OperationalError(what, None, sqlite3.OperationalError("database or disk is full"))
 
-# %% ../../nbs/57_chaos.ipynb #7aea31c4
+# %% ../../nbs/57_chaos.ipynb #5df76a35
 @dataclass(frozen=True)
 class Visit:
     "A process that looks after the account during the day."
@@ -113,6 +113,8 @@ class Night:
     minute: float  # after midnight
     tries: tuple[Trouble, ...]
     visits: tuple[Visit, ...]
+    quick: bool = False  # the next try follows within seconds, when a late request may still be on its way
+    again: bool = False  # when it is done, somebody starts it once more
 
 
 def _trouble(dice: random.Random) -> Trouble:
@@ -125,7 +127,7 @@ def _night(dice: random.Random) -> Night:
     tries = tuple(_trouble(dice) for _ in range(dice.randint(1, 3)))
     hours = sorted(dice.uniform(1.0, 23.5) for _ in range(dice.choice((0, 1, 1))))
     visits = tuple(Visit(hour, dice.random() < 0.3, _trouble(dice)) for hour in hours)
-    return Night(dice.uniform(1.0, 20.0), tries, visits)
+    return Night(dice.uniform(1.0, 20.0), tries, visits, dice.random() < 0.6, dice.random() < 0.4)
 
 # %% ../../nbs/57_chaos.ipynb #fec2e0bc
 @dataclass(frozen=True)
@@ -197,10 +199,57 @@ class ShelfLedger(Ledger):
     def _opened(self) -> Engine:
         return shelf().engine
 
-# %% ../../nbs/57_chaos.ipynb #5312432f
-START, PAUSE = pd.Timedelta(days=1), pd.Timedelta(minutes=3)
+# %% ../../nbs/57_chaos.ipynb #ce573fdb
+START, PAUSE, MOMENT = pd.Timedelta(days=1), pd.Timedelta(minutes=3), pd.Timedelta(seconds=4)
+LATEST = pd.Timedelta(seconds=AlpacaExecutor.late_seconds)  # after so long a request has arrived, or never will
 
 
+ORDERS = {
+    "delay": 0.15,
+    "drop_answer": 0.08,
+    "accepted_504": 0.05,
+    "error_500": 0.04,
+    "drop_request": 0.04,
+    "reset": 0.04,
+}
+
+
+class LateFaults(Faults):
+    "A line that is worst when an order is sent, and on which a request can be overtaken by a dozen others."
+
+    def __init__(self, seed: int, harsh: float):
+        super().__init__(seed, {kind: rate * harsh for kind, rate in DEFAULT.items()})
+        worse = checked_rates({**self.rates, **{kind: rate * harsh for kind, rate in ORDERS.items()}})
+        self.usual, self.sending = self._call_wheel, Wheel(CALL_FAULTS, worse)
+        self.posting, self.overtaken = False, list[Call]()
+
+    def next(self, method: str, path: str) -> Fault | None:
+        "What goes wrong with this call, if anything."
+        self.posting = method == "POST"
+        self._call_wheel = self.sending if self.posting else self.usual
+        return super().next(method, path)
+
+    def hold(self, call: Call, fault: Fault) -> None:
+        "Keep a delayed request: for some more calls, or until just before the next order, which may be the same one again."
+        dice = random.Random(f"{self.seed} {fault.call}")
+        if dice.random() < 0.5:
+            self.overtaken.append(call)
+        else:
+            super().hold(call, replace(fault, after=fault.after + dice.randrange(9)))
+
+    def due(self) -> list[Call]:
+        "Delayed requests that arrive before the present call does."
+        return super().due() + (self._overtaken() if self.posting else [])
+
+    def drain(self) -> list[Call]:
+        "All that is still under way arrives now."
+        return super().drain() + self._overtaken()
+
+    def _overtaken(self) -> list[Call]:
+        arrived, self.overtaken = self.overtaken, []
+        return arrived
+
+# %% ../../nbs/57_chaos.ipynb #71b47367
 class World:
     "What survives a process."
 
@@ -208,7 +257,7 @@ class World:
         self.schedule, self.stage, self.log = schedule, schedule.stage, list[str]()
         self.counts: Counter[str] = Counter()
         self.clock = ManualClock(self.stage.panel.days[schedule.row] + START)
-        self.faults = Faults(schedule.seed, {kind: rate * schedule.harsh for kind, rate in DEFAULT.items()})
+        self.faults = LateFaults(schedule.seed, schedule.harsh)
         self.venue = PaperVenue(
             self.stage.market, cash=self.stage.cash, clock=self.faults.clock(self.clock), costs=self.stage.costs,
             liquidity=Liquidity(schedule.seed) if schedule.pieces else None,
@@ -224,8 +273,9 @@ class World:
         return closes_of(self.stage.panel, int(self.stage.panel.days.get_loc(day)), [symbol])[symbol]
 
     def go(self, to: pd.Timestamp) -> None:
-        "Let time pass; what was under way has arrived long before."
-        self.line.drain()
+        "Let time pass; after a while, what was under way has arrived."
+        if to - self.clock() >= LATEST:
+            self.line.drain()
         self.clock.advance(to)
         self.log.append(f"-- {to:%Y-%m-%d %H:%M}")
 
@@ -431,7 +481,7 @@ class Player:
         if self.world.counts["AccountLockedError"] == turned_away:
             self.wrong.append("two processes worked on the account at once")
 
-# %% ../../nbs/57_chaos.ipynb #31eb3f0c
+# %% ../../nbs/57_chaos.ipynb #eb785e0a
 class Nights(Player):
     "Evenings and days of a schedule."
 
@@ -439,10 +489,12 @@ class Nights(Player):
         "An evening's tries, and the day after it."
         midnight = day + START
         self.world.go(midnight + pd.Timedelta(minutes=night.minute))
+        pause, done = MOMENT if night.quick else PAUSE, False
         for trouble in night.tries:
-            if self.live(lambda life: self.cycle(life, day), trouble):
-                break
-            self.world.go(self.world.clock() + PAUSE)
+            done = done or self.live(lambda life: self.cycle(life, day), trouble)
+            self.world.go(self.world.clock() + pause)
+        if night.again and done:
+            self.live(lambda life: self.cycle(life, day))
         for visit in night.visits:
             self.world.go(midnight + pd.Timedelta(hours=visit.hours))
             self.live(lambda life, cancels=visit.cancels: look_after(life, cancels), visit.trouble)
@@ -454,10 +506,17 @@ class Nights(Player):
         if not self.live(lambda life: self.cycle(life, day)):
             self.wrong.append(f"a quiet evening was refused: {self.world.log[-1]}")
         self.world.go(next_session("XNYS", day) + pd.Timedelta(hours=22))
-        if not self.live(lambda life: life.journal.recover()):
+        self.owing = False
+        if not self.live(self.last_look):
             self.wrong.append(f"recovery was refused: {self.world.log[-1]}")
 
-# %% ../../nbs/57_chaos.ipynb #1f2ab6d1
+    def last_look(self, life: Life) -> None:
+        "Recover, and see whether a closing came to nothing since the last evening."
+        life.journal.recover()
+        held = track(life.ledger.fills(), self.world.stage.panel, self.world.stage.panel.last)
+        self.owing = bool(owed_closings(life.ledger, held))
+
+# %% ../../nbs/57_chaos.ipynb #ff4b446b
 def play(
     seed: int | Schedule, journal_factory: Maker = Journal, *,
     stage: Stage | None = None, cycle: Cycling = evening, lock: Locker = account_lock,
@@ -468,7 +527,10 @@ def play(
     player, days = Nights(world, journal_factory, cycle, lock), schedule.stage.panel.days
     for number, night in enumerate(schedule.nights):
         player.night(days[schedule.row + number], night)
-    player.rest(days[schedule.row + len(schedule.nights)])
+    for day in days[schedule.row + len(schedule.nights) :]:
+        player.rest(day)
+        if not player.owing:
+            break
     theirs, ours = VenueBook.of(world.venue), OwnBook.of(ShelfLedger("sqlite://", account=ACCOUNT, write=True))
     wrong = [*player.wrong, *violations(theirs, ours)]
     world.counts.update(orders=len(theirs.orders), fills=len(theirs.activities), faults=len(world.faults.struck))
