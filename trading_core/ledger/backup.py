@@ -104,7 +104,7 @@ class KeptAsideError(UnwritableLedgerError):
         )
         return f"The ledger {self.path} cannot be written ({self.why}). {where}. Nothing more was sent; make it writable, and run again."
 
-# %% ../../nbs/08f_ledger_backup.ipynb #dea003af
+# %% ../../nbs/08f_ledger_backup.ipynb #85476aff
 class BackedUp(Approvals):
     "A ledger with a file for what cannot be written."
 
@@ -124,7 +124,8 @@ class BackedUp(Approvals):
                 reserve(self._beside("reserve"))
 
     def _beside(self, ending: str) -> Path:
-        folder = self.path.parent if self.path is not None else self._spare or Path()
+        here = Path("outputs") if Path("outputs").is_dir() else Path()
+        folder = self.path.parent if self.path is not None else self._spare or here
         return folder / f"ledger-{self.account}.{ending}"
 
     def _unwritten(self, known: Sequence[tuple[str, Any, dict[str, Any]]], error: TradingError) -> TradingError:

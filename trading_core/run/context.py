@@ -183,7 +183,7 @@ def load_strategies(config: TradingConfig) -> dict[str, tuple[Strategy, float]]:
         raise ConfigError("There is no strategy with a share above 0. Give one: --set strategies.equity.share=0.5")
     return made
 
-# %% ../../nbs/70_context.ipynb #baa99171
+# %% ../../nbs/70_context.ipynb #40171bec
 RUN_VARIABLE = "TRADING_RUN"  # in a kernel of `trading run`: the folder with what it is given
 LEDGER_VARIABLE = "TRADING_RUN_LEDGER"  # and the address of the books, which may hold a password
 
@@ -246,7 +246,8 @@ class RunContext:
     def _books(self, write: bool) -> Ledger:
         from trading_core.ledger import Ledger
 
-        return Ledger(os.environ.get(LEDGER_VARIABLE) or self.config.ledger_url, account=self.account, write=write)
+        url, spare = os.environ.get(LEDGER_VARIABLE) or self.config.ledger_url, self.config.outputs
+        return Ledger(url, account=self.account, write=write, spare=spare)
 
 # %% ../../nbs/70_context.ipynb #8af10c78
 class Run(RunContext):

@@ -325,7 +325,7 @@ class JobRun:
         "Whether it may place orders there."
         return self.decides and not self.dry_run
 
-# %% ../../nbs/71_runner.ipynb #86746128
+# %% ../../nbs/71_runner.ipynb #19623417
 class AccountRun(JobRun):
     "A run, and the account that it works on."
 
@@ -340,7 +340,8 @@ class AccountRun(JobRun):
 
     def books(self, write: bool = False) -> Ledger:
         "The books of the account."
-        return Ledger(self.config.ledger_url, account=self.config.account, write=write, lock=self._lock)
+        url, spare = self.config.ledger_url, self.config.outputs
+        return Ledger(url, account=self.config.account, write=write, lock=self._lock, spare=spare)
 
     def check_account(self, context: RunContext) -> None:
         "Refuse an account that does not fit the market or the day; enter the run in the books."
