@@ -77,7 +77,7 @@ async def hang_up(request: Request, patience: float, ended: Callable[[], bool] =
         await asyncio.wait((gone,), timeout=min(0.05, patience))
     gone.cancel()
 
-# %% ../../../nbs/54e_venue_server.ipynb #4b229c6b
+# %% ../../../nbs/54e_venue_server.ipynb #f2fe35a1
 AUTH_SECONDS = 10.0
 WAITING = 5_000  # messages
 
@@ -88,16 +88,16 @@ class Frames:
     def __init__(self, web: WebSocket, talk: Conversation, binary: bool):
         self.packed = "msgpack" in web.headers.get("content-type", "")
         self.web, self.talk, self.binary = web, talk, binary or self.packed
-        self.queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=WAITING)
+        self.queue: asyncio.Queue[Any] = asyncio.Queue()
 
     def put(self, messages: Sequence[Any]) -> None:
         "Say something as soon as the client reads."
+        if self.queue.qsize() + len(messages) > WAITING:
+            messages = [*self.talk.too_slow(), None]
+            while not self.queue.empty():
+                self.queue.get_nowait()
         for message in messages:
-            try:
-                self.queue.put_nowait(message)
-            except asyncio.QueueFull:
-                self.talk.over = True
-                return
+            self.queue.put_nowait(message)
 
     async def listen(self) -> None:
         "Hear what the client says, until it hangs up or has said enough."
@@ -111,7 +111,7 @@ class Frames:
             if frame["type"] == "websocket.disconnect":
                 return
             self.put(self.talk.hear(heard(frame.get("bytes") or frame.get("text") or "", self.packed)))
-        await self.queue.put(None)
+        self.queue.put_nowait(None)
 
     async def write(self) -> None:
         "Send what waits."
@@ -263,11 +263,12 @@ def listening(port: int) -> socket.socket:
         raise PortTakenError(port, getattr(error, "strerror", None) or str(error)) from None
     return sock
 
-# %% ../../../nbs/54e_venue_server.ipynb #e12548ca
+# %% ../../../nbs/54e_venue_server.ipynb #36916375
 class Heart(StreamSide):
     "The part of the server that runs: its routes, and its beat."
 
     beat = 0.05  # seconds
+    _loop: asyncio.AbstractEventLoop | None = None
 
     def app(self) -> Starlette:
         "The routes."
@@ -277,6 +278,7 @@ class Heart(StreamSide):
 
     @contextlib.asynccontextmanager
     async def _alive(self, app: Starlette) -> AsyncIterator[None]:
+        self._loop = asyncio.get_running_loop()
         beating = asyncio.create_task(self._beat())
         yield
         beating.cancel()

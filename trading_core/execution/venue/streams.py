@@ -68,7 +68,7 @@ def heard(frame: str | bytes, packed: bool) -> Message | None:
         return None
     return message if isinstance(message, dict) else None
 
-# %% ../../../nbs/54d_venue_streams.ipynb #1734e0ba
+# %% ../../../nbs/54d_venue_streams.ipynb #00e875b0
 class Conversation:
     "One connection to a venue's stream."
 
@@ -85,6 +85,11 @@ class Conversation:
 
     def too_late(self) -> list[Any]:
         "What is said to a client that does not say who it is."
+        self.over = True
+        return []
+
+    def too_slow(self) -> list[Any]:
+        "What is said to a client that does not read."
         self.over = True
         return []
 
@@ -121,7 +126,7 @@ class TradeConversation(Conversation):
         messages = [event.message for event in events]
         return [seen for one in messages for seen in (self._line.deliver(one) if self._line else [one])]
 
-# %% ../../../nbs/54d_venue_streams.ipynb #61587eaa
+# %% ../../../nbs/54d_venue_streams.ipynb #eaa405a8
 ERRORS = {
     400: "invalid syntax",
     401: "not authenticated",
@@ -130,6 +135,7 @@ ERRORS = {
     404: "auth timeout",
     405: "symbol limit exceeded",
     406: "connection limit exceeded",
+    407: "slow client",
 }
 STOCK_CHANNELS = (
     "trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors",
@@ -141,7 +147,7 @@ def error_message(code: int) -> list[Message]:
     "An error of the data streams."
     return [{"T": "error", "code": code, "msg": ERRORS[code]}]
 
-# %% ../../../nbs/54d_venue_streams.ipynb #53fa3d82
+# %% ../../../nbs/54d_venue_streams.ipynb #4d28e723
 class DataEntrance(Conversation):
     "The beginning of a connection to a stream of prices."
 
@@ -163,6 +169,10 @@ class DataEntrance(Conversation):
     def too_late(self) -> list[Any]:
         self.over = True
         return [error_message(404)]
+
+    def too_slow(self) -> list[Any]:
+        self.over = True
+        return [error_message(407)]
 
 # %% ../../../nbs/54d_venue_streams.ipynb #dd07c838
 class DataConversation(DataEntrance):
