@@ -7,11 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'utc_now', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
-           'known_orders', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing', 'Opening',
-           'Journal']
+           'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
+           'Opening', 'Journal']
 
-# %% ../../nbs/56a_journal.ipynb #1a96c488
-from collections.abc import Callable, Iterable, Mapping, Sequence
+# %% ../../nbs/56a_journal.ipynb #c0f3398d
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from decimal import Decimal
 from types import MappingProxyType
@@ -26,10 +26,11 @@ from .executor import ExecutorBase
 from .router import OrderRouter
 from ..ledger import Ledger
 from ..ledger import tables as t
+from ..ledger.orders import FinalStatusError, UnknownOrderError
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, OrderType
 from ..model import PositionInfo, Side, TimeInForce
 
-# %% ../../nbs/56a_journal.ipynb #56e73cdf
+# %% ../../nbs/56a_journal.ipynb #37898333
 FEED, FOREIGN, MANUAL = "fills", "foreign", "manual"  # the cursor; the job and the strategy of what others ordered
 TROUBLE = (OSError, ExecutionError)  # no answer, or none that can be understood
 
@@ -53,7 +54,8 @@ class JournalBase(OrderRouter):
         "Make it durable that `order` is being sent."
         sending = OrderResult(order.client_id, OrderStatus.UNKNOWN, message="being sent, no answer yet")
         with self.ledger.writing():
-            self.ledger.add_intents([order], job, as_of)
+            if self.ledger.order(order.client_id) is None:
+                self.ledger.add_intents([order], job, as_of)
             self.ledger.note("sent", order.client_id, at=self.now().isoformat())
             self.ledger.set_status(sending)
 
@@ -62,18 +64,20 @@ class JournalBase(OrderRouter):
         sent = self.ledger.events("sent", client_id)
         return pd.Timestamp(sent["detail"].iloc[-1]["at"]) if len(sent) else None
 
-# %% ../../nbs/56a_journal.ipynb #8a10012c
+# %% ../../nbs/56a_journal.ipynb #17d9cf5c
 class Recorder(JournalBase):
     "Records what the venue says of an order."
 
     def record(self, result: OrderResult, day: pd.Timestamp | None = None) -> OrderResult:
         "Store `result`, and the `day` on which the order ended; what is known afterwards."
-        have = self.ledger.order(result.client_id)
-        if have is not None and not have.status.open and have.status is not result.status:
+        try:
+            self.ledger.set_status(result, None if result.status.open else day)
+        except UnknownOrderError:  # of another account of the same ledger
+            return result
+        except FinalStatusError:
+            have = self.ledger.order(result.client_id) or result
             self.ledger.note("contradiction", result.client_id, ours=have.status, theirs=result.status)
             return have
-        if have is not None:
-            self.ledger.set_status(result, None if result.status.open else day)
         return result
 
     def look(self, known: OrderResult, day: pd.Timestamp | None = None) -> OrderResult | None:
@@ -183,7 +187,7 @@ class Cancelling(PlanSending):
             return self.record(OrderResult(client_id, OrderStatus.EXPIRED, message=why), day)
         return known
 
-# %% ../../nbs/56a_journal.ipynb #ae174999
+# %% ../../nbs/56a_journal.ipynb #d21bca2f
 def _order(row: object) -> OrderRequest:
     "The order that an intent's row describes."
     values = {item.name: getattr(row, item.name) for item in fields(OrderRequest)}
@@ -203,6 +207,22 @@ def known_orders(ledger: Ledger, client_ids: Iterable[str]) -> dict[str, OrderRe
     return {row.client_id: _order(row) for row in rows}
 
 
+_OPEN = (
+    select(t.intents, t.orders.c.status, t.orders.c.venue_id, t.orders.c.message)
+    .join(t.orders, t.orders.c.client_id == t.intents.c.client_id)
+    .where(t.intents.c.account == bindparam("me"), t.orders.c.status.in_([s for s in OrderStatus if s.open]))
+    .order_by(t.intents.c.as_of, t.intents.c.place)
+)
+
+
+def open_ones(ledger: Ledger) -> dict[str, tuple[OrderRequest, OrderResult]]:
+    "Orders whose fate is open, each with what is known of it, by id."
+    with ledger.reading() as look:
+        rows = look.execute(_OPEN, {"me": ledger.account}).all()
+    known = {r.client_id: OrderResult(r.client_id, OrderStatus(r.status), r.venue_id, r.message) for r in rows}
+    return {row.client_id: (_order(row), known[row.client_id]) for row in rows}
+
+
 _UNWANTED = select(t.events.c.subject).where(
     t.events.c.account == bindparam("me"), t.events.c.kind == "cancel",
     t.events.c.subject.in_(bindparam("ids", expanding=True)),
@@ -218,25 +238,24 @@ class Settling(Cancelling):
     def settle(self, day: pd.Timestamp | None = None) -> list[OrderResult]:
         "Look up every order whose fate is open; what is known of each. `day` is the one on which those ended that did."
         self.there = {order.client_id: order for order in self.executor.open_orders()}
-        ours = [order.client_id for order in (*self.ledger.unsent(), *self.ledger.pending())]
+        ours = {client_id: known for client_id, (_, known) in open_ones(self.ledger).items()}
         unwanted = self._unwanted(ours)
-        results = [self._settled(client_id, client_id in unwanted, day) for client_id in ours]
-        strangers = self.there.keys() - set(ours)
+        results = [self._settled(known, client_id in unwanted, day) for client_id, known in ours.items()]
+        strangers = self.there.keys() - ours.keys()
         known = known_orders(self.ledger, strangers) if strangers else {}
         self.foreign_orders = [self.there[name] for name in sorted(strangers - known.keys())]
         for client_id in known:  # over in our book, open at the venue
             self.look(OrderResult(client_id, OrderStatus.ACCEPTED), day)
         return results
 
-    def _settled(self, client_id: str, unwanted: bool, day: pd.Timestamp | None) -> OrderResult:
-        known = self.ledger.order(client_id) or OrderResult(client_id, OrderStatus.UNKNOWN)
+    def _settled(self, known: OrderResult, unwanted: bool, day: pd.Timestamp | None) -> OrderResult:
         clear = known.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
-        found = known if clear and client_id in self.there else self.look(known, day)
+        found = known if clear and known.client_id in self.there else self.look(known, day)
         if found and found.status.open and unwanted:
-            found = self._canceled(client_id)
+            found = self._canceled(known.client_id)
         return found or known
 
-    def _unwanted(self, client_ids: Sequence[str]) -> set[str]:
+    def _unwanted(self, client_ids: Collection[str]) -> set[str]:
         "Those of the orders that were to be taken back."
         if not client_ids:
             return set()
@@ -352,7 +371,7 @@ class Syncing(Adopting):
                 except TROUBLE:
                     return
 
-# %% ../../nbs/56a_journal.ipynb #9122ddb4
+# %% ../../nbs/56a_journal.ipynb #f832c07f
 class Comparing(Syncing):
     "Puts what we know beside what the venue says."
 
@@ -361,7 +380,8 @@ class Comparing(Syncing):
     def our_side(self) -> OurSide:
         "The ledger's view."
         book = self.ledger
-        orders = {o.client_id: (o, known.status) for o in book.pending() if (known := book.order(o.client_id))}
+        known = open_ones(book).items()
+        orders = {name: (o, said.status) for name, (o, said) in known if said.status is not OrderStatus.PLANNED}
         return OurSide(book.account, book.cash(), book.positions(), orders, book.fills)
 
     def their_side(self) -> TheirSide:
