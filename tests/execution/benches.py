@@ -79,6 +79,9 @@ class VenueBench:
     def sleep(self, seconds: float) -> None:
         self.clock.advance(pd.Timedelta(seconds=seconds))
 
+    def seconds(self) -> float:
+        return self.clock().timestamp()
+
     def executor(self) -> ExecutorBase:
         raise NotImplementedError
 
@@ -114,6 +117,7 @@ class LocalBench(VenueBench):
             url="http://venue",
             session=local_session(self.venue, self.faults),
             sleep=self.sleep,
+            clock=self.seconds,
         )
 
 
@@ -129,7 +133,8 @@ class SocketBench(VenueBench):
         self.server = servers.enter_context(VenueServer(self.venue, self.faults))
 
     def executor(self) -> AlpacaExecutor:
-        return AlpacaExecutor("paper-key", "paper-secret", url=self.server.url, sleep=self.sleep, timeout=1.0)
+        line = {"sleep": self.sleep, "clock": self.seconds, "timeout": 1.0}
+        return AlpacaExecutor("paper-key", "paper-secret", url=self.server.url, **line)
 
 
 def falling_panel() -> Panel:
@@ -171,7 +176,7 @@ class BinanceBench(VenueBench):
             url=self.server.url,
             symbols=self.symbols,
             sleep=self.sleep,
-            clock=lambda: self.clock().timestamp(),
+            clock=self.seconds,
             timeout=2.0,
             rateLimit=1,
         )

@@ -10,10 +10,11 @@ __all__ = ['OPTIONS', 'TRIES', 'DOLLARS', 'PAGE', 'MissingExtraError', 'open_exc
            'market_of', 'symbol_of', 'CcxtSymbols', 'terms_of', 'CcxtLooking', 'CcxtPlacing', 'CcxtOrders', 'fills_of',
            'CcxtTrades', 'CcxtFills', 'CcxtAccount', 'CcxtExecutor']
 
-# %% ../../nbs/55d_ccxt.ipynb #172923a4
+# %% ../../nbs/55d_ccxt.ipynb #71406c14
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -306,7 +307,7 @@ class CcxtLooking(CcxtSymbols):
             known = self.order(client_id)
         return known
 
-# %% ../../nbs/55d_ccxt.ipynb #75cc16a3
+# %% ../../nbs/55d_ccxt.ipynb #b80567fd
 class CcxtPlacing(CcxtLooking):
     "An exchange, sent orders."
 
@@ -319,13 +320,28 @@ class CcxtPlacing(CcxtLooking):
         what = f"place order {order.client_id}"
         self._doubtful[order.client_id], self._where[order.client_id] = self.clock(), order.symbol
         try:
-            place = self.exchange.create_order
-            answer = self.ask(what, lambda: place(market, kind, order.side.value, amount, price, params))
+            place = partial(self.exchange.create_order, market, kind, order.side.value, amount, price, params)
+            answer = self.ask(what, self._once(place, market, order.client_id))
         except ExchangeNo as no:
             self._doubtful.pop(order.client_id, None)
             known = self.order(order.client_id)  # a duplicate is the order that is there
             return known or OrderResult(order.client_id, OrderStatus.REJECTED, message=no.why)
         return self._known(answer, order.client_id, order.symbol)
+
+    def _once(self, place: Callable[[], Any], market: str, client_id: str) -> Callable[[], Any]:
+        "A way to place an order that, called again after `too many`, first looks whether it is there."
+        import ccxt
+
+        tries: list[str] = []
+
+        def once() -> Any:
+            tries.append(client_id)
+            if len(tries) > 1:
+                with suppress(ccxt.OrderNotFound):
+                    return self.exchange.fetch_order("", market, {"clientOrderId": client_id})
+            return place()
+
+        return once
 
     def _free(self, symbol: str) -> str:
         "How much of a coin can be sold, in the exchange's own figures."
@@ -389,8 +405,13 @@ def fills_of(trade: Mapping[str, Any], symbol: str, client_id: str) -> list[Fill
             fills.append(gone)
     return fills
 
-# %% ../../nbs/55d_ccxt.ipynb #5470167a
+# %% ../../nbs/55d_ccxt.ipynb #04a39d9c
 PAGE = 1000
+
+
+def _moment_and_number(trade: Mapping[str, Any]) -> tuple[int, int, str]:
+    "What trades are sorted by; ids are text, and 11 comes after 3."
+    return int(trade["timestamp"]), len(str(trade["id"])), str(trade["id"])
 
 
 class CcxtTrades(CcxtOrders):
@@ -412,7 +433,7 @@ class CcxtTrades(CcxtOrders):
             fresh = {str(t["id"]): t for t in page if str(t["id"]) not in found and str(t["id"]) not in seen}
             found |= fresh
             if len(page) < PAGE or not fresh:
-                return list(found.values())
+                return sorted(found.values(), key=_moment_and_number)
 
     def _place_after(self, place: str, trades: Sequence[Mapping[str, Any]]) -> str:
         if not trades:
