@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['uuid_of', 'stamp', 'text', 'VenueRefusal', 'Holding', 'Books', 'Account', 'cash_from']
+__all__ = ['uuid_of', 'asset_id', 'stamp', 'text', 'VenueRefusal', 'Holding', 'Books', 'Account', 'cash_from']
 
 # %% ../../../nbs/53c_venue_account.ipynb #24686109
 import hashlib
@@ -20,11 +20,17 @@ from typing import Any
 from ...errors import ExecutionError
 from ...model import Side, cash_of
 
-# %% ../../../nbs/53c_venue_account.ipynb #8a1a9990
+# %% ../../../nbs/53c_venue_account.ipynb #ed106fd2
 def uuid_of(*parts: object) -> str:
     "A UUID that follows from what it names."
     digest = hashlib.md5("|".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-8{digest[17:20]}-{digest[20:]}"
+
+
+@lru_cache(maxsize=4096)
+def asset_id(symbol: str) -> str:
+    "The venue's id of an asset."
+    return uuid_of("asset", symbol)
 
 
 @lru_cache(maxsize=4096)

@@ -9,14 +9,14 @@ from __future__ import annotations
 __all__ = ['UNPROCESSABLE', 'NOT_UNIQUE', 'FORBIDDEN', 'NOT_FOUND', 'FOK', 'OPEN', 'unfit', 'amount', 'VenueOrder', 'order_json',
            'read_working', 'check_prices', 'check_crypto', 'check_fraction', 'Wish', 'read_wish']
 
-# %% ../../../nbs/53d_venue_orders.ipynb #dd95c7bf
+# %% ../../../nbs/53d_venue_orders.ipynb #25adad41
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..matching import Working
-from .account import VenueRefusal, stamp, text, uuid_of
+from .account import VenueRefusal, asset_id, stamp, text
 from ...model import Asset, AssetClass, OrderType, Side, TimeInForce
 
 # %% ../../../nbs/53d_venue_orders.ipynb #df812c55
@@ -94,7 +94,7 @@ class VenueOrder:
         "What is still to be done; of an order of money nothing is known before it fills."
         return Decimal(0) if self.quantity is None else self.quantity - self.filled
 
-# %% ../../../nbs/53d_venue_orders.ipynb #222da8d8
+# %% ../../../nbs/53d_venue_orders.ipynb #4117eace
 def _times(order: VenueOrder) -> Iterator[tuple[str, str | None]]:
     "The times of an order as they are sent."
     yield "created_at", stamp(order.created)
@@ -111,7 +111,7 @@ def order_json(order: VenueOrder, *, nested: bool = True) -> dict[str, Any]:
     kind = work.kind.value
     sent = {
         "id": order.id, "client_order_id": order.client_id, **dict(_times(order)),
-        "replaced_by": order.replaced_by, "replaces": order.replaces, "asset_id": uuid_of("asset", asset.symbol),
+        "replaced_by": order.replaced_by, "replaces": order.replaces, "asset_id": asset_id(asset.symbol),
         "symbol": asset.symbol, "asset_class": "crypto" if asset.asset_class is AssetClass.CRYPTO else "us_equity",
         "notional": text(order.notional), "qty": text(order.quantity), "filled_qty": text(order.filled),
         "filled_avg_price": text((order.spent / order.filled).quantize(Decimal("1e-9"))) if order.filled else None,

@@ -10,14 +10,14 @@ __all__ = ['Query', 'Handler', 'Answer', 'yes', 'number', 'when', 'plain', 'get_
            'get_position', 'post_order', 'get_order', 'get_client_order', 'delete_order', 'delete_orders', 'Wanted',
            'get_orders', 'delete_position', 'delete_positions', 'patch_order', 'asset_json', 'get_assets', 'get_asset']
 
-# %% ../../../nbs/53e_venue_trading.ipynb #2d8551b3
+# %% ../../../nbs/53e_venue_trading.ipynb #27ed633b
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
 
-from .account import VenueRefusal, stamp, text, uuid_of
+from .account import VenueRefusal, asset_id, stamp, text
 from .book import PaperVenue
 from .orders import NOT_FOUND, NOT_UNIQUE, VenueOrder, amount, order_json, unfit
 from ...model import Asset, AssetClass, cash_of
@@ -88,7 +88,7 @@ def get_account(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:
         **{name: text(cash_of(number)) for name, number in (cash | worth | margin).items()},
     }  # fmt: skip
 
-# %% ../../../nbs/53e_venue_trading.ipynb #7696334c
+# %% ../../../nbs/53e_venue_trading.ipynb #1d35e9a6
 def _ratio(part: Decimal, whole: Decimal) -> str:
     return text((part / whole).quantize(Decimal("1e-9"))) or "0" if whole else "0"
 
@@ -106,7 +106,7 @@ def position_json(venue: PaperVenue, symbol: str) -> dict[str, Any]:
             "current_price": price, "lastday_price": before}  # fmt: skip
     crypto = asset.asset_class is AssetClass.CRYPTO
     return {
-        "asset_id": uuid_of("asset", symbol), "symbol": plain(symbol), "exchange": "" if crypto else "NASDAQ", "side": "long",
+        "asset_id": asset_id(symbol), "symbol": plain(symbol), "exchange": "" if crypto else "NASDAQ", "side": "long",
         "asset_class": "crypto" if crypto else "us_equity", "asset_marginable": not crypto,
         "unrealized_plpc": _ratio(value - cost, cost), "unrealized_intraday_plpc": _ratio(today, value - today),
         "change_today": _ratio(price - before, before), **{name: text(number) for name, number in sums.items()},
@@ -116,7 +116,7 @@ def position_json(venue: PaperVenue, symbol: str) -> dict[str, Any]:
 def _named(venue: PaperVenue, name: str) -> str:
     "The symbol of what the path names: a symbol with or without slash, or an asset's id."
     for symbol in venue.held:
-        if name in (symbol, plain(symbol)) or name == uuid_of("asset", symbol):
+        if name in (symbol, plain(symbol)) or name == asset_id(symbol):
             return symbol
     raise VenueRefusal(404, NOT_FOUND, "position does not exist")
 
@@ -234,7 +234,7 @@ def patch_order(venue: PaperVenue, query: Query, body: Any, name: str) -> dict[s
     "Replace an order."
     return venue.replace(name, body or {})
 
-# %% ../../../nbs/53e_venue_trading.ipynb #6e6463a3
+# %% ../../../nbs/53e_venue_trading.ipynb #3f018f3a
 def asset_json(asset: Asset) -> dict[str, Any]:
     "An asset as it is sent."
     crypto = asset.asset_class is AssetClass.CRYPTO
@@ -244,7 +244,7 @@ def asset_json(asset: Asset) -> dict[str, Any]:
         "price_increment": "0.000000001",
     }
     return {
-        "id": uuid_of("asset", asset.symbol), "class": "crypto" if crypto else "us_equity",
+        "id": asset_id(asset.symbol), "class": "crypto" if crypto else "us_equity",
         "exchange": "OTC" if crypto else "NASDAQ", "symbol": asset.symbol, "name": asset.symbol, "status": "active",
         "tradable": True, "marginable": not crypto, "shortable": False, "easy_to_borrow": False,
         "borrow_status": "hard_to_borrow", "fractionable": True, "attributes": [], **(sizes if crypto else {}),
@@ -262,6 +262,6 @@ def get_assets(venue: PaperVenue, query: Query, body: Any) -> list[dict[str, Any
 def get_asset(venue: PaperVenue, query: Query, body: Any, name: str) -> dict[str, Any]:
     "One asset by its symbol or id."
     for symbol, asset in venue.market.assets.items():
-        if name in (symbol, plain(symbol)) or name == uuid_of("asset", symbol):
+        if name in (symbol, plain(symbol)) or name == asset_id(symbol):
             return asset_json(asset)
     raise VenueRefusal(404, NOT_FOUND, f"asset not found for {name}")
