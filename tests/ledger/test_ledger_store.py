@@ -153,10 +153,10 @@ def test_an_empty_file_reads_as_empty_and_is_filled_by_a_writer(tmp_path: Path) 
     assert Ledger(tmp_path / "ledger.db").accounts() == ["demo"]
 
 
-def test_a_reader_that_came_first_sees_what_is_written_later(tmp_path: Path) -> None:
-    reader = Ledger(tmp_path / "ledger.db")
+def test_a_reader_that_came_first_sees_what_is_written_later(place: str) -> None:
+    reader = Ledger(place)
     assert reader.accounts() == []
-    with Ledger.open(tmp_path / "ledger.db", "demo") as writer:
+    with Ledger.open(place, "demo") as writer:
         writer.bind("csv", "paper", Decimal(10))
         assert reader.accounts() == ["demo"]
         writer.add_fills([fill(1)])
@@ -165,18 +165,18 @@ def test_a_reader_that_came_first_sees_what_is_written_later(tmp_path: Path) -> 
         assert len(reader.fills()) == 2
 
 
-def test_readers_and_a_writer_get_along(tmp_path: Path) -> None:
+def test_readers_and_a_writer_get_along(place: str) -> None:
     errors: list[BaseException] = []
 
     def look() -> None:
         try:
-            reader = Ledger(tmp_path / "ledger.db", account="demo")
+            reader = Ledger(place, account="demo")
             for _ in range(40):
                 assert len(reader.equity()) <= 20
         except BaseException as error:
             errors.append(error)
 
-    with Ledger.open(tmp_path / "ledger.db", "demo") as writer:
+    with Ledger.open(place, "demo") as writer:
         writer.bind("csv", "paper")
         threads = [threading.Thread(target=look) for _ in range(2)]
         for thread in threads:
@@ -199,9 +199,9 @@ def test_foreign_keys_are_on_and_commits_wait_for_the_disk(tmp_path: Path) -> No
             ledger.set_equity(DAY, Decimal(1), Decimal(1))
 
 
-def test_a_reader_cannot_write(tmp_path: Path) -> None:
-    Ledger.open(tmp_path / "ledger.db", "demo").close()
-    ledger = Ledger(tmp_path / "ledger.db", account="demo")
+def test_a_reader_cannot_write(place: str) -> None:
+    Ledger.open(place, "demo").close()
+    ledger = Ledger(place, account="demo")
     for attempt in (
         lambda: ledger.bind("csv", "paper"), lambda: ledger.add_fills([fill()]), lambda: ledger.start_run("r", "daily"),
         lambda: ledger.add_intents([order()]), lambda: ledger.set_equity(DAY, Decimal(1), Decimal(1)),
@@ -341,18 +341,17 @@ def test_a_ledger_at_rest_is_one_plain_file_that_can_be_read_where_nothing_may_b
 # Accounts -------------------------------------------------------------------------------------------------------------
 
 
-def test_accounts_in_one_file_do_not_see_each_other(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
+def test_accounts_in_one_file_do_not_see_each_other(place: str) -> None:
     for name in ("one", "two"):
-        with Ledger.open(path, name) as ledger:
+        with Ledger.open(place, name) as ledger:
             ledger.bind("csv", "paper", Decimal(100))
             closing = fill(1, fee=Decimal(1 if name == "one" else 2))  # the same venue id in both
             ledger.add_fills([closing])
             ledger.set_equity(DAY, Decimal(100), Decimal(100))
-    assert Ledger(path, account="one").cash() == 79
-    assert Ledger(path, account="two").cash() == 78
+    assert Ledger(place, account="one").cash() == 79
+    assert Ledger(place, account="two").cash() == 78
     with pytest.raises(WhichAccountError, match="This ledger has one, two"):
-        Ledger(path).fills()
+        Ledger(place).fills()
 
 
 def test_a_writer_must_say_whose_account(tmp_path: Path) -> None:
