@@ -140,7 +140,7 @@ class Check:
 def _per_cent(fraction: float) -> str:
     return f"{100 * fraction:.4g} %"
 
-# %% ../../nbs/34_risk.ipynb #89705ba7
+# %% ../../nbs/34_risk.ipynb #18d4d835
 def _halt(order: OrderRequest, limits: RiskLimits, seen: Exposure) -> Iterator[Check]:
     "The circuit breaker, and how far it is from tripping."
     breaker = seen.breaker
@@ -157,7 +157,7 @@ def _halt(order: OrderRequest, limits: RiskLimits, seen: Exposure) -> Iterator[C
         told = f"the account is {_per_cent(loss)} below its highest evening, the limit is {_per_cent(most)}"
         yield Check("max_drawdown", loss, most, breaker.trip is not None or loss < most, told)
 
-
+# %% ../../nbs/34_risk.ipynb #49590171
 def _price(order: OrderRequest, limits: RiskLimits, seen: Exposure) -> Iterator[Check]:
     "The price: of its own last session, and near the live quote if there is one."
     missed, most = seen.missed[order.symbol], limits.stale_sessions
@@ -181,7 +181,7 @@ def _number(order: OrderRequest, limits: RiskLimits, seen: Exposure) -> Iterator
         told = f"it would be position {len(seen.held) + 1}, the limit is {most}"
         yield Check("max_positions", len(seen.held) + 1, most, len(seen.held) < most, told)
 
-
+# %% ../../nbs/34_risk.ipynb #68fa14fd
 def _size(order: OrderRequest, limits: RiskLimits, seen: Exposure) -> Iterator[Check]:
     "The order's own value."
     value, most = seen.value(order), limits.max_order_value
@@ -246,7 +246,7 @@ def room_for(answers: Sequence[Check]) -> Check | None:
     short = [check for check in answers if not check.ok and check.room is not None]
     return min(short, key=lambda check: check.room or Decimal(0), default=None)
 
-# %% ../../nbs/34_risk.ipynb #eea9283e
+# %% ../../nbs/34_risk.ipynb #37e6b6e5
 @dataclass
 class Checked:
     "What the limits made of the orders of one decision."
@@ -272,7 +272,7 @@ def let_through(orders: Sequence[OrderRequest], limits: RiskLimits, seen: Exposu
     done.orders = [passed.get(o.client_id, o) for o in orders if o.side is Side.SELL or o.client_id in passed]
     return done
 
-
+# %% ../../nbs/34_risk.ipynb #3a2bbf81
 def _limited(order: OrderRequest, asked: Sequence[Check], seen: Exposure) -> tuple[OrderRequest | None, Refusal | None]:
     "One buy, whole, cut or refused."
 
@@ -292,7 +292,7 @@ def _limited(order: OrderRequest, asked: Sequence[Check], seen: Exposure) -> tup
         tight, f"cut from {order.quantity:f} to {quantity:f}: {tight.sentence}"
     )
 
-# %% ../../nbs/34_risk.ipynb #8f84cca7
+# %% ../../nbs/34_risk.ipynb #15f5fc4d
 def exposure(
     orders: Sequence[OrderRequest], held: Mapping[str, Decimal], prices: Mapping[str, Decimal],
     *, equity: Decimal, cash: Decimal, sent: int = 0, waiting: Collection[str] = (), **seen: Any,
@@ -305,7 +305,7 @@ def exposure(
     count = sent + sum(order.client_id not in waiting for order in sales)
     return Exposure(equity, cash + freed, staying, prices, orders=count, waiting=waiting, **seen)
 
-
+# %% ../../nbs/34_risk.ipynb #8a3ab48a
 def check_orders(
     orders: Sequence[OrderRequest],
     limits: RiskLimits,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WeightError', 'History', 'Sizer', 'EqualWeight', 'PricesNeededError', 'LookbackError', 'InverseVolatility',
+__all__ = ['History', 'Sizer', 'WeightError', 'EqualWeight', 'PricesNeededError', 'LookbackError', 'InverseVolatility',
            'StopNeededError', 'RiskPerTrade']
 
 # %% ../../nbs/22_sizing.ipynb #35f1972e
@@ -20,29 +20,6 @@ import pandas as pd
 from ..data.panel import Panel
 from ..errors import ConfigError, StrategyError
 from ..model import ExitRules
-
-# %% ../../nbs/22_sizing.ipynb #d6866454
-class WeightError(ConfigError):
-    "A sizer's setting that is no fraction of an account."
-
-    def __init__(self, name: str, value: object):
-        super().__init__(name, value)
-        self.name, self.value = name, value
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name} needs a fraction above 0, at most 1, but got {self.value!r}. A tenth of the account is 0.1."
-        )
-
-# %% ../../nbs/22_sizing.ipynb #1483e6d8
-def _need_fractions(sizer: object, *names: str) -> None:
-    "Refuse settings that are no fraction of an account; `max_weight` may be None."
-    for name in names:
-        value = getattr(sizer, name)
-        if value is None and name == "max_weight":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-            raise WeightError(f"{type(sizer).__name__}.{name}", value)
 
 # %% ../../nbs/22_sizing.ipynb #59a61d19
 @dataclass(frozen=True, eq=False)
@@ -96,6 +73,29 @@ class Sizer(ABC):
         table = strengths[list(panel.symbols)].to_numpy(dtype=float)
         weighed = [self.weights(wishes, History.of(panel, row)) for wishes, row in zip(table, rows, strict=True)]
         return pd.DataFrame(np.array(weighed).reshape(table.shape), strengths.index, list(panel.symbols))
+
+# %% ../../nbs/22_sizing.ipynb #d6866454
+class WeightError(ConfigError):
+    "A sizer's setting that is no fraction of an account."
+
+    def __init__(self, name: str, value: object):
+        super().__init__(name, value)
+        self.name, self.value = name, value
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} needs a fraction above 0, at most 1, but got {self.value!r}. A tenth of the account is 0.1."
+        )
+
+# %% ../../nbs/22_sizing.ipynb #1483e6d8
+def _need_fractions(sizer: object, *names: str) -> None:
+    "Refuse settings that are no fraction of an account; `max_weight` may be None."
+    for name in names:
+        value = getattr(sizer, name)
+        if value is None and name == "max_weight":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+            raise WeightError(f"{type(sizer).__name__}.{name}", value)
 
 # %% ../../nbs/22_sizing.ipynb #a81570fa
 @dataclass(frozen=True)
