@@ -184,7 +184,7 @@ def position_differences(ours: OurSide, theirs: TheirSide) -> Iterator[Differenc
         cure = "" if why else f"read the whole log again, or book an adjustment of {_number(rest)} {symbol}"
         yield Difference("position", symbol, _number(have), _number(there), why, cure)
 
-# %% ../../nbs/56b_comparison.ipynb #186e2eb3
+# %% ../../nbs/56b_comparison.ipynb #30d37aed
 ROUNDING = Decimal("0.0001")
 
 
@@ -210,7 +210,7 @@ def price_differences(ours: OurSide, theirs: TheirSide) -> Iterator[Difference]:
         if have == there or not there:
             continue
         why = "rounding of the venue" if _close(have, there) else ""
-        if not why and theirs.moved(symbol):
+        if not why and any(fill.symbol == symbol for fill in theirs.unbooked):
             why = theirs.cause
         if not why and (left := _left_average(symbol, ours.history())) is not None and _close(left, there):
             why = "the venue's average is that of the lots left, oldest sold first"
