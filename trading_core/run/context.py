@@ -183,8 +183,8 @@ def load_strategies(config: TradingConfig) -> dict[str, tuple[Strategy, float]]:
         raise ConfigError("There is no strategy with a share above 0. Give one: --set strategies.equity.share=0.5")
     return made
 
-# %% ../../nbs/70_context.ipynb #40171bec
-RUN_VARIABLE = "TRADING_RUN"  # in a kernel of `trading run`: the folder with what it is given
+# %% ../../nbs/70_context.ipynb #47eaa94a
+RUN_VARIABLE = "TRADING_RUN_FOLDER"  # in a kernel of `trading run`: the folder with what it is given
 LEDGER_VARIABLE = "TRADING_RUN_LEDGER"  # and the address of the books, which may hold a password
 
 
