@@ -1076,6 +1076,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.World.go': ( 'chaos.html#world.go',
                                                                                          'trading_core/execution/chaos.py'),
+                                              'trading_core.execution.chaos.World.stop': ( 'chaos.html#world.stop',
+                                                                                           'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.World.way': ( 'chaos.html#world.way',
                                                                                           'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos._chunks': ( 'chaos.html#_chunks',

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['AlpacaExecutor', 'ApprovalRules', 'Approvals', 'Bench', 'CcxtExecutor', 'Comparison', 'Difference', 'ExecutorBase',
-           'ExecutorReport', 'FarVenue', 'Gate', 'Gated', 'Journal', 'LivePermit', 'LiveRefused', 'Look',
-           'MismatchError', 'Monitor', 'NoSuchApprovalError', 'NoSuchDayError', 'NoSuchRunError', 'NothingToWatchError',
-           'OrderRouter', 'PaperExecutor', 'Quote', 'UndoPlan', 'VenueError', 'VenueUnreachable', 'Waiting', 'Wakeups',
-           'cancel_order', 'check_executor', 'closing_order', 'digest_of', 'gate_for', 'live_permit', 'note_paper_day',
-           'open_executor', 'open_hours', 'paper_day', 'paper_days', 'plan_record', 'stored_plan', 'undo_plan',
-           'undo_run']
+           'ExecutorReport', 'FarVenue', 'Gate', 'Gated', 'Halts', 'Journal', 'LedgerBreaker', 'LivePermit',
+           'LiveRefused', 'Look', 'MismatchError', 'Monitor', 'NoSuchApprovalError', 'NoSuchDayError', 'NoSuchRunError',
+           'NothingToWatchError', 'OrderRouter', 'PaperExecutor', 'Quote', 'Safeguards', 'UndoPlan', 'VenueError',
+           'VenueUnreachable', 'Waiting', 'Wakeups', 'cancel_order', 'check_executor', 'closing_order', 'digest_of',
+           'gate_for', 'live_permit', 'note_paper_day', 'open_executor', 'open_hours', 'paper_day', 'paper_days',
+           'plan_record', 'stored_plan', 'undo_plan', 'undo_run']
 
-# %% ../../nbs/59_execution_init.ipynb #30edbd04
+# %% ../../nbs/59_execution_init.ipynb #ab62a5ca
 from trading_core.execution.executor import (
     Bench,
     ExecutorBase,
@@ -34,6 +34,7 @@ from trading_core.execution.approvals import (
     digest_of,
 )
 from .undo import NoSuchRunError, UndoPlan, cancel_order, closing_order, undo_plan, undo_run
+from .halts import Halts, LedgerBreaker, Safeguards
 from .journal import Journal
 from .comparison import Comparison, Difference, MismatchError
 from .monitor import Look, Monitor, NothingToWatchError, open_hours
@@ -45,11 +46,11 @@ from .alpaca_stream import Wakeups
 
 _all_ = [
     "AlpacaExecutor", "ApprovalRules", "Approvals", "Bench", "CcxtExecutor", "Comparison",
-    "Difference", "ExecutorBase", "ExecutorReport", "FarVenue", "Gate", "Gated", "Journal",
-    "LivePermit", "LiveRefused", "Look", "MismatchError", "Monitor", "NoSuchApprovalError",
-    "NoSuchDayError", "NoSuchRunError", "NothingToWatchError", "OrderRouter", "PaperExecutor",
-    "Quote", "UndoPlan", "VenueError", "VenueUnreachable", "Waiting", "Wakeups", "cancel_order",
-    "check_executor", "closing_order", "digest_of", "gate_for", "live_permit", "note_paper_day",
-    "open_executor", "open_hours", "paper_day", "paper_days", "plan_record", "stored_plan",
-    "undo_plan", "undo_run",
+    "Difference", "ExecutorBase", "ExecutorReport", "FarVenue", "Gate", "Gated", "Halts", "Journal",
+    "LedgerBreaker", "LivePermit", "LiveRefused", "Look", "MismatchError", "Monitor",
+    "NoSuchApprovalError", "NoSuchDayError", "NoSuchRunError", "NothingToWatchError", "OrderRouter",
+    "PaperExecutor", "Quote", "Safeguards", "UndoPlan", "VenueError", "VenueUnreachable", "Waiting",
+    "Wakeups", "cancel_order", "check_executor", "closing_order", "digest_of", "gate_for",
+    "live_permit", "note_paper_day", "open_executor", "open_hours", "paper_day", "paper_days",
+    "plan_record", "stored_plan", "undo_plan", "undo_run",
 ]  # fmt: skip
