@@ -87,7 +87,7 @@ class VenueBench:
 
     def next_day(self) -> list[Fill]:
         known = {fill.venue_id for fill in self.executor().fills()}
-        after = SESSIONS[SESSIONS > self.clock().normalize()][0]
+        after = SESSIONS[SESSIONS.searchsorted(self.clock().normalize(), side="right")]
         self.clock.advance(after + pd.Timedelta(hours=21))
         self.venue.step()
         return [fill for fill in self.executor().fills() if fill.venue_id not in known]
@@ -97,7 +97,7 @@ class VenueBench:
 
     def fill_part(self) -> None:
         self.venue.liquidity = Half()
-        after = SESSIONS[SESSIONS > self.clock().normalize()][0]
+        after = SESSIONS[SESSIONS.searchsorted(self.clock().normalize(), side="right")]
         self.clock.advance(after + pd.Timedelta(hours=13, minutes=30, seconds=1))
         self.venue.step()
 

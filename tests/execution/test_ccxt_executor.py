@@ -193,8 +193,20 @@ def test_dollars_of_all_kinds_are_one_but_a_real_name_wins() -> None:
 
 
 def test_several_fees_of_one_trade_are_all_counted() -> None:
-    fees = [{"currency": "COIN", "cost": "0.001"}, {"currency": "USDT", "cost": "0.2"}, {"currency": "BNB", "cost": "0"}]
-    trade = {"symbol": "COIN/USDT", "id": "1", "side": "buy", "amount": "1", "price": "10", "timestamp": 0, "fees": fees}
+    fees = [
+        {"currency": "COIN", "cost": "0.001"},
+        {"currency": "USDT", "cost": "0.2"},
+        {"currency": "BNB", "cost": "0"},
+    ]
+    trade = {
+        "symbol": "COIN/USDT",
+        "id": "1",
+        "side": "buy",
+        "amount": "1",
+        "price": "10",
+        "timestamp": 0,
+        "fees": fees,
+    }
     fill, coin = fills_of(trade, "COIN/USD", "x")
     assert (fill.fee, coin.quantity, coin.cash_change) == (Decimal("0.2"), Decimal("0.001"), 0)
 
@@ -204,7 +216,14 @@ def test_several_fees_of_one_trade_are_all_counted() -> None:
 
 def test_an_id_is_unique_among_open_orders_only(bench: BinanceBench) -> None:
     desk = bench.server.desk
-    ask = {"symbol": "COINUSDT", "side": "BUY", "type": "LIMIT", "quantity": "1", "price": "300", "newClientOrderId": "a"}
+    ask = {
+        "symbol": "COINUSDT",
+        "side": "BUY",
+        "type": "LIMIT",
+        "quantity": "1",
+        "price": "300",
+        "newClientOrderId": "a",
+    }
     desk.place(ask)
     with pytest.raises(Exception, match="Duplicate order sent"):
         desk.place(ask)
@@ -247,7 +266,12 @@ def test_strangers_and_unknown_paths_are_turned_away(bench: BinanceBench) -> Non
 
 def test_an_answer_about_another_order_is_no_answer(bench: BinanceBench) -> None:
     venue = bench.executor()
-    venue.exchange.create_order = lambda *_: {"id": "9", "clientOrderId": "somebody-elses", "status": "open", "filled": "0"}
+    venue.exchange.create_order = lambda *_: {
+        "id": "9",
+        "clientOrderId": "somebody-elses",
+        "status": "open",
+        "filled": "0",
+    }
     assert venue.submit(buy()).status is OrderStatus.UNKNOWN
 
 
