@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LIMITS', 'QUIET', 'ODD', 'Shares', 'next_open', 'FillLine', 'bars_held', 'fill_lines', 'contributions', 'stop_price',
-           'PositionLine', 'position_line', 'OrderLine', 'order_why', 'order_line', 'NoOrder', 'no_orders', 'Warned',
-           'stale_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts', 'DayReport', 'exposures', 'history_of',
-           'decision_text', 'RunLike', 'CycleLike', 'day_report']
+__all__ = ['LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine', 'bars_held', 'fill_lines', 'contributions',
+           'stop_price', 'PositionLine', 'position_line', 'OrderLine', 'order_why', 'order_line', 'NoOrder',
+           'no_orders', 'Warned', 'stale_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts', 'DayReport',
+           'exposures', 'history_of', 'decision_text', 'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #5295559d
+# %% ../../nbs/64_day.ipynb #75398bd7
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -32,6 +32,7 @@ from ..portfolio.risk import SETTINGS, RiskLimits
 from .backtest_page import plain, reason_text, rebased
 from .markup import count, days_text
 from .signals_page import Wish, wishes_of
+from .venue_state import VenueState, venue_state
 from ..sessions import next_session, sessions
 from ..strategies.strategy import Strategy
 
@@ -278,9 +279,15 @@ def stale_warnings(panel: Panel, held: Iterable[str]) -> list[Warned]:
             found.append(Warned(f"{symbol} has had no bar for {count(missed, 'session')}", text))
     return found
 
-# %% ../../nbs/64_day.ipynb #8f86bc30
+# %% ../../nbs/64_day.ipynb #9ee700c1
 LIMITS = {name: name for name in vars(RiskLimits())} | SETTINGS  # reason to setting of [risk]
-QUIET = ("min_notional", "pending", "ended", "breaker")  # reasons that need nobody's attention, or have their own place
+QUIET = (
+    "min_notional",
+    "pending",
+    "ended",
+    "breaker",
+    "unreachable",
+)  # reasons that need nobody's attention, or have their own place
 
 
 def limit_warnings(plan: Plan) -> list[Warned]:
@@ -298,15 +305,22 @@ def limit_warnings(plan: Plan) -> list[Warned]:
         found.append(Warned(f"{count(len(those), 'order')} {did}: {reason_text(reason)}", f"{said}{more}{where}."))
     return found
 
-# %% ../../nbs/64_day.ipynb #a7cd969f
+# %% ../../nbs/64_day.ipynb #d67888bd
 ODD = ("rejected", "unknown", "expired")  # what may become of an order without anybody wishing it
 
 
-def _results(cycle: Any) -> list[Any]:
-    "What the venue said, however the cycle keeps it, and what has ended since without a fill."
+FOR_YOU = "needs your approval"
+
+
+def _said(cycle: Any) -> list[Any]:
+    "What the venue said of the plan's orders, however the cycle keeps it."
     results = getattr(cycle, "results", None) or []
-    now = list(results.values()) if isinstance(results, Mapping) else list(results)
-    return [result for result in (*now, *(getattr(cycle, "unfilled", None) or ())) if result.status.value in ODD]
+    return list(results.values()) if isinstance(results, Mapping) else list(results)
+
+
+def _results(cycle: Any) -> list[Any]:
+    "Orders that went wrong, and what has ended since without a fill."
+    return [r for r in (*_said(cycle), *(getattr(cycle, "unfilled", None) or ())) if r.status.value in ODD]
 
 
 def cycle_warnings(cycle: Any) -> list[Warned]:
@@ -320,7 +334,7 @@ def cycle_warnings(cycle: Any) -> list[Warned]:
         found.append(Warned(title, result.message or "No reason was given."))
     return found
 
-# %% ../../nbs/64_day.ipynb #2803690b
+# %% ../../nbs/64_day.ipynb #ac52d89f
 @dataclass(frozen=True)
 class DayFacts:
     "One day of an account, as plain data."
@@ -352,8 +366,9 @@ class DayFacts:
     positions: list[PositionLine] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
     halted: str = ""  # why nothing is opened, and what to do
+    venue: VenueState = field(default_factory=VenueState)
 
-# %% ../../nbs/64_day.ipynb #1ff436a1
+# %% ../../nbs/64_day.ipynb #82c41461
 class DayReport(DayFacts):
     "The facts of a day, and how they are stored."
 
@@ -372,8 +387,8 @@ class DayReport(DayFacts):
             "warnings": Warned,
         }
         known = {item.name: stored[item.name] for item in fields(cls) if item.name in stored}
-        lines = {name: [kind(**row) for row in known.get(name, [])] for name, kind in kinds.items()}
-        return cls(**(known | lines))
+        lines: dict[str, Any] = {name: [kind(**row) for row in known.get(name, [])] for name, kind in kinds.items()}
+        return cls(**(known | lines | {"venue": VenueState.from_dict(known.get("venue") or {})}))
 
 # %% ../../nbs/64_day.ipynb #75be3658
 Shares = dict[str, float]
@@ -498,7 +513,7 @@ def _coming(strategies: Mapping[str, tuple[Strategy, float]], panel: Panel) -> l
             rows.append({"strategy": name, "name": strategy.name, "day": f"{day:%Y-%m-%d}", "decided": today})
     return sorted(rows, key=lambda row: (row["day"], row["strategy"]))
 
-# %% ../../nbs/64_day.ipynb #62926490
+# %% ../../nbs/64_day.ipynb #770139ef
 def _decided(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) -> dict[str, Any]:
     "What each strategy chose, what it did not, and when it decides next."
     coming = _coming(run.strategies, panel)
@@ -517,13 +532,13 @@ def _decided(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish
 
 def _waiting(cycle: CycleLike) -> list[OrderRequest]:
     "Every order that may still fill, earlier ones included."
-    gone = {result.client_id for result in _results(cycle) if result.status.value != "unknown"} | set(
-        cycle.plan.cancels
-    )
+    over = {result.client_id for result in _said(cycle) if not result.status.open}
+    gone = over | {result.client_id for result in _results(cycle) if result.status.value != "unknown"}
+    gone |= set(cycle.plan.cancels)
     listed = [*(getattr(cycle, "pending", None) or ()), *cycle.plan.orders]
     return list({order.client_id: order for order in listed if order.client_id not in gone}.values())
 
-# %% ../../nbs/64_day.ipynb #c5fd25c3
+# %% ../../nbs/64_day.ipynb #eace1011
 def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) -> dict[str, Any]:
     "Open positions, nearest to their stop first, and waiting orders, in the order in which their markets open."
     equity, waiting, phrases = float(cycle.equity), _waiting(cycle), {wish.symbol: wish.why for wish in wishes}
@@ -534,6 +549,7 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
         for symbol, item in cycle.holdings.items()
     }
     status = {result.client_id: result.status.value for result in _results(cycle)}
+    status |= {r.client_id: FOR_YOU for r in _said(cycle) if r.message.startswith("waits for approval")}
     orders = [
         order_line(order, panel, phrases.get(order.symbol, ""), held.get(order.symbol), status.get(order.client_id, ""))
         for order in waiting
@@ -545,7 +561,7 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
     now, after = exposures(positions, orders, equity, float(cycle.cash))
     return {"positions": positions, "orders": orders, "exposure": now, "exposure_after": after}
 
-# %% ../../nbs/64_day.ipynb #0530a27d
+# %% ../../nbs/64_day.ipynb #e7a84363
 def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
     """The day of `cycle`, explained.
 
@@ -566,4 +582,5 @@ def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
         **_book(run, cycle, panel, wishes),
         fills=fill_lines(fills, [fill.venue_id for fill in cycle.fills], panel),
         warnings=cycle_warnings(cycle) + stale_warnings(panel, cycle.holdings),
+        venue=venue_state(run, cycle),
     )

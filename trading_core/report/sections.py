@@ -11,7 +11,7 @@ __all__ = ['WEEKDAYS', 'Event', 'MARKS', 'short_day', 'day_change', 'since_text'
            'orders_table', 'silent_list', 'next_text', 'orders_section', 'curves', 'gap_text', 'curve_section',
            'exposure_bars', 'positions_section', 'next_section', 'honest_section']
 
-# %% ../../nbs/65_sections.ipynb #66da63b3
+# %% ../../nbs/65_sections.ipynb #beb1da85
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -20,7 +20,7 @@ import pandas as pd
 
 from ..figures import change_figure, day_text, dollars, percent
 from .backtest_page import both_sizes, luck_section, reason_text, sharpe_interval
-from .day import DayReport, FillLine, OrderLine, PositionLine
+from .day import FOR_YOU, DayReport, FillLine, OrderLine, PositionLine
 from .markup import Html, change, count, days_text, el, fold, gained, joined, listed, points
 from .markup import price_text, quantity_text, section, tiles
 
@@ -45,7 +45,7 @@ def since_text(day: DayReport) -> str:
         f"on {WEEKDAYS[now.day_of_week]}" if (now - before).days <= 1 else f"since {short_day(str(day.previous_day))}"
     )
 
-# %% ../../nbs/65_sections.ipynb #292af836
+# %% ../../nbs/65_sections.ipynb #f2bf17da
 def _moved_text(day: DayReport) -> str:
     "How the account moved, in words."
     moved = day_change(day)
@@ -58,14 +58,19 @@ def _moved_text(day: DayReport) -> str:
 
 def waiting_text(day: DayReport) -> str:
     "`8 orders wait for the next open`."
-    verb = "would wait" if day.dry_run else "waits" if len(day.orders) == 1 else "wait"
-    return f"{count(len(day.orders), 'order')} {verb} for the next open"
+    asked = sum(order.status == FOR_YOU for order in day.orders)
+    free = len(day.orders) - asked
+    verb = "would wait" if day.dry_run else "waits" if free == 1 else "wait"
+    told = [f"{count(free, 'order')} {verb} for the next open"] if free or not asked else []
+    return ", ".join(told + ([f"{count(asked, 'order')} {'waits' if asked == 1 else 'wait'} for you"] if asked else []))
 
 
 def headline_of(day: DayReport) -> str:
     "The day in one sentence."
     moved, refused = _moved_text(day), sum(item.kind == "refused" for item in day.silent)
     start = f"Dry run: {moved[0].lower()}{moved[1:]}" if day.dry_run else moved
+    if day.venue.unreachable:
+        start = f"No answer from {day.venue.executor}; {start[0].lower()}{start[1:]}"
     what = waiting_text(day) if day.orders else "no order today"
     return f"{start}; {what}" + (f", {refused} {'was' if refused == 1 else 'were'} refused" if refused else "")
 

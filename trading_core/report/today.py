@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['TITLES', 'is_simulated', 'kind_badges', 'status_badge', 'meta', 'page_names', 'title_of', 'nav_of', 'page_cards',
            'seconds_of', 'provenance', 'day_of', 'report_page', 'run_facts', 'live_lines']
 
-# %% ../../nbs/66_today.ipynb #e2fdb922
+# %% ../../nbs/66_today.ipynb #0fd499c9
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +22,8 @@ from .sections import changes_section, curve_section, day_change, exposure_bars,
 from .sections import honest_section, next_section, orders_section, positions_section, since_text
 from .sections import halt_section, warnings_section
 from .shell import links, page
+from .venue_state import VenueState, agreement_section, orders_go, state_badges, state_bands
+from .venue_state import waiting_section
 
 # %% ../../nbs/66_today.ipynb #5b16d4b3
 def is_simulated(run: Mapping[str, Any]) -> bool:
@@ -36,7 +38,7 @@ def kind_badges(run: Mapping[str, Any]) -> list[Html]:
     badges += [badge("SIMULATED MARKET", "sim")] if is_simulated(run) else []
     return badges + ([badge("DRY RUN", "warn")] if run.get("dry_run") else [])
 
-# %% ../../nbs/66_today.ipynb #a7884161
+# %% ../../nbs/66_today.ipynb #600e092c
 def status_badge(status: str, warnings: int = 0, halted: bool = False) -> Html:
     "How a run went, in one or two words."
     if status == "done" and halted:
@@ -47,12 +49,13 @@ def status_badge(status: str, warnings: int = 0, halted: bool = False) -> Html:
     return badge(*known.get(status, (status.upper(), "warn")))
 
 
-def meta(run: Mapping[str, Any], warnings: int = 0) -> Html:
+def meta(run: Mapping[str, Any], warnings: int = 0, venue: VenueState | None = None) -> Html:
     "The line on top of every page."
     as_of = el("b", day_text(pd.Timestamp(run["as_of"])) if run.get("as_of") else "no day")
     told = ["As of ", as_of, " · account ", el("b", run.get("account", "–")), f" · job {run.get('job', '–')}"]
     state = status_badge(str(run.get("status", "")), warnings, bool(run.get("halted")))
-    return el("div", kind_badges(run), state, el("span", told), cls="meta")
+    own, calm = state_badges(venue or VenueState()), run.get("status") == "done" and not (warnings or run.get("halted"))
+    return el("div", kind_badges(run), own if calm and own else [state, *own], el("span", told), cls="meta")
 
 # %% ../../nbs/66_today.ipynb #0ef1eb30
 TITLES = {"backtest": "Backtest", "signals": "Signals", "trade": "Trade"}
@@ -128,7 +131,7 @@ def provenance(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     note = "SIMULATED: prices, gains and losses on this page are invented by a program."
     return [*_data_fact(run), *_code_fact(run), *_run_fact(run), *([("Note", note)] if is_simulated(run) else [])]
 
-# %% ../../nbs/66_today.ipynb #3a21806b
+# %% ../../nbs/66_today.ipynb #8ae3df74
 def day_of(remembered: Mapping[str, Any]) -> DayReport | None:
     "The day that the trade page remembered, if it did."
     stored = remembered.get("trade")
@@ -145,10 +148,12 @@ def _tab_title(run: Mapping[str, Any], day: DayReport | None) -> str:
 
 def _body(run: Mapping[str, Any], day: DayReport) -> list[Html]:
     "The day, in the order in which it is wanted."
-    left = [warnings_section(day.warnings), changes_section(day), orders_section(day)]
+    left = [waiting_section(day.venue), warnings_section(day.warnings), changes_section(day), orders_section(day)]
     right = [curve_section(day), exposure_bars(day), positions_section(day), next_section(day)]
+    right.append(agreement_section(day.venue))
     return [
-        meta(run, len(day.warnings)),
+        meta(run, len(day.warnings), day.venue),
+        state_bands(day.venue),
         head(day),
         halt_section(day.halted),
         el("div", el("div", *left), el("div", *right), cls="two"),
@@ -164,7 +169,7 @@ def _without_trade(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> lis
         el("p", "This job has no trade page, so there is no account to show.", cls="tell"),
     ]
 
-# %% ../../nbs/66_today.ipynb #931ab61b
+# %% ../../nbs/66_today.ipynb #1e8d451a
 def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index: str = "../index.html") -> str:
     """report.html of a finished run: today on one screen.
 
@@ -183,9 +188,10 @@ def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index:
     body = _body(shown, day) if day else _without_trade(run, remembered)
     rest = [honest_section(day, remembered), page_cards(run, remembered, index)]
     nav = nav_of(page_names(run), index, "Today")
-    return page(_tab_title(run, day), *body, *rest, nav=nav, footer=provenance(shown))
+    orders: list[tuple[object, object]] = [("Orders", f"go to {orders_go(day.venue)}")] if day else []
+    return page(_tab_title(run, day), *body, *rest, nav=nav, footer=[*provenance(shown), *orders])
 
-# %% ../../nbs/66_today.ipynb #c2c2513f
+# %% ../../nbs/66_today.ipynb #dc1d679f
 def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
     "What run.json keeps of a day, so that the overview need not open its pages."
     day, signals = day_of(remembered), remembered.get("signals") or {}
@@ -196,19 +202,24 @@ def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
     counts = {"signals": wanted, "orders": len(day.orders), "refused": refused, "fills": len(day.fills)}
     moved = {"equity": day.equity, "day_change": day_change(day), "since": since_text(day)}
     return moved | {
-        "warnings": len(day.warnings),
+        "warnings": len(day.warnings) + day.venue.trouble,
         "headline": headline_of(day),
         "counts": counts,
         "simulated": day.simulated,
         "halted": day.halted,
     }
 
-# %% ../../nbs/66_today.ipynb #2f1cfa44
+# %% ../../nbs/66_today.ipynb #0ad1ab55
 def _day_lines(day: DayReport) -> list[str]:
     "The day in plain text."
     grown = f", {percent(day.equity / day.initial - 1, signed=True)} since {day.started}" if day.previous_equity else ""
     lines = [headline_of(day), f"Equity {dollars(day.equity)}, cash {dollars(day.cash)}{grown}"]
     lines += [f"■ {day.halted}"] if day.halted else []
+    lines += [f"■ {day.venue.unreachable}"] if day.venue.unreachable else []
+    lines += [f"■ {client_id}: nobody knows what became of it" for client_id in day.venue.unknown]
+    lines += [
+        f"? {w.side} {quantity_text(w.quantity)} {w.symbol}: trading approve {w.digest}" for w in day.venue.waiting
+    ]
     lines += [f"! {warned.title}" for warned in day.warnings[:3]]
     for order in day.orders[:12]:
         amount = f"{quantity_text(order.quantity):>14} ≈ {dollars(order.value, 0):>9}"

@@ -121,12 +121,12 @@ def venue_state(run: Any, cycle: Any) -> VenueState:
         unknown=_unknown(run.ledger, cycle), foreign=_foreign(cycle), differences=differences,
     )  # fmt: skip
 
-# %% ../../nbs/63a_venue_state.ipynb #10bc7b2a
+# %% ../../nbs/63a_venue_state.ipynb #30d93a43
 def state_badges(state: VenueState) -> list[Html]:
     "What stands in the way, in a word each."
     found = [badge("■ VENUE SILENT", "bad")] if state.unreachable else []
-    found += [badge(f"■ {count(len(state.unknown), 'ORDER')} UNKNOWN", "bad")] if state.unknown else []
-    return found + ([badge(f"● {count(len(state.waiting), 'ORDER')} FOR YOU", "warn")] if state.waiting else [])
+    found += [badge(f"■ {count(len(state.unknown), 'order')} unknown".upper(), "bad")] if state.unknown else []
+    return found + ([badge(f"● {count(len(state.waiting), 'order')} for you".upper(), "warn")] if state.waiting else [])
 
 # %% ../../nbs/63a_venue_state.ipynb #c2e30ce3
 def _band(title: str, *told: object) -> Html:
@@ -153,7 +153,7 @@ def state_bands(state: VenueState) -> Html:
         )
     return Html("".join(bands))
 
-# %% ../../nbs/63a_venue_state.ipynb #da6bc4f1
+# %% ../../nbs/63a_venue_state.ipynb #fdbcaa05
 def waiting_section(state: VenueState) -> Html:
     "Orders that wait for a person, each with the command that approves it; nothing when there is none."
     if not state.waiting:
@@ -161,8 +161,10 @@ def waiting_section(state: VenueState) -> Html:
     items = []
     for line in state.waiting:
         what = el("b", f"{line.side.capitalize()} {quantity_text(line.quantity)} {line.symbol}")
-        until = f"until {days_text([pd.Timestamp(line.expires)])}, {line.expires[11:16]} UTC: "
-        items.append(("●", what, [until, el("code", f"trading approve {line.digest}")], dollars(line.value, 0)))
+        until = f"until {days_text([pd.Timestamp(line.expires)])}, {line.expires[11:16]} UTC"
+        items.append(
+            ("●", what, [until, el("br"), el("code", f"trading approve {line.digest}")], dollars(line.value, 0))
+        )
     told = (
         "Nothing is sent without a yes, and a yes holds near the price of the decision only. All: trading approve --all"
     )

@@ -1,0 +1,155 @@
+"""What stands in the way of the next order comes first, says what to do, and is absent when all is well."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from trading_core.config import load_config
+from trading_core.execution.comparison import Difference
+from trading_core.model import Fill, OrderRequest, OrderResult, OrderStatus, Side
+from trading_core.report.day import FOR_YOU, DayReport, _waiting
+from trading_core.report.sections import headline_of, waiting_text
+from trading_core.report.today import live_lines, report_page, run_facts
+from trading_core.report.venue_state import (
+    DifferenceLine,
+    VenueState,
+    WaitingLine,
+    agreement_section,
+    orders_go,
+    state_bands,
+    venue_state,
+    waiting_section,
+)
+
+ASKED = WaitingLine("0e3d76cce5b2", "NVDA", "buy", "20", 18072.0, "2019-06-29T12:10:00Z")
+BAD = VenueState(
+    "alpaca", "paper", "manual", "alpaca cannot be reached: <reset>", "2019-06-27", [ASKED], ["20190628-F-b"],
+    ["buy 3 TSLA at 180.5"], [DifferenceLine("cash USD", "10,000", "9,999.97", "a fee")],
+)  # fmt: skip
+
+
+def run(**more: object) -> dict[str, object]:
+    facts = {
+        "run_id": "20190629T001004Z-daily-7c1e", "job": "daily", "account": "mine", "as_of": "2019-06-28", "status": "done",
+        "pages": [{"name": "trade", "status": "done", "seconds": 1.0}], "error": None, "simulated": False,
+    }  # fmt: skip
+    return facts | more
+
+
+def page_of(day: DayReport) -> str:
+    return report_page(run(), {"trade": json.loads(json.dumps(day.to_dict()))})
+
+
+def test_a_calm_account_has_nothing_of_it(day: DayReport) -> None:
+    for state in (VenueState(), VenueState("alpaca")):
+        assert state_bands(state) == waiting_section(state) == ""
+        assert state.trouble == 0
+    html = page_of(replace(day, venue=VenueState(), warnings=[]))
+    assert "ALL WELL" in html
+    assert "note bad" not in html
+    assert "trading approve" not in html
+
+
+def test_the_bad_news_comes_before_the_figures(day: DayReport) -> None:
+    html = page_of(replace(day, venue=BAD, warnings=[]))
+    order = [
+        html.index(text)
+        for text in (
+            "VENUE SILENT",
+            "1 ORDER UNKNOWN",
+            "1 ORDER FOR YOU",
+            "does not answer",
+            "last known account of Thu 27 Jun",
+            "Nobody knows what became of 1 order",
+            "<h1>",
+            "trading approve 0e3d76cce5b2",
+        )
+    ]
+    assert order == sorted(order)
+    assert "ALL WELL" not in html
+    assert "&lt;reset&gt;" in html  # what a venue says is escaped
+
+
+def test_the_facts_of_a_run_count_what_is_wrong(day: DayReport) -> None:
+    calm = run_facts({"trade": replace(day, venue=VenueState()).to_dict()})
+    bad = run_facts({"trade": replace(day, venue=BAD).to_dict()})
+    assert bad["warnings"] == calm["warnings"] + 2
+    assert bad["headline"].startswith("No answer from alpaca; ")
+
+
+def test_the_log_says_it_too(day: DayReport) -> None:
+    lines = live_lines(run(), {"trade": replace(day, venue=BAD).to_dict()})
+    assert "? buy 20 NVDA: trading approve 0e3d76cce5b2" in lines
+    assert any("nobody knows what became of it" in line for line in lines)
+
+
+def test_a_day_stored_before_there_was_a_state_is_still_read(day: DayReport) -> None:
+    stored = day.to_dict()
+    del stored["venue"]
+    assert DayReport.from_dict(stored).venue == VenueState()
+    again = DayReport.from_dict(json.loads(json.dumps(replace(day, venue=BAD).to_dict())))
+    assert again.venue == BAD
+    assert VenueState.from_dict(asdict(BAD)) == BAD
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (VenueState(), "paper trading; nobody is asked"),
+        (VenueState("alpaca", "live", "hybrid"), "alpaca, REAL MONEY; asked where the strategy is not sure"),
+        (VenueState("ccxt", "paper", "manual"), "ccxt, on paper; asked about every purchase"),
+    ],
+)
+def test_where_orders_go_is_said_in_words(state: VenueState, said: str) -> None:
+    assert orders_go(state) == said
+
+
+def test_agreement_is_told_and_what_is_explained_is_listed() -> None:
+    assert agreement_section(VenueState()) == ""
+    assert "Ledger and alpaca agree" in agreement_section(VenueState("alpaca"))
+    told = agreement_section(replace(BAD, unreachable=""))
+    assert "1 difference explained" in told
+    assert "TSLA" in told
+    many = replace(BAD, unreachable="", differences=BAD.differences * 5)
+    assert "<details" in agreement_section(many)
+
+
+def test_the_state_is_gathered_from_run_and_cycle() -> None:
+    day = pd.Timestamp("2019-06-28", tz="UTC")
+    fill = Fill("v1", "hand", "TSLA", Side.BUY, Decimal("3.00"), Decimal("180.50"), Decimal(0), day)
+    cycle = SimpleNamespace(
+        results=[OrderResult("x", OrderStatus.UNKNOWN), OrderResult("y", OrderStatus.ACCEPTED)], foreign=(fill,),
+        differences=(Difference("cash", "USD", "1", "2", "a fee"),), unreachable="dead", known_day=day,
+    )  # fmt: skip
+    config = load_config(None, None, **{"execution.executor": "alpaca"})
+    state = venue_state(SimpleNamespace(config=config, ledger=None), cycle)
+    assert state.unknown == ["x"]
+    assert state.foreign == ["buy 3 TSLA at 180.5"]
+    assert (state.approval, state.known_day) == ("auto", "2019-06-28")
+    assert state.differences == [DifferenceLine("cash USD", "1", "2", "a fee")]
+
+
+def test_an_order_that_a_person_ended_does_not_wait_any_more() -> None:
+    orders = [OrderRequest(name, name.upper(), Side.BUY, Decimal(1)) for name in "abc"]
+    results = [
+        OrderResult("a", OrderStatus.CANCELED), OrderResult("b", OrderStatus.PLANNED, message="waits for approval: …"),
+        OrderResult("c", OrderStatus.ACCEPTED),
+    ]  # fmt: skip
+    plan = SimpleNamespace(orders=orders, cancels=())
+    cycle = SimpleNamespace(results=results, pending=orders, plan=plan)
+    assert [order.client_id for order in _waiting(cycle)] == ["b", "c"]  # type: ignore[arg-type]
+
+
+def test_orders_that_need_a_person_are_counted_apart(day: DayReport) -> None:
+    first, second = day.orders
+    one = replace(day, orders=[first, replace(second, status=FOR_YOU)])
+    assert waiting_text(one) == "1 order waits for the next open, 1 order waits for you"
+    both = replace(day, orders=[replace(order, status=FOR_YOU) for order in day.orders])
+    assert waiting_text(both) == "2 orders wait for you"
+    assert "2 orders wait for you" in headline_of(both)
