@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['call_of', 'response_of', 'raise_lost', 'LocalAdapter', 'local_session']
+__all__ = ['call_of', 'response_of', 'raise_lost', 'LocalAdapter', 'LocalSession', 'local_session']
 
 # %% ../../../nbs/54b_venue_local.ipynb #d9e937a5
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def raise_lost(request: PreparedRequest, fault: Fault, timeout: object) -> None:
         raise ConnectionLost(("Connection aborted.", reason), request=request)
     raise ReadTimeout(f"Read timed out. (read timeout={timeout})", request=request)
 
-# %% ../../../nbs/54b_venue_local.ipynb #8206bd6f
+# %% ../../../nbs/54b_venue_local.ipynb #1b597874
 class LocalAdapter(BaseAdapter):
     """Carries a session's requests to a venue in the same process, over a line that may be bad.
 
@@ -85,11 +85,19 @@ class LocalAdapter(BaseAdapter):
     def close(self) -> None:
         "There is nothing to close."
 
+# %% ../../../nbs/54b_venue_local.ipynb #dafb0e87
+class LocalSession(Session):
+    "A session that asks its surroundings for nothing: no proxies, no certificates, no `.netrc`."
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        "What was given; looking around takes longer than the venue does."
+        return {"proxies": {}, "stream": bool(stream), "verify": verify, "cert": cert}
+
 
 def local_session(venue: PaperVenue, faults: Faults | None = None) -> Session:
     "A session of `requests` whose every address leads to `venue`."
-    session, adapter = Session(), LocalAdapter(venue, faults)
+    session, adapter = LocalSession(), LocalAdapter(venue, faults)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
-    session.trust_env = False  # no proxies, no .netrc; looking for them takes longer than the venue does
+    session.trust_env = False
     return session
