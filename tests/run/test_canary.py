@@ -13,6 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from trading_core.data import SimulatedBars, load_panel
+from trading_core.execution.venue import ManualClock, PanelMarket, PaperVenue
+from trading_core.execution.venue.server import VenueServer
+from trading_core.ledger import Ledger
+
 TRADING = [sys.executable, "-c", "from trading_core.cli import main; main()"]
 KEY, SECRET, PASSWORD = "PKCANARY7Q2X5L", "s3cretCANARYx9f4h2k8", "canaryPassw0rdz"
 CANARIES = {"key": KEY, "secret": SECRET, "password of the database": PASSWORD}
@@ -20,8 +25,8 @@ SETTINGS = """
 [market]
 symbols = AQVA, AXOR, BTC/USD
 start = 2023-01-03
-[strategies.crypto]
-class = CryptoReversal
+[strategies.equity]
+class = EquityReversal
 share = 0.5
 """
 
@@ -77,12 +82,24 @@ def test_the_search_would_find_a_key_however_it_was_written_down(tmp_path: Path)
     assert len(leaks) == len(spellings(SECRET))
 
 
-def test_a_daily_job_leaves_no_key_in_any_file_or_on_the_screen(house: Path):
-    done = run(house, "run", "daily", "--as-of", "2024-03-08")
+def test_a_daily_job_at_a_venue_works_by_settings_alone_and_leaves_no_key_in_any_file_or_on_the_screen(house: Path):
+    bars = SimulatedBars(seed=7)
+    panel = load_panel(bars, ["AQVA", "AXOR", "BTC/USD"], "2024-01-02", "2024-03-15")
+    clock = ManualClock("2024-03-09 00:10+00:00")
+    venue = PaperVenue(PanelMarket(panel), clock=clock, key=KEY, secret=SECRET)
+    with VenueServer(venue) as server:
+        done = run(
+            house, "run", "daily", "--as-of", "2024-03-08", "--set", f"execution.url={server.url}",
+            TRADING_EXECUTION__EXECUTOR="alpaca",
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     (record,) = house.glob("outputs/*/run.json")
     assert json.loads(record.read_text())["status"] == "done"
     assert len(list(house.glob("outputs/*/*.html"))) >= 4
+    with Ledger(house / "outputs" / "ledger.db") as ledger:
+        ours = ledger.orders()
+    assert set(ours["client_id"]) == set(venue.by_client) != set()
+    assert found_in(SECRET.encode())
     checked(done, house)
 
 
