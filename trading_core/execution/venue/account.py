@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['uuid_of', 'asset_id', 'stamp', 'text', 'VenueRefusal', 'Holding', 'Books', 'Account', 'cash_from']
+__all__ = ['uuid_of', 'asset_id', 'stamp', 'text', 'VenueRefusal', 'Holding', 'Books', 'Trades', 'Account', 'cash_from']
 
 # %% ../../../nbs/53c_venue_account.ipynb #24686109
 import hashlib
@@ -103,9 +103,9 @@ class Books:
 
 _DIGITS = str.maketrans("", "", "-T:.Z")
 
-# %% ../../../nbs/53c_venue_account.ipynb #279e93b5
-class Account(Books):
-    "Books that trades and fees are written into."
+# %% ../../../nbs/53c_venue_account.ipynb #f4ba0d8e
+class Trades(Books):
+    "Books that trades are written into."
 
     def trade(
         self, moment: int, symbol: str, side: Side, quantity: Decimal, price: Decimal, facts: Mapping[str, Any]
@@ -122,6 +122,10 @@ class Account(Books):
         holding.add(quantity, price)
         if not holding.quantity:
             del self.held[symbol]
+
+# %% ../../../nbs/53c_venue_account.ipynb #17fc19c2
+class Account(Trades):
+    "Books that trades and fees are written into."
 
     def fee(self, moment: int, symbol: str, kind: str, cash: Decimal, coins: Decimal, price: Decimal, fill: str) -> str:
         "Book a fee of cash or of coins for the fill with the id `fill`, and return its own id."

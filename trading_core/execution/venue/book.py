@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VenueDesk', 'changed_work', 'changed', 'VenueChanges', 'PaperVenue', 'Event', 'Liquidity']
+__all__ = ['VenueDesk', 'changed_work', 'changed', 'VenueHeirs', 'VenueChanges', 'PaperVenue', 'Event', 'Liquidity']
 
 # %% ../../../nbs/53dd_venue_book.ipynb #98578ae9
 from collections.abc import Mapping
@@ -95,8 +95,25 @@ def changed(old: VenueOrder, body: Mapping[str, Any]) -> Wish:
     client, work = str(body.get("client_order_id") or ""), changed_work(old, body)
     return Wish(old.asset, work, old.force, left, None, "", client, old.extended, old.whole, body)
 
-# %% ../../../nbs/53dd_venue_book.ipynb #2a258081
-class VenueChanges(VenueDesk):
+# %% ../../../nbs/53dd_venue_book.ipynb #048c750b
+class VenueHeirs(VenueDesk):
+    "The part of the venue that puts one order in the place of another."
+
+    def heir(self, old: VenueOrder, wish: Wish, price: Decimal) -> VenueOrder:
+        "The order that takes the place of `old`, with its relatives."
+        new = self.keep(self.made(wish, self.at, price))
+        new.kind, new.parent, new.legs, new.replaces, new.expires = old.kind, old.parent, old.legs, old.id, old.expires
+        for leg in new.legs:
+            leg.parent, leg.quantity = new, new.quantity
+        if new.parent is not None:
+            new.parent.legs = [new if leg is old else leg for leg in new.parent.legs]
+        old.status, old.times["replaced"], old.replaced_by, old.legs = "replaced", self.at, new.id, []
+        for order in (old, new):
+            self.tell(order.status, self.at, order)
+        return new
+
+# %% ../../../nbs/53dd_venue_book.ipynb #6814fe7e
+class VenueChanges(VenueHeirs):
     "The part of the venue that changes working orders."
 
     def replace(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,22 +131,9 @@ class VenueChanges(VenueDesk):
             except VenueRefusal:
                 self.working[old.number] = old
                 raise
-            sent = order_json(self._heir(old, wish, price))
+            sent = order_json(self.heir(old, wish, price))
             self.live_until(self.at)
             return sent
-
-    def _heir(self, old: VenueOrder, wish: Wish, price: Decimal) -> VenueOrder:
-        "The order that takes the place of `old`, with its relatives."
-        new = self.keep(self.made(wish, self.at, price))
-        new.kind, new.parent, new.legs, new.replaces, new.expires = old.kind, old.parent, old.legs, old.id, old.expires
-        for leg in new.legs:
-            leg.parent, leg.quantity = new, new.quantity
-        if new.parent is not None:
-            new.parent.legs = [new if leg is old else leg for leg in new.parent.legs]
-        old.status, old.times["replaced"], old.replaced_by, old.legs = "replaced", self.at, new.id, []
-        for order in (old, new):
-            self.tell(order.status, self.at, order)
-        return new
 
 # %% ../../../nbs/53dd_venue_book.ipynb #a1e8249d
 class PaperVenue(VenueChanges):

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['lifetime', 'check_auction', 'VenueChecks', 'VenueMaking', 'check_sides', 'check_kind', 'leg_works', 'VenueEntry']
+__all__ = ['lifetime', 'check_auction', 'VenueChecks', 'VenueLimits', 'VenueMaking', 'check_sides', 'check_kind', 'leg_works',
+           'VenueEntry']
 
 # %% ../../../nbs/53db_venue_entry.ipynb #446900ba
 from collections.abc import Iterator
@@ -59,21 +60,14 @@ def check_auction(force: TimeInForce, asset: Asset, moment: int) -> None:
     if moment >= first or moment < hours.opens[number - 1] + _EVENING:
         raise unfit(f"{force.value} orders are not accepted at this time")
 
-# %% ../../../nbs/53db_venue_entry.ipynb #e322a0b6
+# %% ../../../nbs/53db_venue_entry.ipynb #e79b065e
 class VenueChecks(VenueFree):
     "What an account is asked before it takes an order."
 
-    def check(self, wish: Wish, price: Decimal) -> None:
-        "Refuse an order that the account cannot have; `price` is what a unit may cost."
+    def check_new(self, wish: Wish) -> None:
+        "Refuse an id that was used before, and an order against one of our own."
         if wish.client_id and wish.client_id in self.by_client:
             raise unfit("client_order_id must be unique", NOT_UNIQUE)
-        self._check_wash(wish)
-        if wish.work.side is Side.SELL:
-            self._check_held(wish, price)
-        else:
-            self._check_power(wish, wish.notional or (wish.quantity or Decimal(0)) * price)
-
-    def _check_wash(self, wish: Wish) -> None:
         for order in self.working.values():
             if order.symbol == wish.asset.symbol and order.side is not wish.work.side and order.status != "held":
                 facts = {
@@ -81,6 +75,18 @@ class VenueChecks(VenueFree):
                     "reject_reason": f"opposite side {order.work.kind} order exists",
                 }
                 raise VenueRefusal(403, FORBIDDEN, "potential wash trade detected. use complex orders", facts)
+
+# %% ../../../nbs/53db_venue_entry.ipynb #cabcfe8b
+class VenueLimits(VenueChecks):
+    "What an account can pay and deliver."
+
+    def check(self, wish: Wish, price: Decimal) -> None:
+        "Refuse an order that the account cannot have; `price` is what a unit may cost."
+        self.check_new(wish)
+        if wish.work.side is Side.SELL:
+            self._check_held(wish, price)
+        else:
+            self._check_power(wish, wish.notional or (wish.quantity or Decimal(0)) * price)
 
     def _check_held(self, wish: Wish, price: Decimal) -> None:
         wanted, free = wish.quantity or (wish.notional or Decimal(0)) / price, self.free(wish.asset.symbol)
@@ -102,8 +108,8 @@ class VenueChecks(VenueFree):
             facts = {"buying_power": text(cash_of(power)), "cost_basis": text(cash_of(cost))}
             raise VenueRefusal(403, FORBIDDEN, "insufficient buying power", facts)
 
-# %% ../../../nbs/53db_venue_entry.ipynb #66b721cf
-class VenueMaking(VenueChecks):
+# %% ../../../nbs/53db_venue_entry.ipynb #9b349328
+class VenueMaking(VenueLimits):
     "The part of the venue that makes orders out of wishes."
 
     def made(self, wish: Wish, moment: int, price: Decimal) -> VenueOrder:

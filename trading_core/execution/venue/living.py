@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VenueEnding', 'VenueTerms', 'VenueBooking', 'VenueFills', 'Next', 'VenueFuture', 'VenueTime']
+__all__ = ['VenueEnding', 'VenueTerms', 'VenueBooking', 'VenueRelatives', 'VenueFills', 'Next', 'VenueFuture', 'VenueTime']
 
 # %% ../../../nbs/53dc_venue_living.ipynb #c0af648e
 from decimal import ROUND_DOWN, Decimal
@@ -108,11 +108,27 @@ class VenueBooking(VenueTerms):
         execution = {"execution_id": fill.partition("::")[2], **{n: text(a) for n, a in told.items()}}
         self.tell(name, moment, order, execution)
 
-# %% ../../../nbs/53dc_venue_living.ipynb #6c0f6916
+# %% ../../../nbs/53dc_venue_living.ipynb #3d32e236
+class VenueRelatives(VenueBooking):
+    "The part of the venue that looks after an order's relatives."
+
+    def follow(self, order: VenueOrder, moment: int) -> list[VenueOrder]:
+        "What a fill does to the order's relatives."
+        touched: list[VenueOrder] = []
+        for other in (other for other in family(order) if other is not order and other.open):
+            if not order.open:
+                touched += self.finish(other, "canceled", moment)
+            elif other.quantity is not None:
+                other.quantity = other.filled + order.left
+        if not order.open and order.kind in ("bracket", "oto") and order.parent is None:
+            touched += self.release(order, moment)
+        return touched
+
+# %% ../../../nbs/53dc_venue_living.ipynb #7bee55b7
 _AT_ONCE = (TimeInForce.IOC, TimeInForce.OPG, TimeInForce.CLS)
 
 
-class VenueFills(VenueBooking):
+class VenueFills(VenueRelatives):
     "The part of the venue that executes."
 
     def execute(self, order: VenueOrder, hit: Hit, work: Working) -> list[VenueOrder]:
@@ -129,19 +145,7 @@ class VenueFills(VenueBooking):
         if piece < wanted and (fate or order.force in _AT_ONCE):
             return self.finish(order, "canceled", hit.moment)
         order.seen += self.liquidity.pause if self.liquidity and piece < wanted else 0
-        return [*self._follow(order, hit.moment), order]
-
-    def _follow(self, order: VenueOrder, moment: int) -> list[VenueOrder]:
-        "What a fill does to the order's relatives."
-        touched: list[VenueOrder] = []
-        for other in (other for other in family(order) if other is not order and other.open):
-            if not order.open:
-                touched += self.finish(other, "canceled", moment)
-            elif other.quantity is not None:
-                other.quantity = other.filled + order.left
-        if not order.open and order.kind in ("bracket", "oto") and order.parent is None:
-            touched += self.release(order, moment)
-        return touched
+        return [*self.follow(order, hit.moment), order]
 
 # %% ../../../nbs/53dc_venue_living.ipynb #9e2519fe
 class Next(NamedTuple):

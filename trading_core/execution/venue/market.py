@@ -103,7 +103,7 @@ class PanelPrices:
         touched = self.path(symbol, moment.value, moment.value)
         return price_in(touched[0], moment.value, self.assets[symbol]) if touched else None
 
-# %% ../../../nbs/53a_venue_market.ipynb #78b03b41
+# %% ../../../nbs/53a_venue_market.ipynb #29fb224f
 _DAY, _SECOND = 86_400_000_000_000, 1_000_000_000
 _MORNING = 34_200 * _SECOND  # from midnight in New York to the open at 9:30
 _SPANS = {"Min": 60 * _SECOND, "T": 60 * _SECOND, "Hour": 3600 * _SECOND, "H": 3600 * _SECOND}
@@ -130,7 +130,7 @@ def cut_bars(session: Session, span: int, volume: float, asset: Asset, until: in
         yield begin, first, max(first, last, *inside), min(first, last, *inside), last, share
         begin += span
 
-
+# %% ../../../nbs/53a_venue_market.ipynb #bfce0cd3
 def day_bar(session: Session, volume: float, asset: Asset, until: int) -> Row:
     "A session as one bar, as far as it has come by `until`; it begins at midnight where the market is."
     opens, end = session.opens, min(session.closes, until)

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['UNPROCESSABLE', 'NOT_UNIQUE', 'FORBIDDEN', 'NOT_FOUND', 'FOK', 'OPEN', 'unfit', 'amount', 'VenueOrder', 'order_json',
-           'read_working', 'check_prices', 'check_crypto', 'check_fraction', 'Wish', 'read_wish']
+__all__ = ['UNPROCESSABLE', 'NOT_UNIQUE', 'FORBIDDEN', 'NOT_FOUND', 'FOK', 'OPEN', 'unfit', 'amount', 'OrderRecord', 'VenueOrder',
+           'order_json', 'read_working', 'check_prices', 'check_crypto', 'check_fraction', 'Wish', 'read_amounts',
+           'read_wish']
 
 # %% ../../../nbs/53d_venue_orders.ipynb #25adad41
 from collections.abc import Iterator, Mapping
@@ -41,14 +42,14 @@ def amount(body: Mapping[str, Any], name: str) -> Decimal | None:
         raise unfit(f"{name} must be > 0")
     return found
 
-# %% ../../../nbs/53d_venue_orders.ipynb #173271eb
+# %% ../../../nbs/53d_venue_orders.ipynb #8ffb2d61
 FOK = "fok"  # immediate, and all of it or nothing
 OPEN = frozenset({"new", "accepted", "partially_filled", "held", "pending_new"})
 
 
 @dataclass(slots=True, eq=False)
-class VenueOrder:
-    "An order at the venue."
+class OrderRecord:
+    "What is written down of an order at the venue."
 
     id: str
     client_id: str
@@ -76,6 +77,11 @@ class VenueOrder:
     replaced_by: str | None = None
     legs: list[VenueOrder] = field(default_factory=list)
     parent: VenueOrder | None = None
+
+# %% ../../../nbs/53d_venue_orders.ipynb #3594bedc
+@dataclass(slots=True, eq=False)
+class VenueOrder(OrderRecord):
+    "An order at the venue."
 
     @property
     def symbol(self) -> str:
@@ -182,7 +188,7 @@ def check_fraction(work: Working, force: TimeInForce, quantity: Decimal | None, 
     if kind:
         raise unfit("fractional orders must be simple orders")
 
-# %% ../../../nbs/53d_venue_orders.ipynb #9c95e214
+# %% ../../../nbs/53d_venue_orders.ipynb #92e6dc40
 @dataclass(frozen=True, slots=True)
 class Wish:
     "What a request asks for, understood and well formed."
@@ -198,6 +204,19 @@ class Wish:
     whole: bool
     body: Mapping[str, Any]
 
+# %% ../../../nbs/53d_venue_orders.ipynb #b9b39a1a
+def read_amounts(body: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
+    "How much of a request: units, or money, in at most nine decimals."
+    quantity, notional = amount(body, "qty"), amount(body, "notional")
+    if quantity is None and notional is None:
+        raise unfit("qty or notional is required", NOT_UNIQUE)
+    if quantity is not None and notional is not None:
+        raise unfit("only one of qty or notional is accepted", NOT_UNIQUE)
+    for name, value in (("qty", quantity), ("notional", notional)):
+        if value is not None and value != round(value, 9):
+            raise unfit(f"{name} increment must be at most 9 decimals")
+    return quantity, notional
+
 
 def read_wish(body: Mapping[str, Any], assets: Mapping[str, Asset]) -> Wish:
     "Understand a request, or refuse it."
@@ -207,14 +226,7 @@ def read_wish(body: Mapping[str, Any], assets: Mapping[str, Asset]) -> Wish:
     work = read_working(body)
     given = str(body.get("time_in_force") or "").lower()
     force = TimeInForce.IOC if given == FOK else _word(body, "time_in_force", TimeInForce)
-    quantity, notional = amount(body, "qty"), amount(body, "notional")
-    if (quantity is None) == (notional is None):
-        raise unfit(
-            "qty or notional is required" if quantity is None else "only one of qty or notional is accepted", NOT_UNIQUE
-        )
-    for name, value in (("qty", quantity), ("notional", notional)):
-        if value is not None and value != round(value, 9):
-            raise unfit(f"{name} increment must be at most 9 decimals")
+    quantity, notional = read_amounts(body)
     kind = str(body.get("order_class") or "").replace("simple", "")
     client_id = str(body.get("client_order_id") or "")
     if len(client_id) > 128:
