@@ -1656,6 +1656,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'trading_core/execution/opening.py'),
                                                 'trading_core.execution.opening._ccxt': ( 'opening.html#_ccxt',
                                                                                           'trading_core/execution/opening.py'),
+                                                'trading_core.execution.opening.executor_name': ( 'opening.html#executor_name',
+                                                                                                  'trading_core/execution/opening.py'),
                                                 'trading_core.execution.opening.keys_of': ( 'opening.html#keys_of',
                                                                                             'trading_core/execution/opening.py'),
                                                 'trading_core.execution.opening.open_executor': ( 'opening.html#open_executor',

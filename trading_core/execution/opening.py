@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KEYS', 'VENUES', 'MissingKeysError', 'keys_of', 'open_executor']
+__all__ = ['KEYS', 'VENUES', 'MissingKeysError', 'keys_of', 'executor_name', 'open_executor']
 
 # %% ../../nbs/55f_opening.ipynb #c61d080c
 import time
@@ -71,11 +71,18 @@ def _ccxt(config: TradingConfig, permit: LivePermit | None, more: dict[str, Any]
     name, live = config.execution.exchange, permit is not None
     return CcxtExecutor(name, key, secret, symbols=symbols, url=url, timeout=timeout, live=live, permit=permit, **more)
 
-# %% ../../nbs/55f_opening.ipynb #2edafa64
+# %% ../../nbs/55f_opening.ipynb #b96c7a91
 VENUES: dict[str, Callable[[TradingConfig, LivePermit | None, dict[str, Any]], FarVenue]] = {
     "alpaca": _alpaca,
     "ccxt": _ccxt,
 }
+
+
+def executor_name(config: TradingConfig) -> str:
+    "The name that an account of these settings is bound to; an exchange of ccxt's has its own, and so has real money."
+    name = config.execution.executor
+    name = config.execution.exchange if name == "ccxt" else name
+    return f"{name}-live" if config.execution.mode == "live" else name
 
 
 def open_executor(
