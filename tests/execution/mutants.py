@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trading_core.execution import owed
 from trading_core.execution.alpaca import AlpacaExecutor
-from trading_core.execution.executor import VenueError
 from trading_core.execution.journal import FEED, Journal
 from trading_core.execution.router import plan_record
 from trading_core.ledger import AccountLock
@@ -86,7 +83,9 @@ class OrderLevelFills(Journal):
         booked = [fill for fill in self.ledger.fills() if fill.client_id in last]
         counted = []
         for client_id, fill in last.items():
-            earlier = sum((f.quantity for f in booked if f.client_id == client_id and f.side is fill.side), 0 * fill.quantity)
+            earlier = sum(
+                (f.quantity for f in booked if f.client_id == client_id and f.side is fill.side), 0 * fill.quantity
+            )
             counted.append(replace(fill, quantity=fill.quantity + earlier))
         ours, _ = self.attributed(counted) if counted else ([], [])
         return self.ledger.book(ours, FEED, newer)

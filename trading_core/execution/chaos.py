@@ -249,7 +249,7 @@ class LateFaults(Faults):
         arrived, self.overtaken = self.overtaken, []
         return arrived
 
-# %% ../../nbs/57_chaos.ipynb #71b47367
+# %% ../../nbs/57_chaos.ipynb #3ce64086
 class World:
     "What survives a process."
 
@@ -271,6 +271,13 @@ class World:
     def close(self, symbol: str, day: pd.Timestamp) -> Decimal:
         "The close of a day."
         return closes_of(self.stage.panel, int(self.stage.panel.days.get_loc(day)), [symbol])[symbol]
+
+    def way(self, wear: Wear) -> dict[str, Any]:
+        "How a process gets to the venue: what its executor is made with."
+        return {"session": SteppingSession(self, wear)}
+
+    def stop(self) -> None:
+        "Nothing is left behind."
 
     def go(self, to: pd.Timestamp) -> None:
         "Let time pass; after a while, what was under way has arrived."
@@ -316,7 +323,7 @@ class SteppingSession(Session):
         self.wear.step(f"answer {answer.status_code}")
         return answer
 
-# %% ../../nbs/57_chaos.ipynb #d2fa7898
+# %% ../../nbs/57_chaos.ipynb #44fc3a0f
 Maker: TypeAlias = Callable[..., Journal]
 Locker: TypeAlias = Callable[[str | Path, str], AccountLock]
 
@@ -333,9 +340,9 @@ class Life:
     def __init__(self, world: World, trouble: Trouble, make: Maker, lock: Locker):
         self.world, self.wear, self._make = world, Wear(trouble, world.log), make
         self.lock = lock(lock_folder(), ACCOUNT)
-        session = SteppingSession(world, self.wear)
+        venue = world.venue
         self.executor = AlpacaExecutor(
-            world.venue.key, world.venue.secret, session=session, sleep=self._sleep, clock=self._seconds
+            venue.key, venue.secret, sleep=self._sleep, clock=self._seconds, **world.way(self.wear)
         )
 
     def start(self) -> None:
@@ -481,7 +488,7 @@ class Player:
         if self.world.counts["AccountLockedError"] == turned_away:
             self.wrong.append("two processes worked on the account at once")
 
-# %% ../../nbs/57_chaos.ipynb #eb785e0a
+# %% ../../nbs/57_chaos.ipynb #71438e4f
 class Nights(Player):
     "Evenings and days of a schedule."
 
@@ -510,31 +517,41 @@ class Nights(Player):
         if not self.live(self.last_look):
             self.wrong.append(f"recovery was refused: {self.world.log[-1]}")
 
+    def outcome(self) -> Outcome:
+        "The two books side by side."
+        world = self.world
+        theirs, ours = VenueBook.of(world.venue), OwnBook.of(ShelfLedger("sqlite://", account=ACCOUNT, write=True))
+        struck = len(world.faults.struck)
+        world.counts.update(orders=len(theirs.orders), fills=len(theirs.activities), faults=struck)
+        wrong = (*self.wrong, *violations(theirs, ours))
+        return Outcome(world.schedule.seed, wrong, dict(world.counts), tuple(world.log))
+
     def last_look(self, life: Life) -> None:
         "Recover, and see whether a closing came to nothing since the last evening."
         life.journal.recover()
         held = track(life.ledger.fills(), self.world.stage.panel, self.world.stage.panel.last)
         self.owing = bool(owed_closings(life.ledger, held))
 
-# %% ../../nbs/57_chaos.ipynb #ff4b446b
+# %% ../../nbs/57_chaos.ipynb #f64f0a59
 def play(
     seed: int | Schedule, journal_factory: Maker = Journal, *,
     stage: Stage | None = None, cycle: Cycling = evening, lock: Locker = account_lock,
+    world_of: Callable[[Schedule], World] = World,
 ) -> Outcome:  # fmt: skip
     "Play a schedule, let everything come to rest, and lay the two books side by side."
     schedule = seed if isinstance(seed, Schedule) else Schedule.of(seed, stage)
-    world = World(schedule)
+    world = world_of(schedule)
     player, days = Nights(world, journal_factory, cycle, lock), schedule.stage.panel.days
-    for number, night in enumerate(schedule.nights):
-        player.night(days[schedule.row + number], night)
-    for day in days[schedule.row + len(schedule.nights) :]:
-        player.rest(day)
-        if not player.owing:
-            break
-    theirs, ours = VenueBook.of(world.venue), OwnBook.of(ShelfLedger("sqlite://", account=ACCOUNT, write=True))
-    wrong = [*player.wrong, *violations(theirs, ours)]
-    world.counts.update(orders=len(theirs.orders), fills=len(theirs.activities), faults=len(world.faults.struck))
-    return Outcome(schedule.seed, tuple(wrong), dict(world.counts), tuple(world.log))
+    try:
+        for number, night in enumerate(schedule.nights):
+            player.night(days[schedule.row + number], night)
+        for day in days[schedule.row + len(schedule.nights) :]:
+            player.rest(day)
+            if not player.owing:
+                break
+        return player.outcome()
+    finally:
+        world.stop()
 
 # %% ../../nbs/57_chaos.ipynb #293f70fb
 @dataclass(frozen=True)

@@ -47,14 +47,14 @@ def random_panel(seed: int, length: int = 60) -> Panel:
     bars = {s: walk(rng, every_day if "/" in s else open_days, size) for s, size in SYMBOLS.items()}
     return HybridDataNormalizer().normalize(bars)
 
-# %% ../../nbs/56e_stage.ipynb #5c5fe0c7
+# %% ../../nbs/56e_stage.ipynb #fa67cfdc
 @dataclass(frozen=True)
 class Restless(Strategy):
     "Opinions by chance, on one class of assets, and stops close enough to fire."
 
     seed: int = 0
     kind: str = "equity"
-    exits = ExitRules(stop_loss=0.03, take_profit=0.08, trailing_stop=0.06, time_stop=6)
+    exits = ExitRules(stop_loss=0.03, take_profit=0.08, trailing_stop=0.06, time_stop=3)
 
     def signals(self, panel: Panel) -> pd.DataFrame:
         chance = np.random.default_rng(self.seed).random((len(panel.days), len(panel.symbols)))
