@@ -36,6 +36,9 @@ def by_hand(fills: Sequence[Fill]) -> tuple[Decimal, dict[str, list[tuple[Decima
     profit = Decimal(0)
     for f in fills:
         lots, cash = left.setdefault(f.symbol, deque()), abs(f.quantity)
+        if not cash:  # a fee
+            profit += f.cash_change
+            continue
         if f.side is Side.BUY:
             lots.append([f.quantity, -f.cash_change])
             continue
@@ -64,6 +67,10 @@ def same(ledger: Ledger, opening: Decimal = Decimal(10_000)) -> None:
     for row in ledger.lots().itertuples():
         kept.setdefault(row.symbol, []).append((row.quantity, row.paid))
     assert kept == left
+    if fills:
+        last = max(f.day for f in fills)
+        for until in (last, last + pd.Timedelta(days=3), last - pd.Timedelta(days=1)):
+            assert positions_of(ledger.open_fills(until)) == positions_of(f for f in fills if f.day <= until)
 
 
 @st.composite
@@ -78,6 +85,8 @@ def batches(draw: st.DrawFn) -> list[list[Fill]]:
         quantity = Decimal(draw(st.integers(1, 10**7))) / 10**4
         if have and draw(st.booleans()):
             side, quantity = Side.SELL, have if draw(st.booleans()) else min(have, quantity)
+        if draw(st.integers(0, 9)) == 0:
+            quantity = Decimal(0)  # a fee, booked by itself
         held[symbol] = have + (quantity if side is Side.BUY else -quantity)
         new = fill(n, side, str(quantity), day, symbol, str(Decimal(draw(st.integers(1, 10**10))) / 10**9))
         if out and draw(st.booleans()):

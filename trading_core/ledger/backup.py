@@ -104,7 +104,7 @@ class KeptAsideError(UnwritableLedgerError):
         )
         return f"The ledger {self.path} cannot be written ({self.why}). {where}. Nothing more was sent; make it writable, and run again."
 
-# %% ../../nbs/08f_ledger_backup.ipynb #85476aff
+# %% ../../nbs/08f_ledger_backup.ipynb #a1b89d89
 class BackedUp(Approvals):
     "A ledger with a file for what cannot be written."
 
@@ -145,7 +145,7 @@ class BackedUp(Approvals):
 
     def close(self) -> None:
         "Close the book, and let go of the lock and of the reserve."
-        if self.write and self._lock is not None and not self.place.in_memory:
+        if self.write and not self.place.in_memory:
             self._beside("reserve").unlink(missing_ok=True)
         super().close()
 

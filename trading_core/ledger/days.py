@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['EquityConflictError', 'Evenings', 'Days']
 
-# %% ../../nbs/08b_ledger_days.ipynb #32f45ed0
+# %% ../../nbs/08b_ledger_days.ipynb #3463e5ad
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, insert
 
 from ..errors import LedgerError
 from . import tables as t
-from .positions import Positions
+from .positions import OpenPositions
 from .store import _columns, _frame
 from ..model import AccountInfo, Fill, OrderResult, cash_of
 
@@ -35,13 +35,13 @@ class EquityConflictError(LedgerError):
             f"If past prices were revised, go on under another account: --set ledger.account=NAME."
         )
 
-# %% ../../nbs/08b_ledger_days.ipynb #d1b20c14
+# %% ../../nbs/08b_ledger_days.ipynb #332ba0b6
 _EVENINGS = _columns(t.equity, "day", "equity", "cash").order_by(t.equity.c.day)
 _ONE_EVENING = _EVENINGS.where(t.equity.c.day == bindparam("asked"))
 _LAST_EVENING = _columns(t.equity, "day").order_by(t.equity.c.day.desc()).limit(1)
 
 
-class Evenings(Positions):
+class Evenings(OpenPositions):
     "The account's value, evening by evening."
 
     def evening(self, day: pd.Timestamp) -> AccountInfo | None:

@@ -117,13 +117,16 @@ class Tally:
             self.lots, self.fresh = self.fresh, self.lots
         return self.lots[0]
 
-# %% ../../nbs/09_ledger_fifo.ipynb #7219ba0b
+# %% ../../nbs/09_ledger_fifo.ipynb #8355b168
 class LotTally(Tally):
     "The lots of a tally."
 
     def match(self, entry: Entry, lot: Lot) -> list[tuple[Lot, Lot]]:
         "Pairs of a bought and a sold lot of the same quantity, for a sale."
         pairs: list[tuple[Lot, Lot]] = []
+        if not entry.quantity:  # a fee, or an adjustment of cash: earned or lost at once
+            cash = -lot.paid if entry.buy else lot.paid
+            return [(lot._part(_NONE, _NONE, _NONE), lot._part(_NONE, cash, lot.fee))]
         if entry.buy:
             self.fresh.append(lot)
             return pairs

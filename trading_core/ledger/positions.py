@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Tallies', 'keep', 'recount', 'Booked', 'Positions']
+__all__ = ['Tallies', 'keep', 'recount', 'Booked', 'Positions', 'since_flat', 'OpenPositions']
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #e4c76081
+# %% ../../nbs/08ab_ledger_positions.ipynb #a7df6900
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from decimal import Decimal
@@ -21,7 +21,7 @@ from . import tables as t
 from .fifo import Entry, Lot, OversoldError, Running, _table
 from .fills import Fills, _by_day
 from .store import _columns, _mine
-from ..model import Fill, PositionInfo, cash_of, money
+from ..model import Fill, PositionInfo, Side, cash_of, money
 
 # %% ../../nbs/08ab_ledger_positions.ipynb #3b8455a5
 _ROW = tuple(c.name for c in t.positions.c if c.name != "account")
@@ -178,3 +178,30 @@ class Positions(Booked):
             recount(step, self.account)
             after = {row.symbol: row for row in self._all(_TALLIES)}
         return sorted(symbol for symbol in {*before, *after} if before.get(symbol) != after.get(symbol))
+
+# %% ../../nbs/08ab_ledger_positions.ipynb #beaa3cf5
+def since_flat(fills: Sequence[Fill], quantity: Decimal) -> list[Fill]:
+    "Those of one symbol's `fills`, oldest first, that came after it was last flat, if `quantity` is held now."
+    for n in range(len(fills) - 1, -1, -1):
+        quantity += -fills[n].quantity if fills[n].side is Side.BUY else fills[n].quantity
+        if not quantity:
+            return list(fills[n:])
+    return list(fills)
+
+
+class OpenPositions(Positions):
+    "The fills of what is open."
+
+    def open_fills(self, until: pd.Timestamp) -> list[Fill]:
+        "The fills that the positions at the close of `until` are made of, oldest first."
+        rows = self._tallies()
+        if any(row.last_day > until or row.quantity < 0 for row in rows):  # a look at the past
+            return [fill for fill in self.fills() if fill.day <= until]
+        held = {row.symbol: row.quantity for row in rows if row.quantity}
+        if not held:
+            return []
+        of: dict[str, list[Fill]] = {symbol: [] for symbol in held}
+        for fill in self.fills(min(row.entry_day for row in rows if row.quantity)):
+            if fill.symbol in of:
+                of[fill.symbol].append(fill)
+        return sorted((f for s, fills in of.items() for f in since_flat(fills, held[s])), key=_by_day)

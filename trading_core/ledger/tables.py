@@ -229,7 +229,7 @@ orders = Table(
     Column("updated", Moment, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #79edddac
+# %% ../../nbs/06_ledger_tables.ipynb #737be210
 fills = Table(
     "fills",
     metadata,
@@ -249,6 +249,7 @@ fills = Table(
     Column("moment", Moment),  # when the venue says that it happened
     Column("booked", Moment, nullable=False),
     UniqueConstraint("account", "venue_id"),
+    Index("ix_fills_day", "account", "day"),
 )
 
 # %% ../../nbs/06_ledger_tables.ipynb #8e5677ad
