@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SCHEMA', 'Progress', 'write_whole', 'utc_text', 'new_run_id', 'versions', 'commit_of', 'first_facts', 'RunRecord',
-           'told', 'next_step', 'remembered', 'write_report', 'read_run', 'read_runs', 'write_index', 'alive',
-           'KilledError', 'settle_killed', 'job_pages', 'check_executor_settings', 'KernelQueue', 'JobRun',
-           'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError', 'WholeRun', 'RunResult', 'run_job']
+__all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text', 'new_run_id', 'versions', 'commit_of',
+           'first_facts', 'RunRecord', 'told', 'next_step', 'remembered', 'write_report', 'read_run', 'read_runs',
+           'write_index', 'alive', 'KilledError', 'settle_killed', 'job_pages', 'check_executor_settings',
+           'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError',
+           'WholeRun', 'RunResult', 'run_job']
 
-# %% ../../nbs/71_runner.ipynb #fc2a7642
+# %% ../../nbs/71_runner.ipynb #8d879245
 import contextlib
 import json
 import os
@@ -28,7 +29,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from json import JSONDecodeError
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -325,7 +326,25 @@ class JobRun:
         "Whether it may place orders there."
         return self.decides and not self.dry_run
 
-# %% ../../nbs/71_runner.ipynb #19623417
+# %% ../../nbs/71_runner.ipynb #65416113
+PATIENCE = 5.0  # seconds; a monitor that sells, or a command that sends, is done by then
+Taken = TypeVar("Taken")
+
+
+def patiently(
+    take: Callable[[], Taken], seconds: float = PATIENCE, *, sleep: Callable[[float], None] = time.sleep
+) -> Taken:
+    "What `take` returns; while somebody else holds the lock, it is tried again for some seconds."
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return take()
+        except LockedError:
+            if time.monotonic() >= end:
+                raise
+            sleep(0.1)
+
+# %% ../../nbs/71_runner.ipynb #2ebe8561
 class AccountRun(JobRun):
     "A run, and the account that it works on."
 
@@ -334,7 +353,8 @@ class AccountRun(JobRun):
         if not self.trades:
             return {}
         check_executor_settings(self.config, rehearsed=bool(self.since))
-        self._lock = self.stack.enter_context(account_lock(self.config.ledger_url, self.config.account))
+        lock = account_lock(self.config.ledger_url, self.config.account)
+        self._lock = patiently(lambda: self.stack.enter_context(lock))
         settle_killed(self.config.outputs, held=self.config.account)
         return {TOKEN_VARIABLE: self._lock.token}
 
@@ -347,8 +367,10 @@ class AccountRun(JobRun):
         "Refuse an account that does not fit the market or the day; enter the run in the books."
         if not self.decides:
             return
+        from trading_core.execution.opening import executor_name
+
         with self.books() as books:
-            books.check_bound(context.market.source, self.config.execution.executor)
+            books.check_bound(context.market.source, executor_name(self.config))
             check_fits(books, context.panel, context.as_of)
         if self.trades:
             with self.books(write=True) as books:
