@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['RESERVED', 'WARM', 'package_templates', 'template_folders', 'template', 'papermill_module', 'Parameter',
+__all__ = ['RESERVED', 'WARM', 'REFUSALS', 'package_templates', 'template_folders', 'template', 'papermill_module', 'Parameter',
            'parameters_of', 'ParameterValueError', 'fitting', 'given_to_pages', 'PageKernel', 'PageError',
-           'execute_page']
+           'RefusedPageError', 'execute_page']
 
-# %% ../../nbs/70_pages.ipynb #ea061e3b
+# %% ../../nbs/70_pages.ipynb #dc4cb5e3
 import ast
 import contextlib
 import importlib
@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..config import TradingConfig
-from ..errors import ConfigError, RunError, UnknownNameError
+from ..errors import ConfigError, RefusedError, RunError, UnknownNameError
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
@@ -186,7 +186,7 @@ class PageKernel:
             self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
 
-# %% ../../nbs/70_pages.ipynb #1c8fe84b
+# %% ../../nbs/70_pages.ipynb #60c9335a
 class PageError(RunError):
     "A notebook that could not be executed to its end."
 
@@ -200,6 +200,13 @@ class PageError(RunError):
     def facts(self) -> dict[str, Any]:
         "The error as run.json has it."
         return {"type": self.kind, "message": self.message, "page": self.page, "cell": self.cell}
+
+
+class RefusedPageError(PageError, RefusedError):
+    "A notebook in which trading was refused before anything was sent."
+
+
+REFUSALS = ("MismatchError", "MissingKeysError", "SettingSaysPaper", "CodeSaysPaper", "TooFewPaperDays", "NoPermit")
 
 # %% ../../nbs/70_pages.ipynb #f094fb24
 class _Progress:
@@ -279,7 +286,7 @@ def _plain(text: str) -> str:
     "Text without terminal colours."
     return re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
 
-# %% ../../nbs/70_pages.ipynb #74310fdc
+# %% ../../nbs/70_pages.ipynb #3b05ad8c
 def execute_page(
     source: Path,
     output: Path,
@@ -299,7 +306,8 @@ def execute_page(
     except Exception as error:
         problem = _told(error, timeout)
     if problem:
-        failed = PageError(source.stem, progress.cell, *problem)
+        kind = RefusedPageError if problem[0] in REFUSALS else PageError
+        failed = kind(source.stem, progress.cell, *problem)
         _banner(nb, output, failed)
         raise failed
     return output

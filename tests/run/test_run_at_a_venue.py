@@ -1,0 +1,110 @@
+"""`trading run` at a venue, chosen by settings alone: the unchanged templates, over sockets, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from trading_core.config import TradingConfig, load_config
+from trading_core.execution.venue import ManualClock, PanelMarket, PaperVenue
+from trading_core.execution.venue.server import VenueServer
+from trading_core.ledger import Ledger
+from trading_core.model import OrderRequest, Side
+from trading_core.portfolio import Costs
+from trading_core.run import RunResult, run_job
+from trading_core.run.context import load_market
+
+SETTINGS = """
+[market]
+symbols = AQVA, AXOR, BTC/USD, ETH/USD
+start = 2023-01-03
+[strategies.trend]
+class = SmaCross
+fast = 5
+slow = 20
+share = 0.9
+[execution]
+executor = alpaca
+[jobs]
+daily = trade
+"""
+NIGHTS = pd.date_range("2024-03-04", "2024-03-08", tz="UTC")
+
+
+class House:
+    """A folder with settings, and a venue behind a socket."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        (folder / "settings.ini").write_text(SETTINGS, encoding="utf-8")
+        self.panel = load_market(load_config(folder / "settings.ini")).panel
+        self.clock = ManualClock(NIGHTS[0])
+        self.venue = PaperVenue(
+            PanelMarket(self.panel), cash=Decimal(50_000), clock=self.clock, costs=Costs(rate=0.001)
+        )
+
+    def config(self, url: str, **changes: str) -> TradingConfig:
+        return load_config(self.folder / "settings.ini", self.folder / ".env", **{"execution.url": url} | changes)
+
+    def night(self, url: str, day: pd.Timestamp, **changes: str) -> RunResult:
+        self.clock.advance(day + pd.Timedelta("24h10min"))
+        return run_job("daily", config=self.config(url, **changes), as_of=f"{day:%Y-%m-%d}")
+
+    def book(self) -> Ledger:
+        return Ledger(self.config("").ledger_url, account="simulated")
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    for name in list(os.environ):
+        if name.startswith(("TRADING_", "ALPACA_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return House(tmp_path)
+
+
+def test_the_same_job_trades_at_the_venue_by_a_setting_and_keys_in_the_env_file(house: House) -> None:
+    (house.folder / ".env").write_text(f"ALPACA_API_KEY={house.venue.key}\nALPACA_SECRET_KEY={house.venue.secret}\n")
+    with VenueServer(house.venue) as server:
+        for day in NIGHTS[:2]:
+            result = house.night(server.url, day)
+            assert (result.status, result.error) == ("done", "")
+        with house.book() as book:
+            assert book.opened_with()["cash"] == 50_000  # type: ignore[index]
+            assert book.cycles()["status"].tolist() == ["done"] * 2
+            assert {order.client_id for order in house.venue.orders} == set(book.orders()["client_id"])
+            assert len(house.venue.orders) >= 1
+            assert {fill.strategy for fill in book.fills()} == {"trend"}
+    for path in result.folder.iterdir():
+        assert house.venue.secret not in path.read_text(encoding="utf-8", errors="replace")
+    server_gone = house.night(server.url, NIGHTS[2])
+    assert server_gone.status == "done"
+    page = (server_gone.folder / "trade.html").read_text(encoding="utf-8")
+    assert "cannot be reached" in page
+    with VenueServer(house.venue) as server:
+        sold = OrderRequest("by-hand", "BTC/USD", Side.BUY, Decimal("0.1"))
+        house.venue.submit(
+            {
+                "symbol": sold.symbol,
+                "qty": "0.1",
+                "side": "buy",
+                "type": "market",
+                "time_in_force": "gtc",
+                "client_order_id": "by-hand",
+            }
+        )
+        refused = house.night(server.url, NIGHTS[3])
+        assert (refused.status, refused.exit_code) == ("refused", 2)
+        assert "trading doctor" in refused.error
+        taken_in = house.night(server.url, NIGHTS[3], **{"execution.foreign": "adopt"})
+        assert taken_in.status == "done"
+
+
+def test_without_keys_nothing_begins(house: House) -> None:
+    result = house.night("http://127.0.0.1:9", NIGHTS[0])
+    assert (result.status, result.exit_code) == ("refused", 2)
+    assert "ALPACA_API_KEY" in result.error
