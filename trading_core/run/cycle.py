@@ -143,7 +143,7 @@ class Terms:
             return {name: self.signals[name].loc[:day] for name in self.strategies}
         return {name: checked_signals(strategy, panel.until(day)) for name, (strategy, _) in self.strategies.items()}
 
-# %% ../../nbs/70_cycle.ipynb #3d862146
+# %% ../../nbs/70_cycle.ipynb #249f8fa4
 @dataclass(frozen=True)
 class Standing:
     "The account that a decision is made for."
@@ -158,7 +158,7 @@ class Standing:
 def standing(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> Standing:
     "The account at the close of `day`, as booked."
     account = ledger.evening(day) or AccountInfo(ledger.cash(), ledger.cash())
-    return Standing(account.equity, account.cash, track(ledger.fills(), panel, day), ledger.pending())
+    return Standing(account.equity, account.cash, track(ledger.open_fills(day), panel, day), ledger.pending())
 
 
 def plan_for(
@@ -312,7 +312,7 @@ class CycleReport(CycleChange):
         table = pd.DataFrame(rows, columns=["symbol", "side", "quantity", "reason", "strategy"])
         return f"<p>{escape(str(self))}</p>{table.to_html(index=False, border=0) if rows else ''}"
 
-# %% ../../nbs/70_cycle.ipynb #d302d501
+# %% ../../nbs/70_cycle.ipynb #6860b8fa
 def _halt_on(ledger: Ledger, day: pd.Timestamp) -> Halt | None:
     "The halt that stands, if it stood on `day` already."
     halt = ledger.halted()
@@ -324,15 +324,15 @@ def report_of(
     resumed: bool, dry_run: bool, **more: Any,
 ) -> CycleReport:  # fmt: skip
     "The report of a cycle from what the ledger has of it, and `more` of what a venue said."
-    day, fills = cycle.as_of, ledger.fills()
+    day = cycle.as_of
     previous = ledger.last_cycle(before=day)
     since = previous.as_of if previous else day
     return CycleReport(
         cycle.account, cycle.job, day, stored_plan(cycle, ledger), tuple(results),
-        fills=tuple(fill for fill in fills if since < fill.day <= day),
+        fills=tuple(fill for fill in ledger.fills(since) if since < fill.day <= day),
         unfilled=tuple(ledger.ended_unfilled(since, day)),
         pending=tuple(ledger.pending()),
-        holdings=track(fills, panel, day),
+        holdings=track(ledger.open_fills(day), panel, day),
         equity=cycle.equity, cash=cycle.cash,
         previous_day=previous.as_of if previous else None,
         previous_equity=previous.equity if previous else None,
