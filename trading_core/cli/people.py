@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trading_core.ledger import Ledger
     from trading_core.model import OrderRequest, OrderResult
 
-# %% ../../nbs/78b_cli_people.ipynb #7f0c965d
+# %% ../../nbs/78b_cli_people.ipynb #cf368536
 Live = Annotated[bool, typer.Option("--live", help="Real money; the settings must say execution.mode = live as well.")]
 
 
@@ -61,14 +61,21 @@ def _venue_of(config: TradingConfig, ledger: Ledger, live: bool) -> ExecutorBase
     return executor
 
 
+def _opened_ledger(config: TradingConfig) -> Ledger:
+    "The account's ledger for writing; somebody who holds it for a moment is waited for."
+    from trading_core.ledger import Ledger
+    from trading_core.run.runner import patiently
+
+    return patiently(lambda: Ledger.open(config.ledger_url, config.account, spare=config.outputs))
+
+
 @contextmanager
 def desk_of(config: TradingConfig, live: bool = False) -> Iterator[_Desk]:
     "The account of the settings under its lock."
     from trading_core.execution import OrderRouter
     from trading_core.execution.journal import Journal
-    from trading_core.ledger import Ledger
 
-    with Ledger.open(config.ledger_url, config.account) as ledger:
+    with _opened_ledger(config) as ledger:
         executor = _venue_of(config, ledger, live)
         far = Journal(executor, ledger, foreign=config.execution.foreign) if executor.journaled else None
         desk = _Desk(config, ledger, executor, far or OrderRouter(executor, ledger))
@@ -125,7 +132,7 @@ def _accept(desk: _Desk, items: list[Waiting]) -> list[tuple[OrderRequest, Order
         done.append((item.order, people.accept(item, desk.journal, quote.price if quote else None)))
     return done
 
-# %% ../../nbs/78b_cli_people.ipynb #4d8f151b
+# %% ../../nbs/78b_cli_people.ipynb #0606e7ad
 def approve(
     digest: Annotated[
         str, typer.Argument(metavar="[DIGEST]", help="The beginning of a fingerprint from the list.")
@@ -163,9 +170,8 @@ def approve(
 def _refuse(config: TradingConfig, digest: str, why: str, as_json: bool) -> int:
     "Say no to one question; no venue is needed for that."
     from trading_core.execution import Approvals
-    from trading_core.ledger import Ledger
 
-    with Ledger.open(config.ledger_url, config.account) as ledger:
+    with _opened_ledger(config) as ledger:
         people = Approvals(ledger)
         item = people.find(digest)
         people.refuse(item, why)
@@ -256,7 +262,7 @@ def why(
     else:
         typer.echo(str(answer))
 
-# %% ../../nbs/78b_cli_people.ipynb #b0799151
+# %% ../../nbs/78b_cli_people.ipynb #427ca5f6
 def _past_highs(config: TradingConfig, ledger: Ledger) -> dict[str, Any]:
     "Open positions on the panel's last day, with their highest closes; nothing, with a word, when there is no market data."
     from trading_core.errors import TradingError
@@ -281,7 +287,7 @@ def _monitor_of(config: TradingConfig, live: bool = False) -> Monitor:
     from trading_core.run.context import load_strategies
 
     def books(write: bool) -> Ledger:
-        return Ledger(config.ledger_url, account=config.account, write=write)
+        return Ledger(config.ledger_url, account=config.account, write=write, spare=config.outputs)
 
     with books(False) as ledger:
         executor, past = _venue_of(config, ledger, live), _past_highs(config, ledger)
@@ -291,7 +297,7 @@ def _monitor_of(config: TradingConfig, live: bool = False) -> Monitor:
         overnight={name: chosen.hold_overnight for name, chosen in config.strategies.items()},
     )  # fmt: skip
 
-# %% ../../nbs/78b_cli_people.ipynb #bb484647
+# %% ../../nbs/78b_cli_people.ipynb #adf3e8d0
 def _teller() -> Callable[[Look], None]:
     "Prints what is new in each look."
     before: list[str] = []
@@ -316,7 +322,7 @@ def monitor(
     import signal
     from threading import Event
 
-    config, stop = config_of(settings, set_), Event()
+    config, stop, bell = config_of(settings, set_), Event(), Event()
     watcher = _monitor_of(config, live)
     if once:
         look = watcher.look()
@@ -327,10 +333,21 @@ def monitor(
         for line in [] if json else [*(f"{s}: {w['quiet'] or 'watched'}" for s, w in watched.items()), *look.lines()]:
             typer.echo(line)
         return 1 if look.trouble else 0
+
+    def end(number: int, frame: object) -> None:
+        stop.set()
+        bell.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
+
+    def sleep(seconds: float) -> None:
+        bell.wait(seconds)
+        bell.clear()
+
     typer.echo(f"Watching the positions of account {config.account}, every {config.monitor.poll_seconds:g} seconds.")
-    watcher.run(sleep=stop.wait, stop=stop.is_set, tell=_teller())
+    with watcher.executor.wakeups(bell.set):
+        watcher.run(sleep=sleep, stop=stop.is_set, tell=_teller())
     typer.echo("Stopped.")
     return 0
 
