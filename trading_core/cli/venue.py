@@ -113,19 +113,22 @@ def new_york_open(venue: PaperVenue) -> bool:
     "Whether New York is open by the venue's clock."
     return venue.hours.at(venue.clock().value) is not None
 
-# %% ../../nbs/75_cli_venue.ipynb #0c718d42
+# %% ../../nbs/75_cli_venue.ipynb #6eaa755f
 def watch(server: VenueServer) -> None:
     "Show where the market is until somebody ends it, or the venue ends itself."
-    live, was_open, venue = sys.stdout.isatty(), new_york_open(server.venue), server.venue
-    typer.echo(state(venue), nl=not live)
-    while not server.failures:
-        time.sleep(0.5)
-        is_open = new_york_open(venue)
+    live, venue, was_open = sys.stdout.isatty(), server.venue, None
+    try:
+        while not server.failures:
+            is_open = new_york_open(venue)
+            if live:
+                typer.echo(f"\r\033[K{state(venue)}", nl=False)
+            elif is_open is not was_open:
+                typer.echo(state(venue))
+            was_open = is_open
+            time.sleep(0.5)
+    finally:
         if live:
-            typer.echo(f"\r\033[K{state(venue)}", nl=False)
-        elif is_open is not was_open:
-            typer.echo(state(venue))
-        was_open = is_open
+            typer.echo()
 
 # %% ../../nbs/75_cli_venue.ipynb #103fe950
 def line_rates(given: Mapping[str, str]) -> dict[str, float]:
