@@ -98,7 +98,7 @@ def noted(order: OrderRequest, note: str) -> Working:
     best = Decimal(words[1]) if words[:1] == ["best"] else None
     return Working.of(order)._replace(best=best, triggered="triggered" in words)
 
-# %% ../../nbs/51_paper.ipynb #e93149aa
+# %% ../../nbs/51_paper.ipynb #1c13670f
 class Due(NamedTuple):
     "An order that executes today; sorted in the order in which the day happens."
 
@@ -109,7 +109,7 @@ class Due(NamedTuple):
     price: Decimal
     order: OrderRequest
 
-
+# %% ../../nbs/51_paper.ipynb #95e6dc89
 def due_today(
     panel: Panel, row: int, pending: Sequence[OrderRequest], notes: Mapping[str, str]
 ) -> tuple[list[Due], dict[str, Working]]:

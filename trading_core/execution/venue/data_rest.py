@@ -177,7 +177,7 @@ def page(
             last, limit = (symbol, moment), limit - 1
     return found, None
 
-# %% ../../../nbs/53f_venue_data.ipynb #59b112c2
+# %% ../../../nbs/53f_venue_data.ipynb #15c23dd3
 def last_point(venue: PaperVenue, symbol: str) -> tuple[int, Decimal] | None:
     "When a symbol last traded, and at what price."
     market, now = venue.market, venue.at
@@ -206,7 +206,7 @@ def latest_item(venue: PaperVenue, symbol: str, kind: str) -> Item | None:
     quote = quote_item(moment, price, crypto)
     return {"t": stamp(moment), "b": [{"p": quote["bp"], "s": 1.0}], "a": [{"p": quote["ap"], "s": 1.0}]}
 
-
+# %% ../../../nbs/53f_venue_data.ipynb #265098df
 def snapshot(venue: PaperVenue, symbol: str) -> Item | None:
     "All the latest of a symbol."
     if last_point(venue, symbol) is None:
@@ -218,7 +218,7 @@ def snapshot(venue: PaperVenue, symbol: str) -> Item | None:
     found = {name: latest_item(venue, symbol, kind) for name, kind in kinds} | named
     return {name: item for name, item in found.items() if item is not None}
 
-# %% ../../../nbs/53f_venue_data.ipynb #95a79bc3
+# %% ../../../nbs/53f_venue_data.ipynb #3e19ece7
 _TABLES = ("bars", "trades", "quotes")
 
 
@@ -243,7 +243,7 @@ def _many(venue: PaperVenue, query: Query, kind: str, latest: bool, symbols: lis
     found, token = page(venue, query, symbols, _source(venue, query, kind, crypto=crypto), crypto=crypto)
     return {kind: found, "next_page_token": token}
 
-
+# %% ../../../nbs/53f_venue_data.ipynb #13165e22
 def _one(venue: PaperVenue, query: Query, kind: str, latest: bool, symbol: str) -> Item:
     "The answer for one share."
     name = "snapshots" if kind == "snapshot" else kind

@@ -22,7 +22,7 @@ from .orders import NOT_UNIQUE, unfit
 from .trading_rest import Query, number, when
 from ...model import cash_of
 
-# %% ../../../nbs/53ea_venue_history.ipynb #86ce29b7
+# %% ../../../nbs/53ea_venue_history.ipynb #2b2f6ff2
 _DAY = 86_400_000_000_000
 
 
@@ -44,7 +44,7 @@ def _places(venue: PaperVenue, token: str | None, *, ascending: bool) -> Sequenc
         first, last = (place + 1, last) if ascending else (first, place)
     return range(first, last) if ascending else range(last - 1, first - 1, -1)
 
-
+# %% ../../../nbs/53ea_venue_history.ipynb #2594fdc8
 def get_activities(venue: PaperVenue, query: Query, body: Any, kind: str = "") -> list[dict[str, Any]]:
     "The log of activities, newest first, a page at a time."
     kinds = {name for name in (kind or query.get("activity_types") or "").split(",") if name}

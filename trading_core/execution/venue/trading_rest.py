@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Query', 'Handler', 'Answer', 'yes', 'number', 'when', 'plain', 'get_account', 'position_json', 'get_positions',
-           'get_position', 'post_order', 'get_order', 'get_client_order', 'delete_order', 'delete_orders', 'Wanted',
-           'get_orders', 'delete_position', 'delete_positions', 'patch_order', 'asset_json', 'get_assets', 'get_asset']
+__all__ = ['Query', 'Handler', 'Answer', 'yes', 'number', 'when', 'plain', 'get_account', 'post_order', 'get_order',
+           'get_client_order', 'delete_order', 'delete_orders', 'Wanted', 'get_orders', 'position_json',
+           'get_positions', 'get_position', 'delete_position', 'delete_positions', 'patch_order', 'asset_json',
+           'get_assets', 'get_asset']
 
 # %% ../../../nbs/53e_venue_trading.ipynb #27ed633b
 from collections.abc import Callable, Mapping
@@ -88,48 +89,6 @@ def get_account(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:
         **{name: text(cash_of(number)) for name, number in (cash | worth | margin).items()},
     }  # fmt: skip
 
-# %% ../../../nbs/53e_venue_trading.ipynb #1d35e9a6
-def _ratio(part: Decimal, whole: Decimal) -> str:
-    return text((part / whole).quantize(Decimal("1e-9"))) or "0" if whole else "0"
-
-
-def position_json(venue: PaperVenue, symbol: str) -> dict[str, Any]:
-    "A position as it is sent."
-    holding, asset = venue.held[symbol], venue.market.assets[symbol]
-    closed = venue.hours.closing_after(venue.at) - 1
-    price = venue.market.last(symbol, venue.at) or holding.average
-    before = venue.market.last(symbol, venue.hours.closes[closed]) or price
-    cost, value = cash_of(holding.average * holding.quantity), cash_of(price * holding.quantity)
-    today = cash_of((price - before) * holding.quantity)
-    sums = {"qty": holding.quantity, "qty_available": venue.free(symbol), "avg_entry_price": holding.average.quantize(Decimal("1e-9")),
-            "market_value": value, "cost_basis": cost, "unrealized_pl": value - cost, "unrealized_intraday_pl": today,
-            "current_price": price, "lastday_price": before}  # fmt: skip
-    crypto = asset.asset_class is AssetClass.CRYPTO
-    return {
-        "asset_id": asset_id(symbol), "symbol": plain(symbol), "exchange": "" if crypto else "NASDAQ", "side": "long",
-        "asset_class": "crypto" if crypto else "us_equity", "asset_marginable": not crypto,
-        "unrealized_plpc": _ratio(value - cost, cost), "unrealized_intraday_plpc": _ratio(today, value - today),
-        "change_today": _ratio(price - before, before), **{name: text(number) for name, number in sums.items()},
-    }  # fmt: skip
-
-
-def _named(venue: PaperVenue, name: str) -> str:
-    "The symbol of what the path names: a symbol with or without slash, or an asset's id."
-    for symbol in venue.held:
-        if name in (symbol, plain(symbol)) or name == asset_id(symbol):
-            return symbol
-    raise VenueRefusal(404, NOT_FOUND, "position does not exist")
-
-
-def get_positions(venue: PaperVenue, query: Query, body: Any) -> list[dict[str, Any]]:
-    "All positions."
-    return [position_json(venue, symbol) for symbol in sorted(venue.held)]
-
-
-def get_position(venue: PaperVenue, query: Query, body: Any, name: str) -> dict[str, Any]:
-    "One position."
-    return position_json(venue, _named(venue, name))
-
 # %% ../../../nbs/53e_venue_trading.ipynb #531f74b5
 def post_order(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:
     "Take an order."
@@ -206,6 +165,48 @@ def get_orders(venue: PaperVenue, query: Query, body: Any) -> list[dict[str, Any
         chosen = [order for order in chosen if order.number > venue.find(name).number]
     chosen = chosen if query.get("direction") == "asc" else chosen[::-1]
     return [order_json(order, nested=nested) for order in chosen[:limit]]
+
+# %% ../../../nbs/53e_venue_trading.ipynb #727ec8e4
+def _ratio(part: Decimal, whole: Decimal) -> str:
+    return text((part / whole).quantize(Decimal("1e-9"))) or "0" if whole else "0"
+
+
+def position_json(venue: PaperVenue, symbol: str) -> dict[str, Any]:
+    "A position as it is sent."
+    holding, asset = venue.held[symbol], venue.market.assets[symbol]
+    closed = venue.hours.closing_after(venue.at) - 1
+    price = venue.market.last(symbol, venue.at) or holding.average
+    before = venue.market.last(symbol, venue.hours.closes[closed]) or price
+    cost, value = cash_of(holding.average * holding.quantity), cash_of(price * holding.quantity)
+    today = cash_of((price - before) * holding.quantity)
+    sums = {"qty": holding.quantity, "qty_available": venue.free(symbol), "avg_entry_price": holding.average.quantize(Decimal("1e-9")),
+            "market_value": value, "cost_basis": cost, "unrealized_pl": value - cost, "unrealized_intraday_pl": today,
+            "current_price": price, "lastday_price": before}  # fmt: skip
+    crypto = asset.asset_class is AssetClass.CRYPTO
+    return {
+        "asset_id": asset_id(symbol), "symbol": plain(symbol), "exchange": "" if crypto else "NASDAQ", "side": "long",
+        "asset_class": "crypto" if crypto else "us_equity", "asset_marginable": not crypto,
+        "unrealized_plpc": _ratio(value - cost, cost), "unrealized_intraday_plpc": _ratio(today, value - today),
+        "change_today": _ratio(price - before, before), **{name: text(number) for name, number in sums.items()},
+    }  # fmt: skip
+
+# %% ../../../nbs/53e_venue_trading.ipynb #aeaab7a3
+def _named(venue: PaperVenue, name: str) -> str:
+    "The symbol of what the path names: a symbol with or without slash, or an asset's id."
+    for symbol in venue.held:
+        if name in (symbol, plain(symbol)) or name == asset_id(symbol):
+            return symbol
+    raise VenueRefusal(404, NOT_FOUND, "position does not exist")
+
+
+def get_positions(venue: PaperVenue, query: Query, body: Any) -> list[dict[str, Any]]:
+    "All positions."
+    return [position_json(venue, symbol) for symbol in sorted(venue.held)]
+
+
+def get_position(venue: PaperVenue, query: Query, body: Any, name: str) -> dict[str, Any]:
+    "One position."
+    return position_json(venue, _named(venue, name))
 
 # %% ../../../nbs/53e_venue_trading.ipynb #ff61569e
 def delete_position(venue: PaperVenue, query: Query, body: Any, name: str) -> dict[str, Any]:
