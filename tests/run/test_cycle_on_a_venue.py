@@ -16,7 +16,7 @@ from sqlalchemy import event
 
 from trading_core.backtest import backtest
 from trading_core.data.panel import Panel
-from trading_core.execution import ExecutorBase, MismatchError, VenueError
+from trading_core.execution import ExecutorBase, Journal, MismatchError, VenueError
 from trading_core.execution.alpaca import AlpacaExecutor
 from trading_core.execution.approvals import Gated
 from trading_core.execution.venue import ManualClock, PanelMarket, PaperVenue
@@ -524,3 +524,35 @@ def _no_leaks() -> Iterator[None]:
 
 def test_fills_of_this_market_are_exact(calm: Desk) -> None:
     assert all(isinstance(fill, Fill) and fill.moment is not None for fill in calm.book.fills())
+
+
+# Orders of others in the house ---------------------------------------------------------------------------------------------
+
+
+def test_a_stop_of_the_monitor_that_had_no_answer_goes_out_again_with_the_next_cycle() -> None:
+    desk = Desk()
+    desk.nights(day("2024-03-28"))
+    held = desk.book.positions()["COIN/USD"]
+    sale = OrderRequest("monitor-stop-1", "COIN/USD", Side.SELL, held.quantity, "stop_loss", held.strategy, whole=True)
+    desk.faults = Faults(1, {}, [Force("drop_request", 1, "POST", "/v2/orders")])
+    line = desk.executor()
+    assert Journal(line, desk.book).send(sale, job="monitor").status is OrderStatus.UNKNOWN
+    desk.faults = None
+    desk.cycle(day("2024-03-29"))
+    desk.cycle(day("2024-03-30"))
+    assert [f.reason for f in desk.book.fills() if f.client_id == "monitor-stop-1"] == ["stop_loss"]
+    assert desk.orders_at_venue()["monitor-stop-1"] == 1
+
+
+def test_something_adopted_that_the_market_of_the_run_does_not_have_is_kept_and_valued_at_what_was_paid() -> None:
+    desk = Desk()
+    desk.clock.advance(day("2024-03-18") + pd.Timedelta("15h"))
+    desk.by_hand("BOLT", Side.BUY, "10")
+    desk.panel = PANEL.select(["ACME", "COIN/USD"])
+    desk.strategies = {"coins": STRATEGIES["coins"]}
+    report = desk.nights(day("2024-03-26"), foreign="adopt")[-1]
+    bought = desk.book.positions()["BOLT"]
+    assert (bought.quantity, bought.strategy) == (10, "manual")
+    assert "BOLT" not in report.holdings
+    rest = sum(h.quantity * Decimal(str(PANEL.close.loc["2024-03-26", s])) for s, h in report.holdings.items())
+    assert report.equity == pytest.approx(report.cash + rest + 10 * bought.entry_price, abs=Decimal("0.01"))

@@ -187,7 +187,7 @@ class Cancelling(PlanSending):
             return self.record(OrderResult(client_id, OrderStatus.EXPIRED, message=why), day)
         return known
 
-# %% ../../nbs/56a_journal.ipynb #d21bca2f
+# %% ../../nbs/56a_journal.ipynb #ce0d3e7e
 def _order(row: object) -> OrderRequest:
     "The order that an intent's row describes."
     values = {item.name: getattr(row, item.name) for item in fields(OrderRequest)}
@@ -210,7 +210,7 @@ def known_orders(ledger: Ledger, client_ids: Iterable[str]) -> dict[str, OrderRe
 _OPEN = (
     select(t.intents, t.orders.c.status, t.orders.c.venue_id, t.orders.c.message)
     .join(t.orders, t.orders.c.client_id == t.intents.c.client_id)
-    .where(t.intents.c.account == bindparam("me"), t.orders.c.status.in_([s for s in OrderStatus if s.open]))
+    .where(t.intents.c.account == bindparam("me"), t.orders.c.status.in_([str(s) for s in OrderStatus if s.open]))
     .order_by(t.intents.c.as_of, t.intents.c.place)
 )
 

@@ -101,11 +101,11 @@ class Book:
         h = holding
         return Holding(h.symbol, h.strategy, h.quantity, h.entry_price, h.entry_day, bars, highest)
 
-# %% ../../nbs/31_exits.ipynb #55b5f6b6
+# %% ../../nbs/31_exits.ipynb #33b97cb8
 def track(fills: Iterable[Fill], panel: Panel, day: pd.Timestamp) -> dict[str, Holding]:
-    "The open positions at the close of `day` that follow from all `fills` up to it."
+    "The open positions at the close of `day` that follow from all `fills` up to it, of assets that the panel has."
     book = Book(panel)
     for fill in fills:
-        if fill.day <= day:
+        if fill.day <= day and fill.symbol in panel.assets:
             book.apply(fill)
     return book.holdings(int(panel.days.searchsorted(day, side="right")) - 1)

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['worth', 'book_evenings', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots', 'SendingDay', 'SilentDay',
-           'venue_cycle']
+__all__ = ['EVER', 'worth', 'book_evenings', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots', 'SendingDay',
+           'SilentDay', 'venue_cycle']
 
-# %% ../../nbs/70b_venue_cycle.ipynb #86bf4e2a
+# %% ../../nbs/70b_venue_cycle.ipynb #88e71ef8
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -20,7 +20,7 @@ import pandas as pd
 from ..data.panel import Panel
 from ..execution import ExecutorBase, plan_record
 from ..execution.comparison import Comparison
-from ..execution.journal import MANUAL, TROUBLE, Journal, utc_now
+from ..execution.journal import MANUAL, TROUBLE, Journal, open_ones, utc_now
 from ..execution.owed import owed_closings
 from ..execution.paper import closes_of
 from ..ledger import Cycle, Ledger, positions_of
@@ -63,12 +63,15 @@ def book_evenings(ledger: Ledger, panel: Panel, day: pd.Timestamp, step: Step = 
         account = worth(ledger, panel, evening)
         ledger.set_equity(evening, account.equity, account.cash)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #64c8838e
+# %% ../../nbs/70b_venue_cycle.ipynb #98cd9fcd
+EVER = pd.Timestamp("2200-01-01", tz="UTC")
+
+
 def holdings_now(
     ledger: Ledger, panel: Panel, day: pd.Timestamp, there: Mapping[str, PositionInfo]
 ) -> tuple[dict[str, Holding], frozenset[str]]:
     "What strategies hold, as large as it is at the venue, and the symbols that are held by hand."
-    fills = [replace(fill, day=min(fill.day, day)) for fill in ledger.fills() if fill.symbol in panel.assets]
+    fills = [replace(fill, day=min(fill.day, day)) for fill in ledger.open_fills(EVER)]
     held = {symbol: h for symbol, h in track(fills, panel, day).items() if symbol in there}
     ours = {s: replace(h, quantity=there[s].quantity) for s, h in held.items() if h.strategy != MANUAL}
     return ours, frozenset(there.keys() - ours.keys())
@@ -127,7 +130,7 @@ def with_lots(panel: Panel, assets: Mapping[str, Asset]) -> Panel:
     "The panel with the venue's lots and smallest orders."
     return replace(panel, assets={**panel.assets, **{s: a for s, a in assets.items() if s in panel.assets}})
 
-# %% ../../nbs/70b_venue_cycle.ipynb #8cd81a62
+# %% ../../nbs/70b_venue_cycle.ipynb #f3f778e0
 class SendingDay(VenueDay):
     "A cycle at a venue, up to its last order."
 
@@ -166,12 +169,23 @@ class SendingDay(VenueDay):
             self.ledger.note("unreachable", self.journal.executor.name, why=str(error))
         return again
 
+    def look_after_others(self) -> None:
+        "Orders of the monitor or of a person that had no answer: a sale goes out again, a purchase is given up."
+        today = {order.client_id for order in self.ledger.intents(self.terms.job, self.day)}
+        for client_id, (order, known) in open_ones(self.ledger).items():
+            if known.status is OrderStatus.UNKNOWN and client_id not in today:
+                if order.side is Side.SELL:
+                    self.journal.send(order)
+                else:
+                    self.journal.give_up(client_id, "no answer, and nobody waits for it any more", self.day)
+
     def carry_out(self, *, dry_run: bool) -> CycleReport:
         "Everything from the booked evening to the last answer."
         book_evenings(self.ledger, self.panel, self.day, self.step)
         if not dry_run:
             gate = gate_of(self.make_gate, self.ledger, self.journal.executor, self.panel, self.day)
             finish_earlier(self.journal, self.panel, self.day, self.step, gate)
+            self.look_after_others()
         cycle, resumed = self.cycle()
         results = self.journal.resume(cycle) if dry_run else self.send(cycle, resumed=resumed)
         return report_of(self.ledger, self.panel, cycle, results, resumed=resumed, dry_run=dry_run)
