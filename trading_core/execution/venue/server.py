@@ -316,7 +316,14 @@ class Addresses(Heart):
     def crypto_stream_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/v1beta3/crypto/us"
 
-# %% ../../../nbs/54e_venue_server.ipynb #594a8654
+# %% ../../../nbs/54e_venue_server.ipynb #69d3ad2d
+_UVICORN: dict[str, Any] = {
+    "http": "h11", "ws": "websockets-sansio", "loop": "asyncio", "lifespan": "on", "log_config": None, "access_log": False,
+    "proxy_headers": False, "server_header": False, "date_header": False, "timeout_keep_alive": 75,
+    "timeout_graceful_shutdown": 1, "ws_max_size": BODY_LIMIT, "ws_per_message_deflate": False,
+}  # fmt: skip
+
+# %% ../../../nbs/54e_venue_server.ipynb #c3e08170
 class VenueServer(Addresses):
     """A paper venue on a port of this machine, in a thread.
 
@@ -369,10 +376,3 @@ class VenueServer(Addresses):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-_UVICORN: dict[str, Any] = {
-    "http": "h11", "ws": "websockets-sansio", "loop": "asyncio", "lifespan": "on", "log_config": None, "access_log": False,
-    "proxy_headers": False, "server_header": False, "date_header": False, "timeout_keep_alive": 75,
-    "timeout_graceful_shutdown": 1, "ws_max_size": BODY_LIMIT, "ws_per_message_deflate": False,
-}  # fmt: skip
