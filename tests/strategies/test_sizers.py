@@ -21,6 +21,7 @@ from trading_core.strategies import (
     EquityReversal,
     History,
     InverseVolatility,
+    ParameterError,
     RiskPerTrade,
     Sizer,
     SmaCross,
@@ -157,6 +158,14 @@ def test_the_sizers_of_this_package_do_not_look_ahead() -> None:
         report = check_sizer(with_sizer(EquityReversal(lowest=0.5), sizer), panel)
         assert report.ok
         assert report.compared > 10
+
+
+def test_a_sizer_that_is_none_is_refused_before_anything_runs() -> None:
+    class Careless(EquityReversal):
+        sizer = EqualWeight  # the class, not one of it
+
+    with pytest.raises(ParameterError, match=r"Careless\.sizer needs a sizer such as EqualWeight\(max_weight=0\.1\)"):
+        backtest(Careless(), random_panel(5))
 
 
 @pytest.mark.parametrize(

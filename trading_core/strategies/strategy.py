@@ -34,7 +34,7 @@ from ..model import Asset, ExitRules
 from ..sessions import Day, as_day, sessions
 from .sizing import EqualWeight, Sizer
 
-# %% ../../nbs/21_strategy.ipynb #b933e81f
+# %% ../../nbs/21_strategy.ipynb #6fcde58e
 class Idea(ABC):
     "What to hold, and nothing else. `exits` and `sizer` are class attributes or properties, never dataclass fields."
 
@@ -62,6 +62,8 @@ class Idea(ABC):
     def sizing(self) -> Sizer:
         "The sizer that counts: the one given by `with_sizer`, else its own, fitted to its exits."
         chosen: Sizer = self.__dict__.get("_sizer", self.sizer)
+        if not isinstance(chosen, Sizer):
+            raise ParameterError(f"{self.name}.sizer", chosen, "a sizer such as EqualWeight(max_weight=0.1)")
         return chosen.fitted(self.exits, self.name)
 
     @abstractmethod
