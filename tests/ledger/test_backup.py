@@ -159,6 +159,29 @@ def test_a_kill_between_booking_and_renaming_books_nothing_twice(
     assert (tmp_path / "ledger-demo.backup.jsonl.2.done").exists()
 
 
+def test_a_file_that_cannot_be_taken_up_yet_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(tmp_path / "ledger.db").close()
+    path = tmp_path / "ledger-demo.backup.jsonl"
+    path.write_text(lines(("status", {"client_id": "o1", "status": "accepted", "venue_id": "v", "message": ""})))
+    content, real = path.read_text(), Ledger.set_status
+
+    def full(self: Ledger, *args: object) -> None:
+        with self.writing() as step:
+            step.exec_driver_sql("PRAGMA max_page_count = 1")
+        real(self, *args)  # type: ignore[arg-type]
+        for n in range(200):
+            self.note("much", "x" * 1000, n=n)
+
+    monkeypatch.setattr(Ledger, "set_status", full)
+    for _ in range(2):
+        with pytest.raises(UnwritableLedgerError):
+            Ledger.open(tmp_path / "ledger.db", "demo")
+    assert path.read_text() == content
+    monkeypatch.undo()
+    with Ledger.open(tmp_path / "ledger.db", "demo") as ledger:
+        assert ledger.order("o1").status is OrderStatus.ACCEPTED  # type: ignore[union-attr]
+
+
 def test_a_file_of_an_account_that_is_not_open_yet_waits(tmp_path: Path) -> None:
     (tmp_path / "ledger-demo.backup.jsonl").write_text(lines(("event", {"kind": "k", "subject": "s", "detail": {}})))
     Ledger.open(tmp_path / "ledger.db", "demo").close()

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['RESERVE', 'as_line', 'result_of', 'fill_of', 'reserve', 'append', 'lines_of', 'KeptAsideError', 'BackedUp']
+__all__ = ['RESERVE', 'as_line', 'result_of', 'fill_of', 'reserve', 'append', 'lines_of', 'KeptAsideError', 'Spared', 'TakingUp',
+           'BackedUp']
 
 # %% ../../nbs/08f_ledger_backup.ipynb #944b2c44
 import json
@@ -104,24 +105,12 @@ class KeptAsideError(UnwritableLedgerError):
         )
         return f"The ledger {self.path} cannot be written ({self.why}). {where}. Nothing more was sent; make it writable, and run again."
 
-# %% ../../nbs/08f_ledger_backup.ipynb #a1b89d89
-class BackedUp(Approvals):
-    "A ledger with a file for what cannot be written."
+# %% ../../nbs/08f_ledger_backup.ipynb #1f168d5d
+class Spared(Approvals):
+    "A ledger with a file beside it for what cannot be written."
 
-    def __init__(
-        self, url: str | Path, *, account: str | None = None, write: bool = False, lock: AccountLock | None = None,
-        spare: Path | None = None,
-    ):  # fmt: skip
-        super().__init__(url, account=account, write=write, lock=lock)
-        self._spare = spare
-        if write and not self.place.in_memory:
-            try:
-                self.take_up()
-            except BaseException:
-                self.close()
-                raise
-            if self.path is not None or spare is not None:
-                reserve(self._beside("reserve"))
+    _spare: Path | None = None  # the folder for it, where the book itself has none
+    _taking_up = False  # what is in the file already is not added to it
 
     def _beside(self, ending: str) -> Path:
         here = Path("outputs") if Path("outputs").is_dir() else Path()
@@ -130,7 +119,7 @@ class BackedUp(Approvals):
 
     def _unwritten(self, known: Sequence[tuple[str, Any, dict[str, Any]]], error: TradingError) -> TradingError:
         "Keep aside what could not be stored; returns the error that says so."
-        if self.place.in_memory or not known:
+        if self.place.in_memory or self._taking_up or not known:
             return error
         path, why = self._beside("backup.jsonl"), str(getattr(error, "why", "") or error)
         text = "".join(json.dumps(as_line(*one), default=str) + "\n" for one in known)
@@ -143,22 +132,29 @@ class BackedUp(Approvals):
                     self._beside("reserve").unlink(missing_ok=True)
         return KeptAsideError(str(self.place), why, "")
 
-    def close(self) -> None:
-        "Close the book, and let go of the lock and of the reserve."
-        if self.write and not self.place.in_memory:
-            self._beside("reserve").unlink(missing_ok=True)
-        super().close()
+# %% ../../nbs/08f_ledger_backup.ipynb #cd6ee52a
+def _put_away(path: Path) -> None:
+    "Rename a file that was taken up; an earlier one stays."
+    names = (path.with_name(f"{path.name}{n}.done") for n in ("", *(f".{k}" for k in range(2, 10_000))))
+    with suppress(FileNotFoundError):  # a kernel of the same run was quicker
+        path.rename(next(name for name in names if not name.exists()))
+
+
+class TakingUp(Spared):
+    "A ledger that takes up what an earlier run kept aside."
 
     def take_up(self) -> int:
         "Book what an earlier run had to keep aside; returns how many lines were taken up."
         path = self._beside("backup.jsonl")
         if not path.exists() or self.opened_with() is None:
             return 0
+        self._taking_up = True
         with self.writing():
             done = set(self.events("restored")["subject"])
             lines = [line for line in lines_of(path) if line["id"] not in done]
             for line in lines:
                 self._restore(line)
+        self._taking_up = False
         _put_away(path)
         return len(lines)
 
@@ -175,9 +171,27 @@ class BackedUp(Approvals):
             problem = str(error)
         self.note("restored", line["id"], what=kind, noted=line.get("moment"), problem=problem, **{"line": what})
 
-# %% ../../nbs/08f_ledger_backup.ipynb #10e3a9be
-def _put_away(path: Path) -> None:
-    "Rename a file that was taken up; an earlier one stays."
-    names = (path.with_name(f"{path.name}{n}.done") for n in ("", *(f".{k}" for k in range(2, 10_000))))
-    with suppress(FileNotFoundError):  # a kernel of the same run was quicker
-        path.rename(next(name for name in names if not name.exists()))
+# %% ../../nbs/08f_ledger_backup.ipynb #bae09f71
+class BackedUp(TakingUp):
+    "A ledger that loses nothing when it cannot be written."
+
+    def __init__(
+        self, url: str | Path, *, account: str | None = None, write: bool = False, lock: AccountLock | None = None,
+        spare: Path | None = None,
+    ):  # fmt: skip
+        super().__init__(url, account=account, write=write, lock=lock)
+        self._spare = spare
+        if write and not self.place.in_memory:
+            try:
+                self.take_up()
+            except BaseException:
+                self.close()
+                raise
+            if self.path is not None or spare is not None:
+                reserve(self._beside("reserve"))
+
+    def close(self) -> None:
+        "Close the book, and let go of the lock and of the reserve."
+        if self.write and not self.place.in_memory:
+            self._beside("reserve").unlink(missing_ok=True)
+        super().close()
