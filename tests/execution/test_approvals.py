@@ -19,6 +19,7 @@ from trading_core.execution import (
     OrderRouter,
     digest_of,
 )
+from trading_core.execution.approvals import HaltedApprovalError
 from trading_core.ledger import Cycle, Ledger
 from trading_core.model import OrderRequest, OrderResult, OrderStatus, OrderType, Side, TimeInForce
 
@@ -229,6 +230,17 @@ def test_an_order_that_may_have_arrived_is_looked_up_and_not_asked_about() -> No
     assert desk.journal.send(BUY).status is OrderStatus.UNKNOWN
     assert desk.pass_gate() == Gated(send=(BUY,))
     assert not desk.ledger.approvals()
+
+
+def test_a_halted_account_buys_nothing_whoever_says_yes() -> None:
+    desk = Desk("manual", BUY)
+    desk.pass_gate()
+    desk.ledger.halt(DAY, "max_daily_loss", "the day's loss is 6 %")
+    with pytest.raises(HaltedApprovalError, match="the question stays"):
+        desk.people.accept(desk.people.waiting()[0], desk.journal)
+    assert not desk.venue.sent
+    desk.ledger.resume("a wrong price")
+    assert desk.people.accept(desk.people.waiting()[0], desk.journal).status is OrderStatus.ACCEPTED
 
 
 def test_what_nobody_answers_lapses() -> None:

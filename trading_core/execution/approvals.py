@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['digest_of', 'moved_away', 'ApprovalRules', 'Gated', 'Gate', 'NoSuchApprovalError', 'Waiting', 'Approvals', 'gate_for']
+__all__ = ['digest_of', 'moved_away', 'ApprovalRules', 'Gated', 'Gate', 'NoSuchApprovalError', 'Waiting', 'HaltedApprovalError',
+           'Approvals', 'gate_for']
 
 # %% ../../nbs/58a_approvals.ipynb #82d3c066
 import hashlib
@@ -239,7 +240,21 @@ class _Desk(_Book):
         "Say no, for good."
         self.settle(item.approval, "refused", why, OrderStatus.CANCELED)
 
-# %% ../../nbs/58a_approvals.ipynb #3856a4e3
+# %% ../../nbs/58a_approvals.ipynb #a25a9b9a
+class HaltedApprovalError(RefusedError):
+    "An order was approved in an account that may open nothing."
+
+    def __init__(self, account: str, symbol: str, halt: str):
+        super().__init__(account, symbol, halt)
+        self.account, self.symbol, self.halt = account, symbol, halt
+
+    def __str__(self) -> str:
+        return (
+            f"Account {self.account!r} is halted ({self.halt}), so {self.symbol} is not bought and the question stays. Only a person "
+            f"lifts a halt: trading resume --why '...'"
+        )
+
+# %% ../../nbs/58a_approvals.ipynb #ab35996d
 class Approvals(_Desk):
     "The questions of an account: `waiting`, `accept`, `refuse`."
 
@@ -254,6 +269,9 @@ class Approvals(_Desk):
 
     def accept(self, item: Waiting, journal: _Sends, live: Decimal | None = None) -> OrderResult:
         "Say yes: the order is sent, or lapses with the reason."
+        halt = self.ledger.halted()
+        if halt is not None:
+            raise HaltedApprovalError(self.ledger.account, item.order.symbol, halt.detail)
         if why := self.lapsed(item, live):
             same = digest_of(item.order) == item.approval.digest  # an altered order waits for the next question
             self.settle(item.approval, "expired", why, OrderStatus.EXPIRED if same else None)
