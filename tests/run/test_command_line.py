@@ -40,7 +40,19 @@ class Said:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
     said = Said(capsys, "--help")
     assert said.code == 0
-    for name in ["init", "run", "schedule", "runs", "backtest", "signals", "positions", "ledger", "data", "lab", "resume"]:
+    for name in [
+        "init",
+        "run",
+        "schedule",
+        "runs",
+        "backtest",
+        "signals",
+        "positions",
+        "ledger",
+        "data",
+        "lab",
+        "resume",
+    ]:
         assert f"\n  {name} " in said.out
 
 
