@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaAmounts', 'AlpacaOrders',
-           'AlpacaCancels', 'AlpacaFills', 'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaExecutor', 'quotes_of']
+__all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaLookups', 'AlpacaAmounts',
+           'AlpacaPlacing', 'AlpacaOrders', 'AlpacaCancels', 'AlpacaOpen', 'AlpacaNames', 'AlpacaFills', 'AlpacaLines',
+           'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaAssets', 'quotes_of', 'AlpacaQuotes', 'AlpacaExecutor']
 
 # %% ../../nbs/55a_alpaca.ipynb #84a24dd3
 from collections.abc import Callable, Iterable, Mapping
@@ -44,13 +45,13 @@ from trading_core.model import (
 )
 from ..model import OrderType, money
 
-# %% ../../nbs/55a_alpaca.ipynb #ad8b474e
+# %% ../../nbs/55a_alpaca.ipynb #61109a3d
 Answer = TypeVar("Answer")
 LONGEST_ID = 48  # 128 by Alpaca's description, 48 in older ones
 
 
 class AlpacaBase(FarVenue):
-    "Alpaca, asked about orders."
+    "Alpaca, behind its line."
 
     def __init__(
         self, key: str, secret: str, *, url: str = "", live: bool = False, permit: LivePermit | None = None, **line: Any
@@ -72,6 +73,10 @@ class AlpacaBase(FarVenue):
         self._client_ids[result.venue_id] = result.client_id
         return result
 
+# %% ../../nbs/55a_alpaca.ipynb #19dd0dd8
+class AlpacaLookups(AlpacaBase):
+    "Alpaca, asked about one thing."
+
     def order(self, client_id: str) -> OrderResult | None:
         what = f"look up order {client_id}"
         try:
@@ -82,8 +87,20 @@ class AlpacaBase(FarVenue):
             raise
         return self._result(what, answer)
 
-# %% ../../nbs/55a_alpaca.ipynb #9d248853
-class AlpacaAmounts(AlpacaBase):
+    def _described(self, symbol: str) -> Mapping[str, Any] | None:
+        "What the venue says of an asset; None when it has no such thing."
+        if symbol not in self._assets:
+            try:
+                path = f"/assets/{symbol.replace('/', '%2F')}"
+                self._assets[symbol] = self.line.ask(f"describe {symbol}", "GET", path)
+            except ClearNo as no:
+                if no.said.status != 404:
+                    raise
+                return None
+        return self._assets[symbol]
+
+# %% ../../nbs/55a_alpaca.ipynb #6761a8e6
+class AlpacaAmounts(AlpacaLookups):
     "Alpaca, told quantities and prices in its own steps."
 
     def _text(self, order: OrderRequest) -> dict[str, str]:
@@ -104,33 +121,9 @@ class AlpacaAmounts(AlpacaBase):
         free = str(answer.get("qty_available") or "0")
         return free if money(free) > 0 else str(answer["qty"])
 
-    def _described(self, symbol: str) -> Mapping[str, Any] | None:
-        "What the venue says of an asset; None when it has no such thing."
-        if symbol not in self._assets:
-            try:
-                path = f"/assets/{symbol.replace('/', '%2F')}"
-                self._assets[symbol] = self.line.ask(f"describe {symbol}", "GET", path)
-            except ClearNo as no:
-                if no.said.status != 404:
-                    raise
-                return None
-        return self._assets[symbol]
-
-# %% ../../nbs/55a_alpaca.ipynb #2f7fdeee
-class AlpacaOrders(AlpacaAmounts):
-    "Alpaca, given orders."
-
-    def submit(self, order: OrderRequest) -> OrderResult:
-        try:
-            if why := self._refused(order):
-                return self.order(order.client_id) or OrderResult(order.client_id, OrderStatus.REJECTED, message=why)
-            text = self._text(order)
-            if text["qty"] == "0":
-                why = f"no {order.symbol} is held"
-                return self.order(order.client_id) or OrderResult(order.client_id, OrderStatus.REJECTED, message=why)
-            return self._place(order, text)
-        except VenueError as error:
-            return OrderResult(order.client_id, OrderStatus.UNKNOWN, message=str(error))
+# %% ../../nbs/55a_alpaca.ipynb #e8db2676
+class AlpacaPlacing(AlpacaAmounts):
+    "Alpaca, sent an order."
 
     def _refused(self, order: OrderRequest) -> str:
         if len(order.client_id) > LONGEST_ID:
@@ -155,12 +148,28 @@ class AlpacaOrders(AlpacaAmounts):
         status = OrderStatus.UNKNOWN if twice and "client_order_id" in no.said.message else OrderStatus.REJECTED
         return OrderResult(client_id, status, message=no.said.message)
 
-# %% ../../nbs/55a_alpaca.ipynb #18bf87fc
+# %% ../../nbs/55a_alpaca.ipynb #4baf0c9f
+class AlpacaOrders(AlpacaPlacing):
+    "Alpaca, given orders."
+
+    def submit(self, order: OrderRequest) -> OrderResult:
+        try:
+            if why := self._refused(order):
+                return self.order(order.client_id) or OrderResult(order.client_id, OrderStatus.REJECTED, message=why)
+            text = self._text(order)
+            if text["qty"] == "0":
+                why = f"no {order.symbol} is held"
+                return self.order(order.client_id) or OrderResult(order.client_id, OrderStatus.REJECTED, message=why)
+            return self._place(order, text)
+        except VenueError as error:
+            return OrderResult(order.client_id, OrderStatus.UNKNOWN, message=str(error))
+
+# %% ../../nbs/55a_alpaca.ipynb #3232f353
 LOOKS = 4  # at an order that is being canceled
 
 
 class AlpacaCancels(AlpacaOrders):
-    "Alpaca, asked to take orders back, and about those that are open."
+    "Alpaca, asked to take orders back."
 
     def cancel(self, client_id: str) -> OrderResult:
         try:
@@ -184,6 +193,10 @@ class AlpacaCancels(AlpacaOrders):
             self.line.sleep(0.25 * (look + 1))
         return now
 
+# %% ../../nbs/55a_alpaca.ipynb #1b9f7807
+class AlpacaOpen(AlpacaCancels):
+    "Alpaca, asked what is open."
+
     def open_orders(self) -> list[OrderRequest]:
         what, query = "list its open orders", {"status": "open", "limit": 500, "direction": "asc", "nested": False}
         found: dict[str, Any] = {}
@@ -195,11 +208,29 @@ class AlpacaCancels(AlpacaOrders):
                 return [self._read(what, order_of, order) for order in found.values()]
             query["after"] = page[-1]["submitted_at"]
 
-# %% ../../nbs/55a_alpaca.ipynb #a334f4d0
+# %% ../../nbs/55a_alpaca.ipynb #156b241b
 MANY = 5  # orders that are looked up one by one
 
 
-class AlpacaFills(AlpacaCancels):
+class AlpacaNames(AlpacaOpen):
+    "Alpaca, asked whose an order is."
+
+    def _names(self, venue_ids: set[str]) -> dict[str, str]:
+        "Our ids of orders, by the venue's."
+        if len(venue_ids - self._client_ids.keys()) > MANY:
+            recent = self.line.ask("list its orders", "GET", "/orders", {"status": "all", "limit": 500})
+            for answer in self._read("list its orders", list, recent):
+                self._result("list its orders", answer)
+        for unknown in sorted(venue_ids - self._client_ids.keys()):
+            try:
+                self._result("look up an order", self.line.ask("look up an order", "GET", f"/orders/{unknown}"))
+            except ClearNo as no:
+                if no.said.status != 404:
+                    raise
+        return {venue_id: self._client_ids.get(venue_id, "") for venue_id in venue_ids}
+
+# %% ../../nbs/55a_alpaca.ipynb #95ce74b2
+class AlpacaFills(AlpacaNames):
     "Activities as fills, each under our own order id."
 
     def _fills(self, lines: list[dict[str, Any]]) -> list[Fill]:
@@ -222,25 +253,11 @@ class AlpacaFills(AlpacaCancels):
         fee = paid.get(line["id"], Decimal(0))
         return self._read("read a fill", lambda told: fill_of(told, names[told["order_id"]], fee), line)
 
-    def _names(self, venue_ids: set[str]) -> dict[str, str]:
-        "Our ids of orders, by the venue's."
-        if len(venue_ids - self._client_ids.keys()) > MANY:
-            recent = self.line.ask("list its orders", "GET", "/orders", {"status": "all", "limit": 500})
-            for answer in self._read("list its orders", list, recent):
-                self._result("list its orders", answer)
-        for unknown in sorted(venue_ids - self._client_ids.keys()):
-            try:
-                self._result("look up an order", self.line.ask("look up an order", "GET", f"/orders/{unknown}"))
-            except ClearNo as no:
-                if no.said.status != 404:
-                    raise
-        return {venue_id: self._client_ids.get(venue_id, "") for venue_id in venue_ids}
-
-# %% ../../nbs/55a_alpaca.ipynb #856b5a4a
+# %% ../../nbs/55a_alpaca.ipynb #fb716ae7
 OVERLAP, PAGE = pd.Timedelta("10min"), 100
 
 
-class AlpacaLog(AlpacaFills):
+class AlpacaLines(AlpacaFills):
     "Alpaca's log of activities."
 
     def _lines(self, after: str) -> list[dict[str, Any]]:
@@ -254,6 +271,10 @@ class AlpacaLog(AlpacaFills):
             if len(page) < PAGE:
                 return list(lines.values())
             query["page_token"] = page[-1]["id"]
+
+# %% ../../nbs/55a_alpaca.ipynb #079a16e3
+class AlpacaLog(AlpacaLines):
+    "Alpaca's log, read from a cursor on."
 
     def fills_after(self, cursor: str) -> tuple[list[Fill], str]:
         start, *seen = cursor.split() or [""]
@@ -271,7 +292,7 @@ class AlpacaLog(AlpacaFills):
         after = "" if since is None else f"{since - pd.Timedelta('1s'):%Y-%m-%dT%H:%M:%SZ}"
         return [fill for fill in self._fills(self._lines(after)) if since is None or fill.day >= since]
 
-# %% ../../nbs/55a_alpaca.ipynb #ba68bc04
+# %% ../../nbs/55a_alpaca.ipynb #e41ac45f
 def account_of(answer: Mapping[str, Any]) -> AccountInfo:
     "The account as Alpaca tells it."
     return AccountInfo(money(answer["cash"]), money(answer["equity"]), str(answer.get("currency") or "USD"))
@@ -288,6 +309,17 @@ class AlpacaAccount(AlpacaLog):
         held = [self._read(what, position_of, answer) for answer in self.line.ask(what, "GET", "/positions")]
         return {position.symbol: position for position in held if position.quantity}
 
+    def reachable(self) -> bool:
+        try:
+            self.line.ask("tell the time", "GET", "/clock")
+        except VenueError:
+            return False
+        return True
+
+# %% ../../nbs/55a_alpaca.ipynb #b6e3f1ae
+class AlpacaAssets(AlpacaAccount):
+    "Alpaca, asked how small an order may be."
+
     def assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
         wanted = list(symbols)
         for kind in ("crypto", "us_equity"):
@@ -300,36 +332,15 @@ class AlpacaAccount(AlpacaLog):
         known = {s: self._read(f"describe {s}", asset_of, answer) for s, answer in described.items() if answer}
         return {symbol: asset for symbol, asset in known.items() if asset}
 
-    def reachable(self) -> bool:
-        try:
-            self.line.ask("tell the time", "GET", "/clock")
-        except VenueError:
-            return False
-        return True
+# %% ../../nbs/55a_alpaca.ipynb #dec9cae5
+def quotes_of(answer: Mapping[str, Any]) -> dict[str, Quote]:
+    "The last trades as Alpaca tells them."
+    trades = answer["trades"].items()
+    return {s: Quote(s, money(trade["p"]), pd.Timestamp(trade["t"], tz="UTC")) for s, trade in trades}
 
-# %% ../../nbs/55a_alpaca.ipynb #8f1ed6e5
-class AlpacaExecutor(AlpacaAccount):
-    """Orders at Alpaca: shares and coins, on paper unless all guards of live trading agree.
 
-    Parameters
-    ----------
-    url : str
-        Of another venue that speaks Alpaca's protocol, such as `trading venue`; its market data come from there too.
-    live, permit : bool, LivePermit
-        Real money, and the proof that all guards agree on it.
-    session : requests.Session, optional
-        What requests go through, such as `local_session(venue)`.
-    timeout : float
-        Seconds after which a request counts as lost.
-    sleep, clock
-        How waiting for the rate limit is done, and the time that it is measured by.
-    """
-
-    def wakeups(self, wake: Callable[[], None]) -> AbstractContextManager[object]:
-        from trading_core.execution.alpaca_stream import Wakeups
-
-        key, secret, url = self.line.keys
-        return Wakeups(key, secret, wake, url=url, paper=self.paper)
+class AlpacaQuotes(AlpacaAssets):
+    "Alpaca, asked for last prices."
 
     def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
         found: dict[str, Quote] = {}
@@ -352,8 +363,26 @@ class AlpacaExecutor(AlpacaAccount):
             return {s: q for symbol in symbols for s, q in self._quotes([symbol], path, version).items()}
         return self._read(what, quotes_of, answer)
 
+# %% ../../nbs/55a_alpaca.ipynb #f789fd77
+class AlpacaExecutor(AlpacaQuotes):
+    """Orders at Alpaca: shares and coins, on paper unless all guards of live trading agree.
 
-def quotes_of(answer: Mapping[str, Any]) -> dict[str, Quote]:
-    "The last trades as Alpaca tells them."
-    trades = answer["trades"].items()
-    return {s: Quote(s, money(trade["p"]), pd.Timestamp(trade["t"], tz="UTC")) for s, trade in trades}
+    Parameters
+    ----------
+    url : str
+        Of another venue that speaks Alpaca's protocol, such as `trading venue`; its market data come from there too.
+    live, permit : bool, LivePermit
+        Real money, and the proof that all guards agree on it.
+    session : requests.Session, optional
+        What requests go through, such as `local_session(venue)`.
+    timeout : float
+        Seconds after which a request counts as lost.
+    sleep, clock
+        How waiting for the rate limit is done, and the time that it is measured by.
+    """
+
+    def wakeups(self, wake: Callable[[], None]) -> AbstractContextManager[object]:
+        from trading_core.execution.alpaca_stream import Wakeups
+
+        key, secret, url = self.line.keys
+        return Wakeups(key, secret, wake, url=url, paper=self.paper)
