@@ -127,7 +127,7 @@ def minutes_source(venue: PaperVenue, item: Callable[[int, Decimal, bool], Item]
 
     return source
 
-# %% ../../../nbs/53f_venue_data.ipynb #e085bdd6
+# %% ../../../nbs/53f_venue_data.ipynb #535b7eff
 def _token(symbol: str, moment: int) -> str:
     return base64.urlsafe_b64encode(f"{symbol}|{moment}".encode()).decode()
 
@@ -151,7 +151,7 @@ def limit_of(query: Query, default: int = 1000, most: int = 10_000) -> int:
         raise bad(f"invalid limit: {given} is not between 1 and {most}")
     return int(given)
 
-
+# %% ../../../nbs/53f_venue_data.ipynb #2d75a9f3
 def _ordered(
     source: Source, symbol: str, start: int, end: int, after: int | None, falling: bool
 ) -> Iterable[tuple[int, Item]]:

@@ -124,7 +124,7 @@ def delete_orders(venue: PaperVenue, query: Query, body: Any) -> Answer:
             told.append({"id": order.id, "status": 200})
     return Answer(207, told)
 
-# %% ../../../nbs/53e_venue_trading.ipynb #92c9a19b
+# %% ../../../nbs/53e_venue_trading.ipynb #8f0758b7
 class Wanted(NamedTuple):
     "Which orders a query asks for."
 
@@ -153,7 +153,7 @@ class Wanted(NamedTuple):
         late = self.until is not None and order.created >= self.until
         return not early and not late and self.side in ("", order.side.value)
 
-
+# %% ../../../nbs/53e_venue_trading.ipynb #6ba0d704
 def get_orders(venue: PaperVenue, query: Query, body: Any) -> list[dict[str, Any]]:
     "Orders, newest first, open ones unless asked otherwise."
     limit, wanted, nested = number(query, "limit", 50, 500), Wanted.of(query), yes(query.get("nested"))
