@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_market import COSTS, DAYS, PANEL, STRATEGIES, book_of, cycle, day
+from test_cycle_on_a_venue import FREE, Desk
 from test_cycle_proof import assert_same_book, live
 
 from trading_core import cli
@@ -306,6 +307,24 @@ def test_what_every_limit_said_is_kept_with_the_plan(tmp_path: Path) -> None:
     assert said["max_weight"].limit == 0.2
     assert said["max_weight"].room is not None
     assert said["max_drawdown"].sentence == "the account is 0 % below its highest evening, the limit is 50 %"
+
+
+def test_at_a_venue_the_breaker_trips_on_the_same_evening_and_the_same_book_comes_out() -> None:
+    desk = Desk()
+    reports = desk.nights(DAYS[-1], limits=TIGHT)
+    result = backtest(STRATEGIES, PANEL, cash=10_000, costs=FREE, limits=TIGHT)
+    halt = desk.book.halted()
+    assert halt is not None
+    assert f"halted since {halt.day:%Y-%m-%d} by max_drawdown" in result.setup["halted"]
+    told = ["day", "symbol", "side", "reason"]
+    ours, theirs = (
+        t.sort_values(told[:3]).reset_index(drop=True)[told] for t in (desk.book.fills_frame(), result.fills)
+    )
+    assert ours.to_dict("records") == theirs.to_dict("records")
+    assert (desk.book.equity() - result.equity).abs().max() < 0.005
+    assert [r.halt is not None for r in reports] == [r.as_of >= halt.day for r in reports]
+    asked = {check.name for report in reports for checks in report.plan.checks.values() for check in checks}
+    assert {"price_gap", "max_drawdown"} <= asked  # the venue shows prices, and they were looked at
 
 
 # On the command line --------------------------------------------------------------------------------------------------
