@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['StoreError', 'UnreadableLedgerError', 'UnwritableLedgerError', 'SchemaError', 'BusyLedgerError', 'PlacedStore',
-           'Store', 'WhichAccountError', 'AccountStore', 'ReadOnlyLedgerError', 'LookingStore', 'SteppedStore',
-           'ClosingStore', 'Book']
+           'FileStore', 'Store', 'WhichAccountError', 'AccountStore', 'ReadOnlyLedgerError', 'LookingStore',
+           'KeepingStore', 'SteppedStore', 'ClosingStore', 'Book']
 
 # %% ../../nbs/08_ledger_store.ipynb #34fd0db0
 import os
@@ -263,29 +263,18 @@ class PlacedStore:
             self._look.close()
         self._look = None
 
-# %% ../../nbs/08_ledger_store.ipynb #a0f5dd0c
+# %% ../../nbs/08_ledger_store.ipynb #c24697ad
 def _stamp(path: Path) -> tuple[int, int]:
     "What changes when a file does."
     there = path.stat()
     return there.st_mtime_ns, there.st_size
 
 
-class Store(PlacedStore):
-    "The ledger's database, open for reading, or for writing as well."
+class FileStore(PlacedStore):
+    "A database in a file, or in memory."
 
     _absent = False  # a reader was here before the ledger
     _seen: tuple[int, int] | None = None  # of the file that a reader has an upgraded copy of
-
-    def __init__(self, url: str | Path, *, write: bool = False):
-        super().__init__(url, write=write)
-        self.engine = self._opened()
-
-    def _opened(self) -> Engine:
-        self._absent, self._seen = False, None
-        with _spoken(self.place, write=self.write):
-            if self.place.server is not None:
-                return self._on_server(server_engine(self.place.server))
-            return _engine(None, write=self.write) if self.path is None else self._in_file(self.path)
 
     def _in_file(self, path: Path) -> Engine:
         there = path.exists() and path.stat().st_size > 0
@@ -310,6 +299,27 @@ class Store(PlacedStore):
         self._absent = True
         return _engine(None, write=False)
 
+    def _changed(self) -> bool:
+        "Whether a reader has to open it again: a ledger that was not there, or one that was brought up to date."
+        if self._absent:
+            return self.path is None or self.path.exists()
+        return self._seen is not None and self.path is not None and self._seen != _stamp(self.path)
+
+# %% ../../nbs/08_ledger_store.ipynb #d93d13af
+class Store(FileStore):
+    "The ledger's database, open for reading, or for writing as well."
+
+    def __init__(self, url: str | Path, *, write: bool = False):
+        super().__init__(url, write=write)
+        self.engine = self._opened()
+
+    def _opened(self) -> Engine:
+        self._absent, self._seen = False, None
+        with _spoken(self.place, write=self.write):
+            if self.place.server is not None:
+                return self._on_server(server_engine(self.place.server))
+            return _engine(None, write=self.write) if self.path is None else self._in_file(self.path)
+
     def _on_server(self, engine: Engine) -> Engine:
         with engine.begin() as connection:
             if self.write:
@@ -321,12 +331,6 @@ class Store(PlacedStore):
                 raise SchemaError(str(self.place), str(version))
             self._prepare(connection, version)
         return engine
-
-    def _changed(self) -> bool:
-        "Whether a reader has to open it again: a ledger that was not there, or one that was brought up to date."
-        if self._absent:
-            return self.path is None or self.path.exists()
-        return self._seen is not None and self.path is not None and self._seen != _stamp(self.path)
 
 # %% ../../nbs/08_ledger_store.ipynb #33594538
 class WhichAccountError(LedgerError):
@@ -433,25 +437,9 @@ class LookingStore(AccountStore):
             self._look = line.execution_options(**{"isolation_level": "AUTOCOMMIT"} if server else {"looking": True})
         return self._look
 
-# %% ../../nbs/08_ledger_store.ipynb #c45b7ecc
-class SteppedStore(LookingStore):
-    "`writing()` gives a connection inside a step."
-
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        "A step: all of it is on the disk when the block ends, and none of it when it does not."
-        if self._step is not None:
-            yield self._step
-            return
-        if not self.write:
-            raise ReadOnlyLedgerError(str(self.place))
-        with self.keeping(), _spoken(self.place, write=True), self.engine.begin() as connection:
-            self._check(connection)
-            self._step = connection
-            try:
-                yield connection
-            finally:
-                self._step = None
+# %% ../../nbs/08_ledger_store.ipynb #d5712cd8
+class KeepingStore(LookingStore):
+    "`keeping()` says what is about to be written."
 
     _known: list[tuple[str, Any, dict[str, Any]]] | None = None  # what would be lost if the present step failed
 
@@ -475,6 +463,26 @@ class SteppedStore(LookingStore):
     def _unwritten(self, known: Sequence[tuple[str, Any, dict[str, Any]]], error: TradingError) -> TradingError:
         "Called when what is `known` could not be written; returns the error to be raised."
         return error
+
+# %% ../../nbs/08_ledger_store.ipynb #f51b3800
+class SteppedStore(KeepingStore):
+    "`writing()` gives a connection inside a step."
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        "A step: all of it is on the disk when the block ends, and none of it when it does not."
+        if self._step is not None:
+            yield self._step
+            return
+        if not self.write:
+            raise ReadOnlyLedgerError(str(self.place))
+        with self.keeping(), _spoken(self.place, write=True), self.engine.begin() as connection:
+            self._check(connection)
+            self._step = connection
+            try:
+                yield connection
+            finally:
+                self._step = None
 
 # %% ../../nbs/08_ledger_store.ipynb #2d40d6a9
 class ClosingStore(SteppedStore):
