@@ -35,7 +35,7 @@ class NoWhyError(RefusedError):
             f"For example: trading doctor --repair --why 'interest paid on Friday, see statement'."
         )
 
-# %% ../../nbs/56f_doctor.ipynb #22e26c5c
+# %% ../../nbs/56f_doctor.ipynb #207eb73c
 @dataclass(frozen=True)
 class Mended:
     "One thing that was done to the book."
@@ -74,7 +74,7 @@ class Reader:
                 self.did(
                     "read again",
                     fill.venue_id,
-                    f"{fill.side} {fill.quantity:f} {fill.symbol} at {fill.price:f} was missing",
+                    f"{fill.side} {fill.quantity.normalize():f} {fill.symbol} at {fill.price.normalize():f} was missing",
                 )
 
     def overrule(self) -> None:
@@ -88,7 +88,7 @@ class Reader:
                     step.execute(t.orders.update().where(this).values(**values))
                     self.did("overruled", client_id, f"was {ours.status}, is {theirs.status}")
 
-# %% ../../nbs/56f_doctor.ipynb #4a5498a9
+# %% ../../nbs/56f_doctor.ipynb #c28a7fa0
 class Clerk(Reader):
     "Takes in what others did, and strikes out what never was."
 
@@ -103,7 +103,11 @@ class Clerk(Reader):
             self.did("adopted", order.client_id, f"open order: {order.side} {order.quantity:f} {order.symbol}")
         for fill in self.ledger.fills():
             if fill.strategy == MANUAL and fill.venue_id not in before:
-                self.did("adopted", fill.venue_id, f"{fill.side} {fill.quantity:f} {fill.symbol} at {fill.price:f}")
+                self.did(
+                    "adopted",
+                    fill.venue_id,
+                    f"{fill.side} {fill.quantity.normalize():f} {fill.symbol} at {fill.price.normalize():f}",
+                )
 
     def strike_out(self) -> None:
         "Mark orders as canceled that are open here and unknown at the venue."
@@ -120,7 +124,7 @@ class Clerk(Reader):
             )
             self.did("canceled", order.client_id, f"was {known.status}, and the venue has never heard of it")
 
-# %% ../../nbs/56f_doctor.ipynb #49637033
+# %% ../../nbs/56f_doctor.ipynb #666c6eb9
 class Adjuster(Clerk):
     "Books what no trade explains."
 
@@ -135,11 +139,11 @@ class Adjuster(Clerk):
         have, there = self.ledger.positions().get(subject), self.journal.theirs.positions.get(subject)
         if kind == "cash":
             gap = self.journal.theirs.cash - self.ledger.cash()
-            self._book(subject, Side.SELL, Decimal(0), Decimal(0), -gap, f"cash by {gap:f}")
+            self._book(subject, Side.SELL, Decimal(0), Decimal(0), -gap, f"cash by {gap.normalize():f}")
         elif kind == "position":
             self._move(subject, have, there)
         elif have and there:  # sold and bought again, at the venue's average
-            told = f"average price from {have.entry_price:f} to {there.entry_price:f}"
+            told = f"average price from {have.entry_price.normalize():f} to {there.entry_price.normalize():f}"
             self._book(subject, Side.SELL, have.quantity, have.entry_price, Decimal(0), told)
             self._book(subject, Side.BUY, there.quantity, there.entry_price, Decimal(0), told, have.strategy)
 
@@ -148,7 +152,7 @@ class Adjuster(Clerk):
         price = there.entry_price if there else have.entry_price if have else Decimal(0)
         side = Side.BUY if gap > 0 else Side.SELL
         whose = have.strategy if have else MANUAL
-        self._book(symbol, side, abs(gap), price, Decimal(0), f"quantity by {gap:f}", whose)
+        self._book(symbol, side, abs(gap), price, Decimal(0), f"quantity by {gap.normalize():f}", whose)
 
     def _book(
         self, symbol: str, side: Side, quantity: Decimal, price: Decimal, fee: Decimal, told: str, whose: str = MANUAL

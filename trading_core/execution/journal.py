@@ -187,7 +187,7 @@ class Cancelling(PlanSending):
             return self.record(OrderResult(client_id, OrderStatus.EXPIRED, message=why), day)
         return known
 
-# %% ../../nbs/56a_journal.ipynb #ce0d3e7e
+# %% ../../nbs/56a_journal.ipynb #f5bc2838
 def _order(row: object) -> OrderRequest:
     "The order that an intent's row describes."
     values = {item.name: getattr(row, item.name) for item in fields(OrderRequest)}
@@ -222,7 +222,7 @@ def open_ones(ledger: Ledger) -> dict[str, tuple[OrderRequest, OrderResult]]:
     known = {r.client_id: OrderResult(r.client_id, OrderStatus(r.status), r.venue_id, r.message) for r in rows}
     return {row.client_id: (_order(row), known[row.client_id]) for row in rows}
 
-
+# %% ../../nbs/56a_journal.ipynb #b7e72872
 _UNWANTED = select(t.events.c.subject).where(
     t.events.c.account == bindparam("me"), t.events.c.kind == "cancel",
     t.events.c.subject.in_(bindparam("ids", expanding=True)),

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['EVER', 'worth', 'book_evenings', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots', 'SendingDay',
-           'SilentDay', 'venue_cycle']
+__all__ = ['EVER', 'worth', 'book_evenings', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots', 'DecidingDay',
+           'SendingDay', 'SilentDay', 'venue_cycle']
 
 # %% ../../nbs/70b_venue_cycle.ipynb #88e71ef8
 from collections.abc import Callable, Collection, Mapping
@@ -130,9 +130,9 @@ def with_lots(panel: Panel, assets: Mapping[str, Asset]) -> Panel:
     "The panel with the venue's lots and smallest orders."
     return replace(panel, assets={**panel.assets, **{s: a for s, a in assets.items() if s in panel.assets}})
 
-# %% ../../nbs/70b_venue_cycle.ipynb #f3f778e0
-class SendingDay(VenueDay):
-    "A cycle at a venue, up to its last order."
+# %% ../../nbs/70b_venue_cycle.ipynb #8c154807
+class DecidingDay(VenueDay):
+    "A cycle at a venue, up to its decision."
 
     def cycle(self) -> tuple[Cycle, bool]:
         "The decision for the day, made now unless it was made before."
@@ -145,6 +145,20 @@ class SendingDay(VenueDay):
             self.ledger, self.panel, self.day, self.terms, have,
             lambda plan: hands_off(plan, self.by_hand), self.journal.executor,
         ), False  # fmt: skip
+
+    def look_after_others(self) -> None:
+        "Orders of the monitor or of a person that had no answer: a sale goes out again, a purchase is given up."
+        today = {order.client_id for order in self.ledger.intents(self.terms.job, self.day)}
+        for client_id, (order, known) in open_ones(self.ledger).items():
+            if known.status is OrderStatus.UNKNOWN and client_id not in today:
+                if order.side is Side.SELL:
+                    self.journal.send(order)
+                else:
+                    self.journal.give_up(client_id, "no answer, and nobody waits for it any more", self.day)
+
+# %% ../../nbs/70b_venue_cycle.ipynb #e7a0ee9d
+class SendingDay(DecidingDay):
+    "A cycle at a venue, up to its last order."
 
     def send(self, cycle: Cycle, *, resumed: bool) -> list[OrderResult]:
         "Send what the gate lets go; one result for each order of the plan."
@@ -168,16 +182,6 @@ class SendingDay(VenueDay):
         except TROUBLE as error:  # the fills stay at the venue until the next start
             self.ledger.note("unreachable", self.journal.executor.name, why=str(error))
         return again
-
-    def look_after_others(self) -> None:
-        "Orders of the monitor or of a person that had no answer: a sale goes out again, a purchase is given up."
-        today = {order.client_id for order in self.ledger.intents(self.terms.job, self.day)}
-        for client_id, (order, known) in open_ones(self.ledger).items():
-            if known.status is OrderStatus.UNKNOWN and client_id not in today:
-                if order.side is Side.SELL:
-                    self.journal.send(order)
-                else:
-                    self.journal.give_up(client_id, "no answer, and nobody waits for it any more", self.day)
 
     def carry_out(self, *, dry_run: bool) -> CycleReport:
         "Everything from the booked evening to the last answer."
