@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #aaea3e0b
+# %% ../../nbs/73_cli.ipynb #dedfaf80
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import chaos as chaos_commands
 from . import resume as resume_commands
 from . import venue as venue_commands
 from . import books as books_commands
@@ -307,8 +308,9 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #d5112e14
+# %% ../../nbs/73_cli.ipynb #8947d2ff
 resume_commands.add_to(app)
+chaos_commands.add_to(app)
 venue_commands.add_to(app)
 people_commands.add_to(app)
 books_commands.add_to(app)
