@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['BODY_LIMIT', 'METHODS', 'AUTH_SECONDS', 'WAITING', 'logger', 'body_of', 'break_off', 'hang_up', 'Frames',
-           'Subscriber', 'RestSide', 'StreamSide', 'PortTakenError', 'listening', 'Heart', 'Addresses', 'VenueServer']
+           'Subscriber', 'Desk', 'RestSide', 'StreamSide', 'PortTakenError', 'listening', 'Heart', 'Addresses',
+           'VenueServer']
 
 # %% ../../../nbs/54e_venue_server.ipynb #d4fe5401
 import asyncio
@@ -139,33 +140,18 @@ class Subscriber(Frames):
                 async with asyncio.timeout(1):
                     await self.web.close()
 
-# %% ../../../nbs/54e_venue_server.ipynb #5fe76b54
+# %% ../../../nbs/54e_venue_server.ipynb #21be6900
 logger = logging.getLogger("trading.venue")
 
 
-class RestSide:
-    "The part of the server that answers requests."
+class Desk:
+    "The part of the server that has the venue."
 
     def __init__(self, venue: PaperVenue, faults: Faults | None = None, *, patience: float = 5.0):
         self.venue, self.faults, self.patience, self.lock = venue, faults, patience, venue.lock
         self.failures: list[Exception] = []
         self._line = Line(venue, faults)
         self._server: uvicorn.Server | None = None
-
-    async def answer(self, request: Request) -> Response:
-        "Answer one request, or fail to, as the line has it."
-        try:
-            reply: Any = turned_away(self.venue, request.headers) or await body_of(request)
-        except ClientDisconnect:
-            return Response()
-        if isinstance(reply, bytes):
-            reply = read_body(reply) if reply else None
-        if not isinstance(reply, Reply):
-            reply = self.carry(Call(request.method, request.scope["path"], dict(request.query_params), reply))
-        if isinstance(reply, Fault):
-            await self._fail(request, reply)
-            return Response()  # nobody is there to read it
-        return Response(reply.content, reply.status, dict(reply.headers))
 
     def publish(self) -> None:
         "Tell whoever listens what a call brought about."
@@ -181,6 +167,25 @@ class RestSide:
             logger.exception("%s %s could not be answered", call.method, call.path)
             self.failures.append(error)
             return refusal(500, 50010000, "internal server error occurred")
+
+# %% ../../../nbs/54e_venue_server.ipynb #698e562a
+class RestSide(Desk):
+    "The part of the server that answers requests."
+
+    async def answer(self, request: Request) -> Response:
+        "Answer one request, or fail to, as the line has it."
+        try:
+            reply: Any = turned_away(self.venue, request.headers) or await body_of(request)
+        except ClientDisconnect:
+            return Response()
+        if isinstance(reply, bytes):
+            reply = read_body(reply) if reply else None
+        if not isinstance(reply, Reply):
+            reply = self.carry(Call(request.method, request.scope["path"], dict(request.query_params), reply))
+        if isinstance(reply, Fault):
+            await self._fail(request, reply)
+            return Response()  # nobody is there to read it
+        return Response(reply.content, reply.status, dict(reply.headers))
 
     async def _fail(self, request: Request, fault: Fault) -> None:
         "Make the client see nothing: it waits, or the connection breaks."
