@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaLookups', 'AlpacaAmounts',
+__all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaLookups', 'sellable', 'AlpacaAmounts',
            'AlpacaPlacing', 'AlpacaOrders', 'AlpacaCancels', 'AlpacaOpen', 'AlpacaNames', 'AlpacaFills', 'AlpacaLines',
            'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaAssets', 'quotes_of', 'AlpacaQuotes', 'AlpacaExecutor']
 
@@ -99,7 +99,13 @@ class AlpacaLookups(AlpacaBase):
                 return None
         return self._assets[symbol]
 
-# %% ../../nbs/55a_alpaca.ipynb #6761a8e6
+# %% ../../nbs/55a_alpaca.ipynb #70052ee9
+def sellable(answer: Mapping[str, Any]) -> str:
+    "What of a position is free to be sold; all of it, if none is, so that the venue says why not."
+    free = str(answer.get("qty_available") or "0")
+    return free if money(free) > 0 else str(answer["qty"])
+
+
 class AlpacaAmounts(AlpacaLookups):
     "Alpaca, told quantities and prices in its own steps."
 
@@ -112,14 +118,14 @@ class AlpacaAmounts(AlpacaLookups):
 
     def _all_of(self, symbol: str) -> str:
         "How much of a symbol is held, in the venue's own figures; what other orders will sell is left to them."
+        what = f"see how much {symbol} is held"
         try:
-            answer = self.line.ask(f"see how much {symbol} is held", "GET", f"/positions/{position_symbol(symbol)}")
+            answer = self.line.ask(what, "GET", f"/positions/{position_symbol(symbol)}")
         except ClearNo as no:
             if no.said.status == 404:
                 return "0"
             raise
-        free = str(answer.get("qty_available") or "0")
-        return free if money(free) > 0 else str(answer["qty"])
+        return self._read(what, sellable, answer)
 
 # %% ../../nbs/55a_alpaca.ipynb #e8db2676
 class AlpacaPlacing(AlpacaAmounts):
@@ -292,7 +298,7 @@ class AlpacaLog(AlpacaLines):
         after = "" if since is None else f"{since - pd.Timedelta('1s'):%Y-%m-%dT%H:%M:%SZ}"
         return [fill for fill in self._fills(self._lines(after)) if since is None or fill.day >= since]
 
-# %% ../../nbs/55a_alpaca.ipynb #e41ac45f
+# %% ../../nbs/55a_alpaca.ipynb #f69ec840
 def account_of(answer: Mapping[str, Any]) -> AccountInfo:
     "The account as Alpaca tells it."
     return AccountInfo(money(answer["cash"]), money(answer["equity"]), str(answer.get("currency") or "USD"))
@@ -306,7 +312,8 @@ class AlpacaAccount(AlpacaLog):
 
     def positions(self) -> dict[str, PositionInfo]:
         what = "list its positions"
-        held = [self._read(what, position_of, answer) for answer in self.line.ask(what, "GET", "/positions")]
+        answers = self._read(what, list, self.line.ask(what, "GET", "/positions"))
+        held = [self._read(what, position_of, answer) for answer in answers]
         return {position.symbol: position for position in held if position.quantity}
 
     def reachable(self) -> bool:
@@ -316,7 +323,7 @@ class AlpacaAccount(AlpacaLog):
             return False
         return True
 
-# %% ../../nbs/55a_alpaca.ipynb #b6e3f1ae
+# %% ../../nbs/55a_alpaca.ipynb #8a31631f
 class AlpacaAssets(AlpacaAccount):
     "Alpaca, asked how small an order may be."
 
@@ -326,7 +333,7 @@ class AlpacaAssets(AlpacaAccount):
             missing = [s for s in wanted if s not in self._assets and ("/" in s) == (kind == "crypto")]
             if len(missing) > MANY:
                 query = {"status": "active", "asset_class": kind}
-                listed = self.line.ask("list its assets", "GET", "/assets", query)
+                listed = self._read("list its assets", list, self.line.ask("list its assets", "GET", "/assets", query))
                 self._assets |= {our_symbol(answer["symbol"], kind == "crypto"): answer for answer in listed}
         described = {symbol: self._described(symbol) for symbol in wanted}
         known = {s: self._read(f"describe {s}", asset_of, answer) for s, answer in described.items() if answer}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['LATER', 'DATA_URL', 'TRIES', 'Said', 'what_was_said', 'ClearNo', 'is_clear', 'BoundedSession', 'pause_of', 'spent',
-           'trading_client', 'AlpacaLine']
+           'trading_client', 'why_lost', 'AlpacaWire', 'AlpacaLine']
 
 # %% ../../nbs/55a_alpaca_line.ipynb #adce7285
 import json
@@ -106,9 +106,21 @@ def trading_client(key: str, secret: str, *, url: str = "", paper: bool = True) 
 DATA_URL = "https://data.alpaca.markets"
 TRIES = 4  # how often a question is asked that is answered with 429
 
-# %% ../../nbs/55a_alpaca_line.ipynb #124102ec
-class AlpacaLine:
-    "Requests to Alpaca through alpaca-py, each with a bound and a clear outcome."
+# %% ../../nbs/55a_alpaca_line.ipynb #cfde70b4
+def why_lost(error: Exception, timeout: float) -> str:
+    "Why a request got no answer, without addresses and objects."
+    from requests import ConnectionError, ReadTimeout
+    from requests import exceptions
+
+    if isinstance(error, exceptions.ConnectTimeout | ReadTimeout):
+        return f"no answer within {timeout:g} seconds"
+    if isinstance(error, ConnectionError | OSError) and not isinstance(error, ValueError):
+        return f"the line broke ({type(error).__name__})"
+    return "its answer was cut off or garbled"
+
+# %% ../../nbs/55a_alpaca_line.ipynb #cd330528
+class AlpacaWire:
+    "Single requests to Alpaca through alpaca-py, each with a bound."
 
     def __init__(
         self, key: str, secret: str, *, url: str = "", paper: bool = True, session: Any = None,
@@ -120,6 +132,29 @@ class AlpacaLine:
         self.client._session = self.session
         self.data_url = url.rstrip("/") or DATA_URL
         self.sleep, self.clock = sleep, clock
+
+    def _once(self, what: str, method: str, path: str, data: Any, where: Mapping[str, str]) -> Any:
+        from alpaca.common.exceptions import APIError
+        from requests import RequestException
+
+        try:
+            return self.client._request(method, path, data, **where)
+        except APIError as error:
+            return what_was_said(error.status_code or 0, str(error._error))
+        except (RequestException, OSError, ValueError) as error:
+            raise VenueUnreachable("alpaca", what, why_lost(error, self.session.timeout)) from None
+
+    def _wait_for_turn(self) -> None:
+        if spent(self.session.headers):
+            self._wait()
+
+    def _wait(self) -> None:
+        self.sleep(pause_of(self.session.headers, self.clock()))
+        self.session.headers = {}
+
+# %% ../../nbs/55a_alpaca_line.ipynb #732cf67e
+class AlpacaLine(AlpacaWire):
+    "Requests to Alpaca, each with a clear outcome."
 
     def ask(self, what: str, method: str, path: str, data: Any = None, **where: str) -> Any:
         "The venue's answer. ClearNo if it refuses, VenueUnreachable if nobody knows what it would say."
@@ -138,34 +173,3 @@ class AlpacaLine:
     def data(self, what: str, path: str, query: Mapping[str, str], version: str) -> Any:
         "An answer of the market data side."
         return self.ask(what, "GET", path, dict(query), base_url=self.data_url, api_version=version)
-
-    def _once(self, what: str, method: str, path: str, data: Any, where: Mapping[str, str]) -> Any:
-        from alpaca.common.exceptions import APIError
-        from requests import RequestException
-
-        try:
-            return self.client._request(method, path, data, **where)
-        except APIError as error:
-            return what_was_said(error.status_code or 0, str(error._error))
-        except (RequestException, OSError, ValueError) as error:
-            raise VenueUnreachable("alpaca", what, _why(error, self.session.timeout)) from None
-
-    def _wait_for_turn(self) -> None:
-        if spent(self.session.headers):
-            self._wait()
-
-    def _wait(self) -> None:
-        self.sleep(pause_of(self.session.headers, self.clock()))
-        self.session.headers = {}
-
-# %% ../../nbs/55a_alpaca_line.ipynb #38985d24
-def _why(error: Exception, timeout: float) -> str:
-    "Why a request got no answer, without addresses and objects."
-    from requests import ConnectionError, ReadTimeout
-    from requests import exceptions
-
-    if isinstance(error, exceptions.ConnectTimeout | ReadTimeout):
-        return f"no answer within {timeout:g} seconds"
-    if isinstance(error, ConnectionError | OSError) and not isinstance(error, ValueError):
-        return f"the line broke ({type(error).__name__})"
-    return "its answer was cut off or garbled"

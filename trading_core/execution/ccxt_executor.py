@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['OPTIONS', 'TRIES', 'DOLLARS', 'PAGE', 'MissingExtraError', 'open_exchange', 'ExchangeNo', 'words_of', 'CcxtBase',
-           'market_of', 'symbol_of', 'CcxtSymbols', 'terms_of', 'CcxtLooking', 'CcxtPlacing', 'CcxtOrders', 'fills_of',
-           'CcxtTrades', 'CcxtFills', 'CcxtAccount', 'CcxtExecutor']
+__all__ = ['OPTIONS', 'TRIES', 'DOLLARS', 'PAGE', 'MissingExtraError', 'open_exchange', 'ExchangeNo', 'words_of', 'CcxtOpened',
+           'CcxtBase', 'market_of', 'symbol_of', 'CcxtSymbols', 'terms_of', 'CcxtLooking', 'CcxtPlacing', 'CcxtOrders',
+           'fills_of', 'CcxtTrades', 'CcxtFills', 'CcxtAccount', 'CcxtExecutor']
 
 # %% ../../nbs/55d_ccxt.ipynb #71406c14
 import re
@@ -118,12 +118,12 @@ def words_of(error: Exception, venue: str) -> str:
     said = re.search(r'"msg"\s*:\s*"([^"]*)"', text)
     return (said.group(1) if said else text).strip().rstrip(".")[:200] or type(error).__name__
 
-# %% ../../nbs/55d_ccxt.ipynb #02e60966
+# %% ../../nbs/55d_ccxt.ipynb #9f4e8e7d
 TRIES = 4
 
 
-class CcxtBase(FarVenue):
-    "An exchange, asked."
+class CcxtOpened(FarVenue):
+    "An exchange, opened."
 
     ids_forever = False  # an id is free again when its order is over
 
@@ -142,6 +142,22 @@ class CcxtBase(FarVenue):
         self._doubtful: dict[str, float] = {}  # ids of orders that may be on their way, and since when
         self._where: dict[str, str] = {}  # our id of an order to our symbol
         self._client_ids: dict[str, str] = {}  # the exchange's name of an order to our id
+
+    def _mend(self, error: Exception) -> None:
+        import ccxt
+
+        if isinstance(error, ccxt.InvalidNonce):
+            try:
+                self.exchange.load_time_difference()
+            except (ccxt.BaseError, OSError):
+                return
+        else:
+            waits = self.exchange.last_response_headers or {}
+            self.sleep(min(float(waits.get("Retry-After") or 1.0), 60.0))
+
+# %% ../../nbs/55d_ccxt.ipynb #c229d1cf
+class CcxtBase(CcxtOpened):
+    "An exchange, asked."
 
     def ask(self, what: str, question: Callable[[], Any]) -> Any:
         "The exchange's answer. ExchangeNo if it refuses, VenueUnreachable if nobody knows what it would say."
@@ -164,18 +180,6 @@ class CcxtBase(FarVenue):
                 raise ExchangeNo(self.name, what, words_of(error, self.exchange.id), type(error).__name__) from None
             except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                 raise VenueUnreachable(self.name, what, f"{type(error).__name__} in its answer") from None
-
-    def _mend(self, error: Exception) -> None:
-        import ccxt
-
-        if isinstance(error, ccxt.InvalidNonce):
-            try:
-                self.exchange.load_time_difference()
-            except (ccxt.BaseError, OSError):
-                return
-        else:
-            waits = self.exchange.last_response_headers or {}
-            self.sleep(min(float(waits.get("Retry-After") or 1.0), 60.0))
 
 # %% ../../nbs/55d_ccxt.ipynb #2c11655e
 DOLLARS = ("USDT", "USDC")
