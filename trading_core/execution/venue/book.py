@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['VenueDesk', 'changed_work', 'changed', 'VenueHeirs', 'VenueChanges', 'PaperVenue', 'Event', 'Liquidity']
 
-# %% ../../../nbs/53dd_venue_book.ipynb #98578ae9
+# %% ../../../nbs/53dd_venue_book.ipynb #348d7943
 from collections.abc import Mapping
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -22,7 +22,6 @@ from trading_core.execution.venue.orders import (
     Wish,
     amount,
     check_prices,
-    order_json,
     read_wish,
     unfit,
 )
@@ -31,7 +30,7 @@ from ...model import AssetClass, TimeInForce
 
 _all_ = ["Event", "Liquidity"]
 
-# %% ../../../nbs/53dd_venue_book.ipynb #6acf69fd
+# %% ../../../nbs/53dd_venue_book.ipynb #bf47a389
 class VenueDesk(VenueTime):
     "The part of the venue that is spoken to."
 
@@ -50,7 +49,8 @@ class VenueDesk(VenueTime):
         "Take an order as a request's body, or refuse it; returns the order as it was taken."
         with self.lock:
             self.catch_up()
-            sent = order_json(self.enter(read_wish(body, self.market.assets), self.at))
+            self.enter(read_wish(body, self.market.assets), self.at)
+            sent = dict(self.events[-1].order)
             self.live_until(self.at)
             return sent
 
@@ -112,7 +112,7 @@ class VenueHeirs(VenueDesk):
             self.tell(order.status, self.at, order)
         return new
 
-# %% ../../../nbs/53dd_venue_book.ipynb #6814fe7e
+# %% ../../../nbs/53dd_venue_book.ipynb #bf98f385
 class VenueChanges(VenueHeirs):
     "The part of the venue that changes working orders."
 
@@ -131,7 +131,8 @@ class VenueChanges(VenueHeirs):
             except VenueRefusal:
                 self.working[old.number] = old
                 raise
-            sent = order_json(self.heir(old, wish, price))
+            self.heir(old, wish, price)
+            sent = dict(self.events[-1].order)
             self.live_until(self.at)
             return sent
 

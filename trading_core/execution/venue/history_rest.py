@@ -8,10 +8,11 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['get_activities', 'values_at', 'get_history', 'get_clock', 'get_calendar']
 
-# %% ../../../nbs/53ea_venue_history.ipynb #e43e6d68
+# %% ../../../nbs/53ea_venue_history.ipynb #87554eb5
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -111,7 +112,8 @@ def get_history(venue: PaperVenue, query: Query, body: Any) -> dict[str, Any]:
     return {"timestamp": [moment // 1_000_000_000 for moment in moments], "equity": values, "profit_loss": gains,
             "profit_loss_pct": shares, "base_value": base, "timeframe": frame, "cashflow": {}}  # fmt: skip
 
-# %% ../../../nbs/53ea_venue_history.ipynb #b10ce05e
+# %% ../../../nbs/53ea_venue_history.ipynb #39f1d761
+@lru_cache(maxsize=1024)
 def _eastern(moment: int) -> str:
     return str(pd.Timestamp(moment, tz="UTC").tz_convert("America/New_York").isoformat())
 

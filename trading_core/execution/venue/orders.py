@@ -7,11 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['UNPROCESSABLE', 'NOT_UNIQUE', 'FORBIDDEN', 'NOT_FOUND', 'FOK', 'OPEN', 'unfit', 'amount', 'OrderRecord', 'VenueOrder',
-           'order_json', 'read_working', 'check_prices', 'check_crypto', 'check_fraction', 'Wish', 'read_amounts',
-           'read_wish']
+           'times_json', 'terms_json', 'order_json', 'read_working', 'check_prices', 'check_crypto', 'check_fraction',
+           'Wish', 'read_amounts', 'read_wish']
 
-# %% ../../../nbs/53d_venue_orders.ipynb #25adad41
-from collections.abc import Iterator, Mapping
+# %% ../../../nbs/53d_venue_orders.ipynb #bc7721a1
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -100,37 +100,46 @@ class VenueOrder(OrderRecord):
         "What is still to be done; of an order of money nothing is known before it fills."
         return Decimal(0) if self.quantity is None else self.quantity - self.filled
 
-# %% ../../../nbs/53d_venue_orders.ipynb #4117eace
-def _times(order: VenueOrder) -> Iterator[tuple[str, str | None]]:
+# %% ../../../nbs/53d_venue_orders.ipynb #5d7dc4c8
+_ENDS = tuple((name, f"{name}_at") for name in ("filled", "expired", "canceled", "failed", "replaced"))
+
+
+def times_json(order: VenueOrder) -> dict[str, str | None]:
     "The times of an order as they are sent."
-    yield "created_at", stamp(order.created)
-    yield "submitted_at", stamp(order.created)
-    yield "updated_at", stamp(order.updated or order.created)
-    for name in ("filled", "expired", "canceled", "failed", "replaced"):
-        moment = order.times.get(name)
-        yield f"{name}_at", None if moment is None else stamp(moment)
-
-
-def order_json(order: VenueOrder, *, nested: bool = True) -> dict[str, Any]:
-    "An order as the venue sends it."
-    work, asset = order.work, order.asset
-    kind = work.kind.value
-    sent = {
-        "id": order.id, "client_order_id": order.client_id, **dict(_times(order)),
-        "replaced_by": order.replaced_by, "replaces": order.replaces, "asset_id": asset_id(asset.symbol),
-        "symbol": asset.symbol, "asset_class": "crypto" if asset.asset_class is AssetClass.CRYPTO else "us_equity",
-        "notional": text(order.notional), "qty": text(order.quantity), "filled_qty": text(order.filled),
-        "filled_avg_price": text((order.spent / order.filled).quantize(Decimal("1e-9"))) if order.filled else None,
-        "order_class": order.kind, "order_type": kind, "type": kind, "side": work.side.value,
-        "time_in_force": FOK if order.whole else order.force.value, "limit_price": text(work.limit), "stop_price": text(work.level()),
-        "status": order.status, "extended_hours": order.extended,
-        "legs": [order_json(leg) for leg in order.legs] if nested and order.legs else None,
-        "trail_percent": text(work.trail_percent), "trail_price": text(work.trail_price), "hwm": text(work.best),
-        "position_intent": "buy_to_open" if work.side is Side.BUY else "sell_to_close",
-    }  # fmt: skip
+    created, times = stamp(order.created), order.times
+    sent: dict[str, str | None] = {"created_at": created, "submitted_at": created}
+    sent["updated_at"] = stamp(order.updated) if order.updated else created
+    for name, field_name in _ENDS:
+        sent[field_name] = stamp(times[name]) if name in times else None
     if order.expires:
         sent["expires_at"] = stamp(order.expires)
     return sent
+
+
+def terms_json(order: VenueOrder) -> dict[str, Any]:
+    "What was asked for, as it is sent."
+    work, kind = order.work, order.work.kind.value
+    return {
+        "order_class": order.kind, "order_type": kind, "type": kind, "side": work.side.value,
+        "time_in_force": FOK if order.whole else order.force.value, "extended_hours": order.extended,
+        "notional": text(order.notional), "qty": text(order.quantity), "limit_price": text(work.limit),
+        "stop_price": text(work.level()), "trail_percent": text(work.trail_percent),
+        "trail_price": text(work.trail_price), "hwm": text(work.best),
+        "position_intent": "buy_to_open" if work.side is Side.BUY else "sell_to_close",
+    }  # fmt: skip
+
+# %% ../../../nbs/53d_venue_orders.ipynb #953719d6
+def order_json(order: VenueOrder, *, nested: bool = True) -> dict[str, Any]:
+    "An order as the venue sends it."
+    asset, average = order.asset, order.spent / order.filled if order.filled else None
+    return {
+        "id": order.id, "client_order_id": order.client_id, **times_json(order), **terms_json(order),
+        "replaced_by": order.replaced_by, "replaces": order.replaces, "asset_id": asset_id(asset.symbol),
+        "symbol": asset.symbol, "asset_class": "crypto" if asset.asset_class is AssetClass.CRYPTO else "us_equity",
+        "status": order.status, "filled_qty": text(order.filled),
+        "filled_avg_price": None if average is None else text(average.quantize(Decimal("1e-9"))),
+        "legs": [order_json(leg) for leg in order.legs] if nested and order.legs else None,
+    }  # fmt: skip
 
 # %% ../../../nbs/53d_venue_orders.ipynb #8628d5cb
 def _word(body: Mapping[str, Any], name: str, known: Any) -> Any:
