@@ -96,7 +96,7 @@ def _answers(url: str, process: subprocess.Popen[bytes], seconds: float = 20) ->
             time.sleep(0.05)
     return False
 
-# %% ../../nbs/07a_ledger_private.ipynb #aa9c355a
+# %% ../../nbs/07a_ledger_private.ipynb #58a6d637
 @contextmanager
 def private_server() -> Iterator[str]:
     "The URL of a PostgreSQL server that runs during the block; NoServerError when there is none to start."
@@ -121,7 +121,7 @@ def private_server() -> Iterator[str]:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGINT)  # end now, whoever is connected
+    process.send_signal(signal.SIGQUIT)  # at once, whoever is connected: nothing is kept
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:
