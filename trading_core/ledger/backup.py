@@ -89,9 +89,11 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
                 lines.append(line)
     return lines
 
-# %% ../../nbs/08f_ledger_backup.ipynb #bc22ca47
+# %% ../../nbs/08f_ledger_backup.ipynb #6e4656be
 class KeptAsideError(UnwritableLedgerError):
     "The ledger cannot be written, after something had been sent."
+
+    exit_code = 1  # not 2: that would say that nothing was done
 
     def __init__(self, path: str, why: str, kept: str):
         super().__init__(path, why)
