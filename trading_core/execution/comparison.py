@@ -10,7 +10,7 @@ __all__ = ['CENT', 'FEE_AT_MOST', 'ROUNDING', 'KINDS', 'Difference', 'Comparison
            'cash_differences', 'fee_in_coin', 'position_differences', 'price_differences', 'order_differences',
            'fill_differences', 'compare_sides']
 
-# %% ../../nbs/56b_comparison.ipynb #9707fe2b
+# %% ../../nbs/56b_comparison.ipynb #d671ece7
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,7 +20,7 @@ from html import escape
 import pandas as pd
 
 from ..errors import RefusedError
-from ..ledger import open_lots
+from ..ledger import OversoldError, open_lots
 from ..model import Fill, OrderRequest, OrderStatus, PositionInfo, Side
 
 # %% ../../nbs/56b_comparison.ipynb #e72c0fa9
@@ -184,7 +184,7 @@ def position_differences(ours: OurSide, theirs: TheirSide) -> Iterator[Differenc
         cure = "" if why else f"read the whole log again, or book an adjustment of {_number(rest)} {symbol}"
         yield Difference("position", symbol, _number(have), _number(there), why, cure)
 
-# %% ../../nbs/56b_comparison.ipynb #30d37aed
+# %% ../../nbs/56b_comparison.ipynb #e3531227
 ROUNDING = Decimal("0.0001")
 
 
@@ -194,7 +194,10 @@ def _close(a: Decimal, b: Decimal) -> bool:
 
 def _left_average(symbol: str, fills: Iterable[Fill]) -> Decimal | None:
     "The average price of the lots that first-in-first-out leaves."
-    lots = open_lots([fill for fill in fills if fill.symbol == symbol])
+    try:
+        lots = open_lots([fill for fill in fills if fill.symbol == symbol])
+    except OversoldError:
+        return None
     total = sum(lots["quantity"], Decimal(0))
     return (
         sum((q * p for q, p in zip(lots["quantity"], lots["entry_price"], strict=True)), Decimal(0)) / total

@@ -262,7 +262,7 @@ class Settling(Cancelling):
         with self.ledger.reading() as look:
             return set(look.execute(_UNWANTED, {"me": self.ledger.account, "ids": list(client_ids)}).scalars())
 
-# %% ../../nbs/56a_journal.ipynb #892d6622
+# %% ../../nbs/56a_journal.ipynb #282e9f89
 _BOOKED = select(t.fills.c.venue_id, t.fills.c.reason, t.fills.c.strategy).where(
     t.fills.c.account == bindparam("me"), t.fills.c.venue_id.in_(bindparam("ids", expanding=True))
 )
@@ -280,7 +280,7 @@ class Attributing(Settling):
         ours: list[Fill] = []
         others: list[Fill] = []
         for fill in fills:
-            whose = booked.get(fill.venue_id) or orders.get(fill.client_id) or self._fee_of(fill, ours)
+            whose = booked.get(fill.venue_id) or orders.get(fill.client_id) or self._fee_of(fill, ours, others)
             named = replace(fill, reason=fill.reason or whose.reason, strategy=whose.strategy) if whose else fill
             (ours if whose else others).append(named)
         return ours, others
@@ -293,16 +293,16 @@ class Attributing(Settling):
             rows = look.execute(_BOOKED, {"me": self.ledger.account, "ids": [fill.venue_id for fill in fills]}).all()
         return {row.venue_id: row for row in rows}
 
-    def _fee_of(self, fill: Fill, earlier: Sequence[Fill]) -> OrderRequest | None:
-        "For a fee that was taken in coin: an order in the name of whoever holds the coin."
-        if fill.reason != "fee":
+    def _fee_of(self, fill: Fill, earlier: Sequence[Fill], others: Sequence[Fill]) -> OrderRequest | None:
+        "For a fee of nobody's order: an order in the name of whoever holds the coin; None if others bought some of it."
+        if fill.reason != "fee" or fill.client_id or any(fill.symbol == other.symbol for other in others):
             return None
         last = next((f.strategy for f in reversed(earlier) if f.symbol == fill.symbol and f.side is Side.BUY), None)
         held = self.ledger.positions().get(fill.symbol)
         whose = last if last is not None else held.strategy if held else ""
         return OrderRequest(fill.client_id, fill.symbol, fill.side, fill.quantity, "fee", whose)
 
-# %% ../../nbs/56a_journal.ipynb #d6c7aeb9
+# %% ../../nbs/56a_journal.ipynb #c49175a8
 def of_others(client_id: str, fills: Sequence[Fill]) -> OrderRequest:
     "The order that somebody else must have given, to judge from its fills."
     first, total = fills[0], sum((fill.quantity for fill in fills), Decimal(0))
@@ -315,10 +315,11 @@ class Adopting(Attributing):
     def adopt_fills(self, fills: Sequence[Fill]) -> list[Fill]:
         "Enter others' orders into the book, and return their fills under the name `manual`."
         named = [replace(fill, client_id=fill.client_id or f"foreign-{fill.venue_id}"[:48]) for fill in fills]
-        for client_id in dict.fromkeys(fill.client_id for fill in named):
-            order = of_others(client_id, [fill for fill in named if fill.client_id == client_id])
+        trades = [fill for fill in named if fill.reason != "fee"]
+        for client_id in dict.fromkeys(fill.client_id for fill in trades):
+            order = of_others(client_id, [fill for fill in trades if fill.client_id == client_id])
             self._adopt(order, OrderStatus.FILLED)
-        return [replace(fill, reason=MANUAL, strategy=MANUAL) for fill in named]
+        return [replace(fill, reason=fill.reason or MANUAL, strategy=MANUAL) for fill in named]
 
     def adopt_orders(self) -> None:
         "Enter others' open orders into the book."

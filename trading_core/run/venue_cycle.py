@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['EVER', 'worth', 'book_evenings', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots', 'DecidingDay',
-           'SendingDay', 'SilentDay', 'venue_cycle']
+__all__ = ['EVER', 'worth', 'book_evenings', 'swept', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots',
+           'DecidingDay', 'SendingDay', 'SilentDay', 'venue_cycle']
 
-# %% ../../nbs/70b_venue_cycle.ipynb #88e71ef8
-from collections.abc import Callable, Collection, Mapping
+# %% ../../nbs/70b_venue_cycle.ipynb #e8fd1d04
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -24,7 +24,17 @@ from ..execution.journal import MANUAL, TROUBLE, Journal, open_ones, utc_now
 from ..execution.owed import owed_closings
 from ..execution.paper import closes_of
 from ..ledger import Cycle, Ledger, positions_of
-from ..model import AccountInfo, Asset, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side, cash_of
+from trading_core.model import (
+    AccountInfo,
+    Asset,
+    Fill,
+    OrderRequest,
+    OrderResult,
+    OrderStatus,
+    PositionInfo,
+    Side,
+    cash_of,
+)
 from ..portfolio import Holding, Plan, Refusal, track
 from trading_core.run.cycle import (
     CycleReport,
@@ -63,7 +73,19 @@ def book_evenings(ledger: Ledger, panel: Panel, day: pd.Timestamp, step: Step = 
         account = worth(ledger, panel, evening)
         ledger.set_equity(evening, account.equity, account.cash)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #98cd9fcd
+# %% ../../nbs/70b_venue_cycle.ipynb #c37ef201
+def swept(fills: Iterable[Fill], assets: Mapping[str, Asset]) -> list[Fill]:
+    "The fills, each sale that leaves less than a lot as a sale of all."
+    held: dict[str, Decimal] = {}
+    told: list[Fill] = []
+    for fill in fills:
+        left = held.get(fill.symbol, Decimal(0)) + (fill.quantity if fill.side is Side.BUY else -fill.quantity)
+        dust = fill.side is Side.SELL and fill.symbol in assets and 0 < left < assets[fill.symbol].lot
+        held[fill.symbol] = Decimal(0) if dust else left
+        told.append(replace(fill, quantity=fill.quantity + left) if dust else fill)
+    return told
+
+# %% ../../nbs/70b_venue_cycle.ipynb #4ee67896
 EVER = pd.Timestamp("2200-01-01", tz="UTC")
 
 
@@ -71,7 +93,7 @@ def holdings_now(
     ledger: Ledger, panel: Panel, day: pd.Timestamp, there: Mapping[str, PositionInfo]
 ) -> tuple[dict[str, Holding], frozenset[str]]:
     "What strategies hold, as large as it is at the venue, and the symbols that are held by hand."
-    fills = [replace(fill, day=min(fill.day, day)) for fill in ledger.open_fills(EVER)]
+    fills = [replace(fill, day=min(fill.day, day)) for fill in swept(ledger.open_fills(EVER), panel.assets)]
     held = {symbol: h for symbol, h in track(fills, panel, day).items() if symbol in there}
     ours = {s: replace(h, quantity=there[s].quantity) for s, h in held.items() if h.strategy != MANUAL}
     return ours, frozenset(there.keys() - ours.keys())
