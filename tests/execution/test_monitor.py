@@ -508,6 +508,61 @@ def falling_coin() -> Panel:
     return HybridDataNormalizer().normalize({"BTC/USD": bars})
 
 
+def test_a_stream_rings_when_a_stop_is_reached_between_two_looks() -> None:
+    from threading import Event
+
+    from trading_core.execution.executor import Quote
+    from trading_core.execution.price_stream import PriceStream
+    from trading_core.execution.venue.server import VenueServer
+
+    account, bell = Account(), Event()
+    account.hold("COIN/USD", "2", "coins")
+    account.clock.advance("2024-11-29 00:00")  # the coin stands at 105, after 112
+    with VenueServer(account.venue) as server:
+        far = AlpacaExecutor("k", "s", url=server.url)
+        monitor = Monitor(account.books, far, {"coins": ExitRules(stop_loss=0.04)}, clock=account.clock)
+
+        def heard(quote: Quote) -> None:
+            if monitor.hear(quote):
+                bell.set()
+
+        with PriceStream("k", "s", heard, url=server.url) as stream:
+            assert not monitor.look().alarms
+            stream.watch(monitor.symbols)
+            for _ in range(900):
+                with server.lock:
+                    account.clock.advance(pd.Timedelta(minutes=5))
+                if bell.wait(0.01):
+                    break
+        assert bell.is_set()
+        look = monitor.look()  # hours later for a poll, at once for the bell
+        assert list(look.results) == ["COIN/USD"]
+        account.clock.advance(pd.Timedelta(seconds=5))
+        monitor.look()
+    sold = account.ledger.fills()[-1]
+    assert sold.reason == "stop_loss"
+    assert account.ledger.positions() == {}
+
+
+def test_what_is_heard_is_judged_like_what_is_seen() -> None:
+    from trading_core.execution.executor import Quote
+
+    account = Account()
+    account.hold()
+    account.clock.advance("2024-11-29 15:00")
+    monitor = account.monitor()
+    monitor.look()
+    now = account.clock()
+    assert not monitor.hear(Quote("ACME", Decimal("49"), now))
+    assert not monitor.hear(Quote("ACME", Decimal("40"), now - pd.Timedelta(minutes=10)))  # old news
+    assert not monitor.hear(Quote("BOLT", Decimal("1"), now))  # not held
+    assert monitor.hear(Quote("ACME", Decimal("46"), now))
+    assert list(monitor.look().results) == ["ACME"]
+    account.sleep(5)
+    assert not monitor.look().alarms
+    assert account.at_the_venue() == {}
+
+
 def test_the_program_sells_over_a_real_line_and_stops_politely(tmp_path: Path) -> None:
     from trading_core.execution.venue import wall_clock
     from trading_core.execution.venue.server import VenueServer

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Live', 'desk_of', 'told', 'code_of', 'tell', 'approve', 'cancel', 'undo', 'why', 'monitor', 'add_to']
 
-# %% ../../nbs/78b_cli_people.ipynb #20f47abb
+# %% ../../nbs/78b_cli_people.ipynb #57cff2c9
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trading_core.config import TradingConfig
-    from trading_core.execution import ExecutorBase, Look, Monitor, OrderRouter, Waiting
+    from trading_core.execution import ExecutorBase, Look, Monitor, OrderRouter, Quote, Waiting
     from trading_core.ledger import Ledger
     from trading_core.model import OrderRequest, OrderResult
 
@@ -297,9 +297,9 @@ def _monitor_of(config: TradingConfig, live: bool = False) -> Monitor:
         overnight={name: chosen.hold_overnight for name, chosen in config.strategies.items()},
     )  # fmt: skip
 
-# %% ../../nbs/78b_cli_people.ipynb #adf3e8d0
-def _teller() -> Callable[[Look], None]:
-    "Prints what is new in each look."
+# %% ../../nbs/78b_cli_people.ipynb #a34e77d9
+def _teller(follow: Callable[[], None]) -> Callable[[Look], None]:
+    "Prints what is new in each look, and lets the stream `follow`."
     before: list[str] = []
 
     def tell_look(look: Look) -> None:
@@ -307,10 +307,30 @@ def _teller() -> Callable[[Look], None]:
         for line in lines if lines != before else ():
             typer.echo(f"{look.moment:%Y-%m-%d %H:%M:%S}Z {line}")
         before[:] = lines
+        follow()
 
     return tell_look
 
+# %% ../../nbs/78b_cli_people.ipynb #7057a52e
+@contextmanager
+def _prices_for(watcher: Monitor, ring: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    "While it is open, prices are heard as they are made, where the venue has a stream; what it gives subscribes to what is watched."
+    from trading_core.execution.alpaca import AlpacaExecutor
+    from trading_core.execution.price_stream import PriceStream
 
+    if not isinstance(watcher.executor, AlpacaExecutor):
+        yield lambda: None
+        return
+    key, secret, url = watcher.executor.line.keys
+
+    def heard(quote: Quote) -> None:
+        if watcher.hear(quote):
+            ring()
+
+    with PriceStream(key, secret, heard, url=url, stale=watcher.settings.stale_seconds) as stream:
+        yield lambda: stream.watch(watcher.symbols)
+
+# %% ../../nbs/78b_cli_people.ipynb #ed1ed8fe
 def monitor(
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
     live: Live = False,
@@ -346,8 +366,8 @@ def monitor(
         bell.clear()
 
     typer.echo(f"Watching the positions of account {config.account}, every {config.monitor.poll_seconds:g} seconds.")
-    with watcher.executor.wakeups(bell.set):
-        watcher.run(sleep=sleep, stop=stop.is_set, tell=_teller())
+    with watcher.executor.wakeups(bell.set), _prices_for(watcher, bell.set) as follow:
+        watcher.run(sleep=sleep, stop=stop.is_set, tell=_teller(follow))
     typer.echo("Stopped.")
     return 0
 

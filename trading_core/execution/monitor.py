@@ -310,8 +310,41 @@ class _Acting(Alarms):
             self.count_failure(symbol, said, look.moment)
         return results
 
-# %% ../../nbs/58b_monitor.ipynb #285861d8
-class _Looking(_Acting):
+# %% ../../nbs/58b_monitor.ipynb #38906193
+class _Hearing(_Acting):
+    "What streams say between two looks."
+
+    def __init__(self, *given: Any, **options: Any):
+        super().__init__(*given, **options)
+        self._watching: dict[str, Watch] = {}
+        self._heard: dict[
+            str, list[Quote]
+        ] = {}  # since the last look: the first price that must be acted on, and the highest
+
+    def hear(self, quote: Quote) -> bool:
+        "Take a price from a stream, in whatever thread; whether it is a reason to look at once."
+        watch = self._watching.get(quote.symbol)
+        if watch is None or why_not_on(
+            quote, Asset.of(quote.symbol).calendar, self.clock(), self.settings.stale_seconds
+        ):
+            return False
+        must_go = watch.seeing(quote.price).reason(self.rules[watch.position.strategy], quote.price) is not None
+        if must_go or quote.price > watch.highest:
+            self._watching[quote.symbol] = watch.seeing(quote.price)
+            self._heard.setdefault(quote.symbol, []).append(quote)
+        return must_go
+
+    def _judge_all(self, watch: Watch, quote: Quote | None, now: pd.Timestamp) -> tuple[Watch, str, str]:
+        "Judge what was heard since the last look, then the price of now."
+        reason = ""
+        for heard in self._heard.pop(watch.symbol, []):
+            watch, found, _ = self.judge(watch, heard, now)
+            reason = reason or found
+        watch, found, why = self.judge(watch, quote, now)
+        return watch, reason or found, why
+
+# %% ../../nbs/58b_monitor.ipynb #cd8191a7
+class _Looking(_Hearing):
     "Rounds of looking and acting."
 
     def look(self) -> Look:
@@ -324,7 +357,8 @@ class _Looking(_Acting):
             quotes = self.executor.quotes([watch.symbol for watch in watched]) if watched else {}
         except (*TROUBLE, LedgerError, LockedError) as error:
             return Look(now, alarms=tuple(self.alarms.values()), trouble=str(error) or type(error).__name__)
-        judged = {watch.symbol: self.judge(watch, quotes.get(watch.symbol), now) for watch in watched}
+        judged = {watch.symbol: self._judge_all(watch, quotes.get(watch.symbol), now) for watch in watched}
+        self._watching = {symbol: watch for symbol, (watch, *_) in judged.items()}
         self.seen = {symbol: (watch.opened, watch.highest) for symbol, (watch, *_) in judged.items()}
         ready = self.take(now, judged, quotes)
         look = Look(now, tuple(w for w, *_ in judged.values()), {s: why for s, (_, _, why) in judged.items() if why})
@@ -338,7 +372,7 @@ class _Looking(_Acting):
         except (*TROUBLE, LedgerError, LockedError) as error:
             return replace(look, trouble=str(error) or type(error).__name__)
 
-# %% ../../nbs/58b_monitor.ipynb #2423a721
+# %% ../../nbs/58b_monitor.ipynb #42f61c5d
 class Monitor(_Looking):
     "Looks, and acts if it must: `look()` once, `run()` until it is told to stop."
 
@@ -353,6 +387,11 @@ class Monitor(_Looking):
                 until = hours[1] - pd.Timedelta(minutes=self.settings.flatten_minutes) - look.moment
                 pauses += [until.total_seconds()] if until > pd.Timedelta(0) else []
         return min(pauses)
+
+    @property
+    def symbols(self) -> list[str]:
+        "What is watched since the last look."
+        return sorted(self._watching)
 
     def run(
         self, *, sleep: Callable[[float], object], stop: Callable[[], bool] = lambda: False,
