@@ -260,6 +260,18 @@ def test_one_leg_canceled_cancels_the_other() -> None:
     assert desk.get(f"/v2/orders/{loss['id']}")["status"] == "canceled"
 
 
+def test_the_stop_of_a_bracket_can_be_moved() -> None:
+    desk = Desk()
+    _, profit, loss = bracket(desk)
+    moved = desk.ask("PATCH", f"/v2/orders/{loss['id']}", body={"stop_price": "55.50"})
+    assert (moved.status, moved.body["stop_price"], moved.body["qty"]) == (200, "55.5", "10")
+    assert desk.get("/v2/positions/ACME")["qty_available"] == "0"
+    desk.to("2024-04-12 21:00")
+    told = {name: desk.get(f"/v2/orders/{name}")["status"] for name in (profit["id"], loss["id"], moved.body["id"])}
+    assert sorted(told.values()) == ["canceled", "filled", "replaced"]
+    assert not desk.venue.held
+
+
 def test_one_cancels_the_other_for_a_holding() -> None:
     desk = Desk()
     desk.send()

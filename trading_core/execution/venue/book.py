@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['VenueDesk', 'changed_work', 'changed', 'VenueHeirs', 'VenueChanges', 'PaperVenue', 'Event', 'Liquidity']
 
-# %% ../../../nbs/53dd_venue_book.ipynb #348d7943
+# %% ../../../nbs/53dd_venue_book.ipynb #968d2ea8
 from collections.abc import Mapping
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -25,7 +25,7 @@ from trading_core.execution.venue.orders import (
     read_wish,
     unfit,
 )
-from .state import Event, Liquidity
+from .state import Event, Liquidity, family
 from ...model import AssetClass, TimeInForce
 
 _all_ = ["Event", "Liquidity"]
@@ -112,7 +112,7 @@ class VenueHeirs(VenueDesk):
             self.tell(order.status, self.at, order)
         return new
 
-# %% ../../../nbs/53dd_venue_book.ipynb #bf98f385
+# %% ../../../nbs/53dd_venue_book.ipynb #29b2202d
 class VenueChanges(VenueHeirs):
     "The part of the venue that changes working orders."
 
@@ -125,16 +125,21 @@ class VenueChanges(VenueHeirs):
             price = (
                 wish.work.limit or wish.work.stop or old.budget or self.market.last(old.symbol, self.at) or Decimal(1)
             )
-            self.working.pop(old.number)  # its own budget and its own shares are free for the new one
-            try:
-                self.check(wish, price)
-            except VenueRefusal:
-                self.working[old.number] = old
-                raise
+            self._check_without(old, wish, price)
+            self.working.pop(old.number)
             self.heir(old, wish, price)
             sent = dict(self.events[-1].order)
             self.live_until(self.at)
             return sent
+
+    def _check_without(self, old: VenueOrder, wish: Wish, price: Decimal) -> None:
+        "Check what is to come in the place of an order, whose budget and shares are free for it."
+        before, ours = self.working, family(old)
+        self.working = {number: order for number, order in before.items() if order not in ours}
+        try:
+            self.check(wish, price)
+        finally:
+            self.working = before
 
 # %% ../../../nbs/53dd_venue_book.ipynb #a1e8249d
 class PaperVenue(VenueChanges):
