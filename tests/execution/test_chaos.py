@@ -6,7 +6,9 @@ import os
 import sys
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from mutants import MUTANTS
 from trading_core.execution.chaos import (
     ACCOUNT,
     QUIET,
+    Life,
     Night,
     Outcome,
     Schedule,
@@ -26,6 +29,9 @@ from trading_core.execution.chaos import (
     chaos,
     play,
 )
+from trading_core.execution.journal import Journal
+from trading_core.ledger import account_lock
+from trading_core.model import OrderRequest, Side
 
 SEEDS = int(os.environ.get("CHAOS_SEEDS", "500"))
 BLOCKS = 4
@@ -98,16 +104,24 @@ def test_the_schedules_contain_what_they_are_to_prove() -> None:
         seen.update(orders["reason"].tolist() + orders["status"].tolist())
         seen.update(["pieces"] * int((pd.Series([fill.client_id for fill in ledger.fills()]).value_counts() > 1).sum()))
         seen.update(fault.kind for fault in worlds[-1].faults.struck)
-    for what in (
-        "stop_loss",
-        "time_stop",
-        "resize",
-        "signal",
-        "filled",
-        "canceled",
-        "rejected",
-        "expired",
-        "pieces",
-        "delay",
-    ):
+    for what in ("stop_loss", "resize", "signal", "filled", "canceled", "rejected", "expired", "pieces", "delay"):
         assert seen[what] >= 3, f"{what}: {seen[what]}"
+
+
+def test_a_fee_whose_line_comes_twice_was_paid_once() -> None:
+    """Found by seed 1171: a page of activities that repeats lines doubled the fee of a sale."""
+    world = World(Schedule.of(1))
+    world.faults.quiet()
+    life = Life(world, QUIET, Journal, account_lock)
+    for name, side in (("a-purchase", Side.BUY), ("a-sale", Side.SELL)):
+        life.executor.submit(OrderRequest(name, "COIN/USD", side, Decimal(1), whole=side is Side.SELL))
+        world.go(world.clock() + pd.Timedelta(hours=1))
+    once, ask = life.executor.fills(), life.executor.line.ask
+
+    def twice(what: str, method: str, path: str, *given: Any, **named: Any) -> Any:
+        page = ask(what, method, path, *given, **named)
+        return [*page, *page] if path.endswith("activities") else page
+
+    life.executor.line.ask = twice  # type: ignore[method-assign]
+    assert life.executor.fills() == once
+    assert sum(fill.fee for fill in once) > 0

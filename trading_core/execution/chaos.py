@@ -11,7 +11,7 @@ __all__ = ['QUIET', 'ACCOUNT', 'START', 'PAUSE', 'MOMENT', 'LATEST', 'ORDERS', '
            'World', 'stutter', 'SteppingSession', 'lock_folder', 'Life', 'priced', 'decided', 'finish_earlier',
            'finish', 'evening', 'look_after', 'Outcome', 'Player', 'Nights', 'play', 'ChaosReport', 'chaos']
 
-# %% ../../nbs/57_chaos.ipynb #ce1999db
+# %% ../../nbs/57_chaos.ipynb #a444cd95
 import json
 import random
 import sqlite3
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from html import escape
 from itertools import islice
 from multiprocessing import get_context
@@ -323,7 +323,7 @@ class SteppingSession(Session):
         self.wear.step(f"answer {answer.status_code}")
         return answer
 
-# %% ../../nbs/57_chaos.ipynb #44fc3a0f
+# %% ../../nbs/57_chaos.ipynb #be9171a5
 Maker: TypeAlias = Callable[..., Journal]
 Locker: TypeAlias = Callable[[str | Path, str], AccountLock]
 
@@ -362,7 +362,7 @@ class Life:
         self.world.clock.advance(pd.Timedelta(seconds=seconds))
 
     def _seconds(self) -> float:
-        return self.world.clock().timestamp()
+        return float(self.world.clock().timestamp())
 
 # %% ../../nbs/57_chaos.ipynb #dbb10f88
 JOB = "chaos"
@@ -488,7 +488,7 @@ class Player:
         if self.world.counts["AccountLockedError"] == turned_away:
             self.wrong.append("two processes worked on the account at once")
 
-# %% ../../nbs/57_chaos.ipynb #71438e4f
+# %% ../../nbs/57_chaos.ipynb #7d0e0103
 class Nights(Player):
     "Evenings and days of a schedule."
 
@@ -504,7 +504,7 @@ class Nights(Player):
             self.live(lambda life: self.cycle(life, day))
         for visit in night.visits:
             self.world.go(midnight + pd.Timedelta(hours=visit.hours))
-            self.live(lambda life, cancels=visit.cancels: look_after(life, cancels), visit.trouble)
+            self.live(partial(look_after, cancels=visit.cancels), visit.trouble)
 
     def rest(self, day: pd.Timestamp) -> None:
         "A quiet evening and the next open of all markets; then nothing may be left in the air."
