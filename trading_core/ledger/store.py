@@ -46,7 +46,7 @@ from .lock import TOKEN_VARIABLE, AccountLock, account_lock, check_token
 from .place import Place, UnreachableLedgerError, server_engine, told
 from .server import _MAKING, LostLockError, Turn, notes
 
-# %% ../../nbs/08_ledger_store.ipynb #58aa79a3
+# %% ../../nbs/08_ledger_store.ipynb #1c0570d0
 def _connect(path: Path | None, mode: str = "rw") -> sqlite3.Connection:
     "A careful connection to the file at `path` (None: a database in memory)."
     where = "file::memory:" if path is None else f"file:{quote(str(path))}?mode={mode}"
@@ -66,8 +66,12 @@ def _engine(path: Path | None, *, write: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if not connection.get_execution_options().get("looking"):
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        options = connection.get_execution_options()
+        if options.get("looking"):
+            return
+        if write:
+            connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if options.get('told_again') else 'FULL'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
 
@@ -464,19 +468,26 @@ class KeepingStore(LookingStore):
         "Called when what is `known` could not be written; returns the error to be raised."
         return error
 
-# %% ../../nbs/08_ledger_store.ipynb #f51b3800
+# %% ../../nbs/08_ledger_store.ipynb #564996a7
 class SteppedStore(KeepingStore):
     "`writing()` gives a connection inside a step."
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        "A step: all of it is on the disk when the block ends, and none of it when it does not."
+    def writing(self, *, told_again: bool = False) -> Iterator[Connection]:
+        """A step: all of it is on the disk when the block ends, and none of it when it does not.
+
+        `told_again` does not wait for the disk. A killed process loses nothing of such a step, a power cut may: it is
+        for what somebody else knows and will tell again, such as a venue's answer.
+        """
         if self._step is not None:
             yield self._step
             return
         if not self.write:
             raise ReadOnlyLedgerError(str(self.place))
-        with self.keeping(), _spoken(self.place, write=True), self.engine.begin() as connection:
+        engine = self.engine.execution_options(told_again=True) if told_again else self.engine
+        with self.keeping(), _spoken(self.place, write=True), engine.begin() as connection:
+            if told_again and self.engine.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
             self._check(connection)
             self._step = connection
             try:
