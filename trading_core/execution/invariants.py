@@ -10,7 +10,7 @@ __all__ = ['OVER', 'CENT', 'STOPS', 'QUESTIONS', 'TheirOrder', 'VenueBook', 'Own
            'nothing_unknown', 'same_states', 'same_fills', 'same_positions', 'same_cash', 'never_overfilled',
            'profit_adds_up', 'flat_after', 'stops_kept', 'violations']
 
-# %% ../../nbs/56d_invariants.ipynb #8aa48866
+# %% ../../nbs/56d_invariants.ipynb #7b382919
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from .venue.book import PaperVenue
 from ..ledger import Ledger
@@ -58,7 +58,7 @@ class VenueBook:
         values = venue.worth(venue.at)
         return cls(orders, list(venue.activities), positions, values, venue.cash, venue.opened_with)
 
-# %% ../../nbs/56d_invariants.ipynb #e7896dd1
+# %% ../../nbs/56d_invariants.ipynb #71538b44
 @dataclass(frozen=True)
 class OwnOrder:
     "An order of ours, and what we think of it."
@@ -76,7 +76,7 @@ class OwnOrder:
 _KNOWN = ("client_id", "symbol", "side", "quantity", "whole", "reason", "as_of")
 
 
-def _known(rows: Iterable[Row[Any]]) -> Iterator[tuple[Row[Any], dict[str, Any]]]:
+def _known(rows: Iterable[Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
     "Each row, and what it says of the order itself."
     for row in rows:
         yield row, {name: getattr(row, name) for name in _KNOWN}
