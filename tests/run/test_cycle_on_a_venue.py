@@ -351,7 +351,7 @@ def test_killed_at_any_statement_and_started_again_the_book_is_the_same(calm: De
     total = bomb.count
     assert total > 40
     expected = [row for row in tale(calm.book) if row[0] <= day("2024-03-26")]
-    for at in range(1, total + 1, 2):
+    for at in range(1, total + 1, 3):
         desk = Desk()
         desk.nights(day("2024-03-20"))
         bomb = Bomb(desk.book, at)

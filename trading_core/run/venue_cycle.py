@@ -85,7 +85,7 @@ def swept(fills: Iterable[Fill], assets: Mapping[str, Asset]) -> list[Fill]:
         told.append(replace(fill, quantity=fill.quantity + left) if dust else fill)
     return told
 
-# %% ../../nbs/70b_venue_cycle.ipynb #4ee67896
+# %% ../../nbs/70b_venue_cycle.ipynb #01fd47e0
 EVER = pd.Timestamp("2200-01-01", tz="UTC")
 
 
@@ -96,7 +96,7 @@ def holdings_now(
     fills = [replace(fill, day=min(fill.day, day)) for fill in swept(ledger.open_fills(EVER), panel.assets)]
     held = {symbol: h for symbol, h in track(fills, panel, day).items() if symbol in there}
     ours = {s: replace(h, quantity=there[s].quantity) for s, h in held.items() if h.strategy != MANUAL}
-    return ours, frozenset(there.keys() - ours.keys())
+    return ours, frozenset(s for s, position in ledger.positions().items() if position.strategy == MANUAL)
 
 
 def waiting(ledger: Ledger) -> list[OrderRequest]:
