@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LOT_COLUMNS', 'plain', 'cell', 'Sheet', 'write_table', 'lots_sold', 'ExportExistsError', 'export_ledger']
 
-# %% ../../nbs/08g_ledger_audit.ipynb #9a38242a
+# %% ../../nbs/08g_ledger_audit.ipynb #450915ed
 import csv
 import hashlib
 import json
@@ -24,8 +24,8 @@ from sqlalchemy import Connection, Table, select
 
 from ..errors import LedgerError
 from . import tables as t
-from .fifo import Entry, Running
-from .positions import _ENTRIES
+from .fifo import Running
+from .positions import entries
 from .store import Book
 
 # %% ../../nbs/08g_ledger_audit.ipynb #6b0ec824
@@ -85,7 +85,7 @@ def write_table(folder: Path, name: str, columns: Sequence[str], rows: Iterable[
     lines.write("\n]\n")
     return {sheet.path.name: sheet.done() for sheet in (table, lines)}
 
-# %% ../../nbs/08g_ledger_audit.ipynb #338b869b
+# %% ../../nbs/08g_ledger_audit.ipynb #44d86964
 LOT_COLUMNS = [
     "account", "symbol", "entry_day", "exit_day", "quantity", "entry_price", "exit_price", "fees", "pnl", "bought", "sold",
 ]  # fmt: skip
@@ -93,12 +93,11 @@ LOT_COLUMNS = [
 
 def lots_sold(connection: Connection, account: str, tallies: dict[str, Running]) -> Iterator[tuple[Any, ...]]:
     "The lots of an account that were sold, in the order of the sales; `tallies` fills up on the way."
-    for row in connection.execute(_ENTRIES, {"me": account}, execution_options={"yield_per": 5000}):
-        venue_id, symbol, side, *amounts = row
-        tally = tallies.setdefault(symbol, Running(symbol))
-        for b, s in tally.take(Entry(venue_id, symbol, side == "buy", *amounts)):
+    for entry in entries(connection, account):
+        tally = tallies.setdefault(entry.symbol, Running(entry.symbol))
+        for b, s in tally.take(entry):
             prices = (b.quantity, b.price, s.price, b.fee + s.fee, s.paid - b.paid)
-            yield account, symbol, b.day, s.day, *prices, b.venue_id, s.venue_id
+            yield account, entry.symbol, b.day, s.day, *prices, b.venue_id, s.venue_id
 
 # %% ../../nbs/08g_ledger_audit.ipynb #c3fcd910
 class ExportExistsError(LedgerError):

@@ -8,20 +8,24 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['COLUMNS', 'Lot', 'OversoldError', 'Entry', 'Tally', 'LotTally', 'Running', 'fifo_pnl', 'open_lots']
 
-# %% ../../nbs/09_ledger_fifo.ipynb #ad1a46a8
+# %% ../../nbs/09_ledger_fifo.ipynb #7300e2f4
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import chain
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from ..errors import LedgerError
-from ..model import Fill, Side, cash_of, price_of
+from ..model import CASH_STEP, Fill, Side, price_of
 
-# %% ../../nbs/09_ledger_fifo.ipynb #c31fa69b
+# %% ../../nbs/09_ledger_fifo.ipynb #51b87dd4
+def _cash(value: Decimal) -> Decimal:
+    return value.quantize(CASH_STEP, ROUND_HALF_EVEN)  # `cash_of`, where it is asked a million times
+
+
 class Lot(NamedTuple):
     "What is left of a purchase, or a part of it."
 
@@ -38,7 +42,7 @@ class Lot(NamedTuple):
         "A lot of `quantity` taken off this one, and the rest."
         if quantity == self.quantity:
             return self, self._part(Decimal(0), Decimal(0), Decimal(0))
-        paid, fee = cash_of(self.paid * quantity / self.quantity), cash_of(self.fee * quantity / self.quantity)
+        paid, fee = _cash(self.paid * quantity / self.quantity), _cash(self.fee * quantity / self.quantity)
         return self._part(quantity, paid, fee), self._part(self.quantity - quantity, self.paid - paid, self.fee - fee)
 
     def _part(self, quantity: Decimal, paid: Decimal, fee: Decimal) -> Lot:
@@ -59,7 +63,7 @@ class OversoldError(LedgerError):
             f"every purchase: give all the fills of the account, oldest first."
         )
 
-# %% ../../nbs/09_ledger_fifo.ipynb #b5a389ea
+# %% ../../nbs/09_ledger_fifo.ipynb #43b19346
 class Entry(NamedTuple):
     "A fill, in the parts that a book is made of."
 
@@ -80,7 +84,7 @@ class Entry(NamedTuple):
     def lot(self) -> Lot:
         "What a purchase cost, or what a sale brought, which may be less than its fee."
         value = self.quantity * self.price
-        paid = -cash_of(-value - self.fee) if self.buy else cash_of(value - self.fee)
+        paid = -_cash(-value - self.fee) if self.buy else _cash(value - self.fee)
         return Lot(self.symbol, self.day, self.quantity, self.price, paid, self.fee, self.venue_id)
 
 # %% ../../nbs/09_ledger_fifo.ipynb #d5fd6d48
@@ -117,7 +121,7 @@ class Tally:
             self.lots, self.fresh = self.fresh, self.lots
         return self.lots[0]
 
-# %% ../../nbs/09_ledger_fifo.ipynb #8355b168
+# %% ../../nbs/09_ledger_fifo.ipynb #0f041f3a
 class LotTally(Tally):
     "The lots of a tally."
 
@@ -135,14 +139,14 @@ class LotTally(Tally):
             return pairs
         while lot.quantity:
             oldest = self.front()
-            quantity = min(oldest.quantity, lot.quantity)
-            (bought, rest), (sold, lot) = oldest.split(quantity), lot.split(quantity)
-            if rest.quantity:
-                self.lots[0] = rest
-            else:
-                self.lots.popleft()
             self.sold_to = oldest.number or self.sold_to
-            pairs.append((bought, sold))
+            if oldest.quantity > lot.quantity:  # and there it ends
+                bought, self.lots[0] = oldest.split(lot.quantity)
+                pairs.append((bought, lot))
+                break
+            self.lots.popleft()
+            sold, lot = lot.split(oldest.quantity)
+            pairs.append((oldest, sold))
         return pairs
 
     def left(self) -> list[Lot]:

@@ -6,16 +6,27 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Tallies', 'keep', 'recount', 'Booked', 'Positions', 'since_flat', 'OpenPositions']
+__all__ = ['Tallies', 'keep', 'entries', 'recount', 'Booked', 'Positions', 'since_flat', 'OpenPositions']
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #a7df6900
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+# %% ../../nbs/08ab_ledger_positions.ipynb #3d6beb2e
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    bindparam,
+    delete,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 
 from . import tables as t
 from .fifo import Entry, Lot, OversoldError, Running, _table
@@ -91,33 +102,43 @@ def _keep_sold(step: Connection, account: str, tally: Running, left: list[Lot]) 
         part = {"quantity": kept.quantity, "paid": kept.paid, "fee": kept.fee}
         step.execute(_UPDATE_LOT, {"which": kept.number, **part})
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #9fe4878e
-_ENTRY = tuple(
-    t.fills.c[name] for name in ("venue_id", "symbol", "side", "quantity", "price", "fee", "day", "strategy")
+# %% ../../nbs/08ab_ledger_positions.ipynb #7fe5d097
+def _text(column: Column[Any]) -> ColumnElement[Any]:
+    "The column as the driver gives it: text on SQLite, a number or a date on PostgreSQL."
+    return type_coerce(column, String).label(column.name)
+
+
+_F = t.fills.c
+_AMOUNTS = (_text(_F.quantity), _text(_F.price), _text(_F.fee), _text(_F.day))
+_ENTRIES = (
+    select(_F.venue_id, _F.symbol, _F.side, *_AMOUNTS, _F.strategy).where(_mine(t.fills)).order_by(_F.day, _F.number)
 )
-_ENTRIES = select(*_ENTRY).where(_mine(t.fills)).order_by(t.fills.c.day, t.fills.c.number)
-_ENTRIES_OF = _ENTRIES.where(t.fills.c.symbol == bindparam("asked"))
+_ENTRIES_OF = _ENTRIES.where(_F.symbol == bindparam("asked"))
 
 
-def _counted(rows: Iterable[Any]) -> dict[str, Running]:
-    "The tallies of the fills in `rows`, by symbol."
-    tallies: dict[str, Running] = {}
-    for venue_id, symbol, side, quantity, price, fee, day, strategy in rows:
-        tally = tallies.get(symbol)
-        if tally is None:
-            tally = tallies[symbol] = Running(symbol)
-        tally.take(Entry(venue_id, symbol, side == "buy", quantity, price, fee, day, strategy))
-    return tallies
+def entries(step: Connection, account: str, symbol: str | None = None) -> Iterator[Entry]:
+    "The fills of `account` in their parts, oldest first: those of one symbol, or all."
+    query = _ENTRIES if symbol is None else _ENTRIES_OF
+    asked = {"me": account} if symbol is None else {"me": account, "asked": symbol}
+    days: dict[Any, pd.Timestamp] = {}
+    rows = step.execute(query, asked, execution_options={"yield_per": 5000})
+    for venue_id, name, side, quantity, price, fee, raw, strategy in rows:
+        day = days.get(raw) or days.setdefault(raw, pd.Timestamp(raw, tz="UTC").as_unit("ns"))
+        yield Entry(venue_id, name, side == "buy", Decimal(quantity), Decimal(price), Decimal(fee), day, strategy)
 
-
+# %% ../../nbs/08ab_ledger_positions.ipynb #4d4d8e8c
 def recount(step: Connection, account: str, symbol: str | None = None) -> None:
     "Make the tallies of `account` anew from its fills: of one symbol, or of all."
     for table in (t.positions, t.lots):
         gone = delete(table).where(_mine(table))
         step.execute(gone if symbol is None else gone.where(table.c.symbol == symbol), {"me": account})
-    query = _ENTRIES if symbol is None else _ENTRIES_OF
-    asked = {"me": account} if symbol is None else {"me": account, "asked": symbol}
-    for tally in _counted(step.execute(query, asked, execution_options={"yield_per": 5000})).values():
+    tallies: dict[str, Running] = {}
+    for entry in entries(step, account, symbol):
+        tally = tallies.get(entry.symbol)
+        if tally is None:
+            tally = tallies[entry.symbol] = Running(entry.symbol)
+        tally.take(entry)
+    for tally in tallies.values():
         keep(step, account, tally, new=True)
 
 
