@@ -52,6 +52,11 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
         "data",
         "lab",
         "resume",
+        "approve",
+        "cancel",
+        "undo",
+        "why",
+        "monitor",
     ]:
         assert f"\n  {name} " in said.out
 

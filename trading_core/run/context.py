@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WELL_KNOWN', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayError', 'as_of_day', 'wanted', 'DataEndsError',
-           'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Run', 'find_settings', 'open_run',
-           'kernel_environment', 'hand_over']
+           'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked', 'Run', 'find_settings',
+           'open_run', 'kernel_environment', 'hand_over']
 
-# %% ../../nbs/70_context.ipynb #e5b2f77d
+# %% ../../nbs/70_context.ipynb #3a366b52
 import json
 import os
 import pickle
@@ -31,13 +31,14 @@ from ..data.sources import NoBarsError
 from ..errors import ConfigError, DataError, RefusedError
 from ..model import Asset
 from ..portfolio import Costs, RiskLimits
-from ..sessions import as_day, sessions
+from ..sessions import Day, as_day, sessions
 from ..strategies import Strategy, load_sizer, load_strategy, with_sizer
 
 if TYPE_CHECKING:
     from trading_core.backtest import BacktestResult
     from trading_core.ledger import Cycle, Ledger
     from trading_core.run.cycle import CycleReport
+    from trading_core.run.explaining import Why
 
 # %% ../../nbs/70_context.ipynb #65c9f6ec
 class DayError(RefusedError):
@@ -249,8 +250,20 @@ class RunContext:
         url, spare = os.environ.get(LEDGER_VARIABLE) or self.config.ledger_url, self.config.outputs
         return Ledger(url, account=self.account, write=write, spare=spare)
 
-# %% ../../nbs/70_context.ipynb #8af10c78
-class Run(RunContext):
+# %% ../../nbs/70_context.ipynb #11f01e4d
+class Asked(RunContext):
+    "A context that answers questions."
+
+    def why(self, symbol: str, day: Day | None = None) -> Why:
+        "Why `symbol` was, or was not, traded after the close of `day`, by default of the as-of."
+        from trading_core.run.explaining import why
+
+        when = self.as_of if day is None else as_day(day)
+        with self.ledger as books:
+            return why(symbol, when, panel=self.panel, strategies=self.strategies, ledger=books)
+
+# %% ../../nbs/70_context.ipynb #a117be7a
+class Run(Asked):
     "A context that can also do things: backtest, decide, remember."
 
     def backtest(self, **options: Any) -> BacktestResult:
