@@ -1141,6 +1141,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                               'trading_core.execution.chaos.look_after': ( 'chaos.html#look_after',
                                                                                            'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.play': ('chaos.html#play', 'trading_core/execution/chaos.py'),
+                                              'trading_core.execution.chaos.prepared': ( 'chaos.html#prepared',
+                                                                                         'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.priced': ( 'chaos.html#priced',
                                                                                        'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.shelf': ('chaos.html#shelf', 'trading_core/execution/chaos.py'),

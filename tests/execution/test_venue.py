@@ -422,7 +422,7 @@ def test_without_the_key_there_is_no_answer() -> None:
     assert route(desk.venue, "GET", "/v2/account", headers=right).status == 200
     assert route(desk.venue, "GET", "/v2/account", headers={}).status == 401
     wrong = route(desk.venue, "POST", "/v2/orders", {}, {}, headers=right | {"APCA-API-SECRET-KEY": "guess"})
-    assert wrong.status == 401
+    assert wrong.status == 403
     assert desk.venue.secret not in json.dumps(wrong.body)
 
 

@@ -141,7 +141,7 @@ def test_a_wrong_key_is_turned_away(desk: Desk) -> None:
     client._session = local_session(desk.venue)
     with pytest.raises(APIError) as refused:
         client.get_account()
-    assert refused.value.status_code == 401
+    assert refused.value.status_code == 403
 
 
 def test_assets_clock_calendar_history(desk: Desk, client: TradingClient) -> None:

@@ -80,7 +80,7 @@ def find_handler(method: str, path: str) -> tuple[Handler | None, tuple[str, ...
             return NAMED.get((method, folder)), (unquote(path[len(folder) :]),)
     return None, ()
 
-# %% ../../../nbs/53e_venue_rest.ipynb #ff14bac4
+# %% ../../../nbs/53e_venue_rest.ipynb #a49537e2
 _MINUTE = 60_000_000_000
 
 
@@ -91,7 +91,9 @@ def authorized(venue: PaperVenue, headers: Mapping[str, str]) -> Answer | None:
     right = hmac.compare_digest(key.encode(), venue.key.encode())  # both, so that it takes as long for either
     if hmac.compare_digest(secret.encode(), venue.secret.encode()) and right:
         return None
-    return Answer(401, {"code": 40110000, "message": "request is not authorized"})
+    if not key or not secret:
+        return Answer(401, {"code": 40110000, "message": "request is not authorized"})
+    return Answer(403, {"code": 40310000, "message": "forbidden."})
 
 
 def _limits(venue: PaperVenue) -> dict[str, str]:
