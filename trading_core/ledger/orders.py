@@ -126,7 +126,7 @@ def _order(row: Row[Any]) -> OrderRequest:
     kinds = {"side": Side, "order_type": OrderType, "time_in_force": TimeInForce}
     return OrderRequest(**values | {name: kind(values[name]) for name, kind in kinds.items()})
 
-# %% ../../nbs/08a_ledger_orders.ipynb #8b08cc39
+# %% ../../nbs/08a_ledger_orders.ipynb #7ab110bd
 _STATUS = _columns(t.orders, "client_id", "status", "venue_id", "message")
 _ONE_STATUS = _STATUS.where(t.orders.c.client_id == bindparam("asked"))
 _INTENTS = (
@@ -135,7 +135,7 @@ _INTENTS = (
 )  # fmt: skip
 _OF_CYCLE = _INTENTS.where(t.intents.c.job == bindparam("job"), t.intents.c.as_of == bindparam("as_of"))
 _STATUS_OF_CYCLE = _OF_CYCLE.with_only_columns(t.orders.c.client_id, t.orders.c.status)
-_IN_STATUS = _INTENTS.where(t.orders.c.status.in_(bindparam("statuses", expanding=True)))
+_IN_STATUS = _INTENTS.where(_mine(t.orders), t.orders.c.status.in_(bindparam("statuses", expanding=True)))
 
 
 class OrderViews(Runs):

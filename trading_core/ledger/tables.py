@@ -216,7 +216,7 @@ intents = Table(
     Column("created", Moment, nullable=False),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #59b1de6f
+# %% ../../nbs/06_ledger_tables.ipynb #2aa317a5
 orders = Table(
     "orders",
     metadata,
@@ -227,6 +227,7 @@ orders = Table(
     Column("message", Text, nullable=False, default=""),
     Column("ended", Day),  # when it filled, or was found to be over
     Column("updated", Moment, nullable=False),
+    Index("ix_orders_status", "account", "status"),  # those that wait are few, those that are over are not
 )
 
 # %% ../../nbs/06_ledger_tables.ipynb #737be210

@@ -28,11 +28,12 @@ def _needed(name: str, kind: Any = NAME, **options: Any) -> sa.Column[Any]:
 def _account(**options: Any) -> sa.Column[Any]:
     return sa.Column("account", NAME, sa.ForeignKey("accounts.account"), nullable=False, **options)
 
-# %% ../../../nbs/08eb_ledger_schema_0002.ipynb #12de82aa
+# %% ../../../nbs/08eb_ledger_schema_0002.ipynb #f3b6aa80
 def _columns() -> None:
     op.add_column("intents", sa.Column("trail_percent", MONEY))
     op.add_column("fills", sa.Column("moment", sa.DateTime))
     op.create_index("ix_fills_day", "fills", ["account", "day"])
+    op.create_index("ix_orders_status", "orders", ["account", "status"])
 
 # %% ../../../nbs/08eb_ledger_schema_0002.ipynb #70832492
 def _tallies() -> None:
