@@ -1408,6 +1408,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'trading_core/execution/guards.py'),
                                                'trading_core.execution.guards.announce': ( 'guards.html#announce',
                                                                                            'trading_core/execution/guards.py'),
+                                               'trading_core.execution.guards.check_switches': ( 'guards.html#check_switches',
+                                                                                                 'trading_core/execution/guards.py'),
                                                'trading_core.execution.guards.fingerprint': ( 'guards.html#fingerprint',
                                                                                               'trading_core/execution/guards.py'),
                                                'trading_core.execution.guards.live_permit': ( 'guards.html#live_permit',

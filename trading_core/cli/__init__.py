@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #dedfaf80
+# %% ../../nbs/73_cli.ipynb #21be16e3
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,20 @@ from . import venue as venue_commands
 from . import books as books_commands
 from . import journal as journal_commands
 from . import people as people_commands
-from .tools import AsOf, DryRun, Given, Json, Set, Settings, config_of, opened, pairs, show, show_facts
+from trading_core.cli.tools import (
+    AsOf,
+    DryRun,
+    Given,
+    Json,
+    Live,
+    Set,
+    Settings,
+    config_of,
+    opened,
+    pairs,
+    show,
+    show_facts,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,12 +137,13 @@ def _tell(result: RunResult) -> None:
         if line:
             typer.echo(line, err=True)
 
-# %% ../../nbs/73_cli.ipynb #2fa59f06
+# %% ../../nbs/73_cli.ipynb #20fe6570
 @app.command()
 def run(
     job: Annotated[str, typer.Argument(help="A name from [jobs] in the settings.")] = "daily",
     as_of: AsOf = "",
     dry_run: DryRun = False,
+    live: Live = False,
     since: Annotated[
         str, typer.Option(metavar="DAY", help="Where a new account is to begin: a day, or days back such as 90d.")
     ] = "",
@@ -144,7 +158,14 @@ def run(
     config = config_of(settings, set_)
     with progress_bar(job) as tell:
         result = run_job(
-            job, config=config, as_of=as_of or None, dry_run=dry_run, since=since, params=pairs(param), progress=tell
+            job,
+            config=config,
+            as_of=as_of or None,
+            dry_run=dry_run,
+            since=since,
+            params=pairs(param),
+            live=live,
+            progress=tell,
         )
     if json:
         from trading_core.run.runner import read_run
@@ -154,13 +175,14 @@ def run(
         _tell(result)
     return result.exit_code
 
-# %% ../../nbs/73_cli.ipynb #d8b9c171
+# %% ../../nbs/73_cli.ipynb #a1ca684e
 @app.command()
-def schedule(set_: Set = None, settings: Settings = "settings.ini") -> None:
+def schedule(set_: Set = None, settings: Settings = "settings.ini", live: Live = False) -> None:
     "Wait in the foreground and run the jobs of [schedule] at their times, in UTC. Ctrl-C ends it."
     from trading_core.run.scheduler import Runner, run_schedule
 
     options = [part for text in set_ or () for part in ("--set", text)]
+    options += ["--live"] if live else []
     run_schedule(config_of(settings, set_), Runner([*options, "--settings", settings]))
 
 # %% ../../nbs/73_cli.ipynb #094d7ba6

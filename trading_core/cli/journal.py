@@ -8,27 +8,27 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Repair', 'Why', 'Keep', 'NothingToCompare', 'journal_of', 'facts_of', 'tell', 'doctor', 'add_to']
 
-# %% ../../nbs/76_cli_journal.ipynb #3ec4c66c
+# %% ../../nbs/76_cli_journal.ipynb #863443c0
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .tools import Json, Set, Settings, config_of, show_facts
+from .tools import Json, Live, Set, Settings, config_of, show_facts
 
 if TYPE_CHECKING:
     from trading_core.config import TradingConfig
     from trading_core.execution import Comparison, Journal
     from trading_core.execution.doctor import Mended
 
-# %% ../../nbs/76_cli_journal.ipynb #aa965f0e
+# %% ../../nbs/76_cli_journal.ipynb #66065ae8
 class NothingToCompare(Exception):
     "The account has no venue of its own, or has not begun."
 
 
 @contextmanager
-def journal_of(config: TradingConfig, *, write: bool) -> Iterator[Journal]:
+def journal_of(config: TradingConfig, *, write: bool, live: bool = False) -> Iterator[Journal]:
     "The journal of the account in the settings, on the ledger itself or on a copy in memory."
     from trading_core.execution import Journal, open_executor
     from trading_core.ledger import Ledger
@@ -43,7 +43,7 @@ def journal_of(config: TradingConfig, *, write: bool) -> Iterator[Journal]:
             raise NothingToCompare(
                 f"Account {config.account!r} has not begun; its first run opens it with what the venue has."
             )
-        executor = open_executor(config, book, None, live=config.execution.mode == "live")  # type: ignore[arg-type]
+        executor = open_executor(config, book, None, live=live)  # type: ignore[arg-type]
         yield Journal(executor, book, dry_run=not write)
 
 # %% ../../nbs/76_cli_journal.ipynb #52a0828b
@@ -73,14 +73,14 @@ def tell(comparison: Comparison, done: list[Mended]) -> None:
             "\nTrading is refused until this is mended. When you know the reason: trading doctor --repair --why '…'"
         )
 
-# %% ../../nbs/76_cli_journal.ipynb #72247f6a
+# %% ../../nbs/76_cli_journal.ipynb #74a2ebf6
 Repair = Annotated[bool, typer.Option("--repair", help="Mend what differs; needs --why.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, which is kept with every entry.")]
 Keep = Annotated[bool, typer.Option("--no-adopt", help="Do not take in what others traded there.")]
 
 
 def doctor(
-    repair: Repair = False, why: Why = "", no_adopt: Keep = False, given: Set = None,
+    repair: Repair = False, why: Why = "", no_adopt: Keep = False, live: Live = False, given: Set = None,
     settings: Settings = "settings.ini", as_json: Json = False,
 ) -> None:  # fmt: skip
     "Compare the ledger with the venue: what differs, what explains it, and what would mend it."
@@ -90,7 +90,7 @@ def doctor(
     if repair and not why.strip():
         raise NoWhyError(config.account)
     try:
-        with journal_of(config, write=repair) as journal:
+        with journal_of(config, write=repair, live=live) as journal:
             physician = Doctor(journal)
             done = physician.repair(why, adopt=not no_adopt) if repair else []
             comparison = physician.examine()

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Live', 'desk_of', 'told', 'code_of', 'tell', 'approve', 'cancel', 'undo', 'why', 'monitor', 'add_to']
+__all__ = ['desk_of', 'told', 'code_of', 'tell', 'approve', 'cancel', 'undo', 'why', 'monitor', 'add_to']
 
-# %% ../../nbs/78b_cli_people.ipynb #57cff2c9
+# %% ../../nbs/78b_cli_people.ipynb #76536222
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .tools import AsOf, Json, Set, Settings, config_of, opened, show, show_facts
+from .tools import AsOf, Json, Live, Set, Settings, config_of, opened, show, show_facts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +26,7 @@ if TYPE_CHECKING:
     from trading_core.ledger import Ledger
     from trading_core.model import OrderRequest, OrderResult
 
-# %% ../../nbs/78b_cli_people.ipynb #cf368536
-Live = Annotated[bool, typer.Option("--live", help="Real money; the settings must say execution.mode = live as well.")]
-
-
+# %% ../../nbs/78b_cli_people.ipynb #85b55e62
 @dataclass(frozen=True)
 class _Desk:
     "An account, open for doing something."

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Set', 'Given', 'AsOf', 'Json', 'DryRun', 'Settings', 'config_of', 'pairs', 'show', 'show_facts', 'opened']
+__all__ = ['Set', 'Given', 'AsOf', 'Json', 'DryRun', 'Live', 'Settings', 'config_of', 'pairs', 'show', 'show_facts', 'opened']
 
 # %% ../../nbs/72a_cli_tools.ipynb #9aa66e1f
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trading_core.config import TradingConfig
     from trading_core.run.context import Run
 
-# %% ../../nbs/72a_cli_tools.ipynb #63dd0899
+# %% ../../nbs/72a_cli_tools.ipynb #d86847f5
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="A setting for this once; repeatable.")
 ]
@@ -38,6 +38,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Decide and report, but place no order and write nothing into the books.")
 ]
+Live = Annotated[bool, typer.Option("--live", help="Real money; the settings must say execution.mode = live as well.")]
 Settings = Annotated[str, typer.Option("--settings", metavar="FILE", help="The settings file.")]
 
 # %% ../../nbs/72a_cli_tools.ipynb #884b731a

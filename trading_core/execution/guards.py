@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['PAPER_DAYS', 'KIND', 'LiveRefused', 'SettingSaysPaper', 'CodeSaysPaper', 'fingerprint', 'note_paper_day',
-           'paper_days', 'TooFewPaperDays', 'LivePermit', 'live_permit', 'announce', 'OrderValue', 'NoPermit',
-           'FarVenue']
+           'paper_days', 'TooFewPaperDays', 'LivePermit', 'check_switches', 'live_permit', 'announce', 'OrderValue',
+           'NoPermit', 'FarVenue']
 
 # %% ../../nbs/55e_guards.ipynb #cec5f1db
 import hashlib
@@ -29,7 +29,7 @@ from ..ledger import Ledger
 from ..ledger import tables as t
 from ..model import Fill, OrderRequest, Side
 
-# %% ../../nbs/55e_guards.ipynb #3a750930
+# %% ../../nbs/55e_guards.ipynb #aa5b4c8c
 class LiveRefused(RefusedError):
     "Real money was asked for, and not everything that must agree does."
 
@@ -46,8 +46,8 @@ class CodeSaysPaper(LiveRefused):
 
     def __str__(self) -> str:
         return (
-            "execution.mode is live, but nobody asked for real money with live=True. A setting alone must not do it: pass "
-            "live=True where the executor is opened, or set execution.mode=paper."
+            "execution.mode is live, but nobody asked for real money with live=True. A setting alone must not do it: say "
+            "--live on the command line (live=True where the executor is opened), or set execution.mode=paper."
         )
 
 # %% ../../nbs/55e_guards.ipynb #15b527fb
@@ -99,7 +99,7 @@ class TooFewPaperDays(LiveRefused):
             f"and real prices. Run them with execution.mode=paper until then."
         )
 
-# %% ../../nbs/55e_guards.ipynb #31fd1f69
+# %% ../../nbs/55e_guards.ipynb #1e1ffdcd
 @dataclass(frozen=True)
 class LivePermit:
     "Proof that everything agrees: real money may be used for these strategies."
@@ -108,15 +108,20 @@ class LivePermit:
     days: int  # on paper
 
 
+def check_switches(config: TradingConfig, *, live: bool) -> bool:
+    "Whether real money is meant. Raises if the settings and the code do not agree about it."
+    asked = config.execution.mode == "live"
+    if live and not asked:
+        raise SettingSaysPaper()
+    if asked and not live:
+        raise CodeSaysPaper()
+    return live
+
+
 def live_permit(config: TradingConfig, ledger: Ledger, *, live: bool = False) -> LivePermit | None:
     "The permit for real money; None where paper is meant. Raises if only some of the switches ask for it."
-    asked = config.execution.mode == "live"
-    if not asked and not live:
+    if not check_switches(config, live=live):
         return None
-    if not asked:
-        raise SettingSaysPaper()
-    if not live:
-        raise CodeSaysPaper()
     days = paper_days(ledger, config.strategies)
     if days < PAPER_DAYS:
         raise TooFewPaperDays(days)

@@ -64,14 +64,15 @@ class JournalBase(OrderRouter):
         sent = self.ledger.events("sent", client_id)
         return pd.Timestamp(sent["detail"].iloc[-1]["at"]) if len(sent) else None
 
-# %% ../../nbs/56a_journal.ipynb #17d9cf5c
+# %% ../../nbs/56a_journal.ipynb #8f98f0ae
 class Recorder(JournalBase):
     "Records what the venue says of an order."
 
     def record(self, result: OrderResult, day: pd.Timestamp | None = None) -> OrderResult:
         "Store `result`, and the `day` on which the order ended; what is known afterwards."
         try:
-            self.ledger.set_status(result, None if result.status.open else day)
+            with self.ledger.writing(told_again=True):  # the venue would say it again
+                self.ledger.set_status(result, None if result.status.open else day)
         except UnknownOrderError:  # of another account of the same ledger
             return result
         except FinalStatusError:

@@ -126,10 +126,11 @@ def fitting(parameter: Parameter, given: Any) -> Any:
         raise ParameterValueError(name, kind, given)
     return value
 
-# %% ../../nbs/70_pages.ipynb #98a0c3d6
+# %% ../../nbs/70_pages.ipynb #f71cc702
 RESERVED = {
     "as_of": "--as-of DAY",
     "dry_run": "--dry-run",
+    "live": "--live",
     "settings": "--set",
     "run_folder": "--set paths.outputs=FOLDER",
 }

@@ -256,9 +256,10 @@ def job_pages(job: str, config: TradingConfig) -> dict[str, Path]:
         )
     return {page: template(page, config) for page in config.jobs[job]}
 
-# %% ../../nbs/71_runner.ipynb #6597cec3
-def check_executor_settings(config: TradingConfig, *, rehearsed: bool = False) -> None:
+# %% ../../nbs/71_runner.ipynb #28285462
+def check_executor_settings(config: TradingConfig, *, rehearsed: bool = False, live: bool = False) -> None:
     "Refuse an executor that there is not, or that lacks its keys; and a rehearsal at a venue, which has its own past."
+    from trading_core.execution.guards import check_switches
     from trading_core.execution.opening import VENUES, keys_of
 
     name = config.execution.executor
@@ -269,6 +270,7 @@ def check_executor_settings(config: TradingConfig, *, rehearsed: bool = False) -
             "settings [execution]: mode = live needs a venue with real money, and executor = paper has none. "
             "Set executor = alpaca, or mode = paper."
         )
+    check_switches(config, live=live)
     if name != "paper":
         keys_of(config, name)
         if rehearsed:
@@ -296,7 +298,7 @@ class KernelQueue:
             self.warm()
         return self.started[number]
 
-# %% ../../nbs/71_runner.ipynb #433ef45e
+# %% ../../nbs/71_runner.ipynb #8ba15467
 @dataclass
 class JobRun:
     "One execution of a job."
@@ -309,6 +311,7 @@ class JobRun:
     dry_run: bool = False
     progress: Progress = lambda page, part: None
     since: str = ""  # where a new account's rehearsal begins
+    live: bool = False  # one of the three switches of real money
     _lock: AccountLock | None = None
 
     @cached_property
@@ -344,7 +347,7 @@ def patiently(
                 raise
             sleep(0.1)
 
-# %% ../../nbs/71_runner.ipynb #2ebe8561
+# %% ../../nbs/71_runner.ipynb #e6359d50
 class AccountRun(JobRun):
     "A run, and the account that it works on."
 
@@ -352,7 +355,7 @@ class AccountRun(JobRun):
         "Hold the account's lock until the run ends, if it trades; the environment that lets its kernels in."
         if not self.trades:
             return {}
-        check_executor_settings(self.config, rehearsed=bool(self.since))
+        check_executor_settings(self.config, rehearsed=bool(self.since), live=self.live)
         lock = account_lock(self.config.ledger_url, self.config.account)
         self._lock = patiently(lambda: self.stack.enter_context(lock))
         settle_killed(self.config.outputs, held=self.config.account)
@@ -412,7 +415,7 @@ class PreparedRun(AccountRun):
         self.record.write(as_of=f"{market.as_of:%Y-%m-%d}", data=market.facts(), simulated=market.simulated)
         return RunContext(self.config, market, self.record.facts["job"], self.record.facts["run_id"])
 
-# %% ../../nbs/71_runner.ipynb #dfd27c30
+# %% ../../nbs/71_runner.ipynb #5b1ecd16
 class PagedRun(PreparedRun):
     "A run up to its last page."
 
@@ -434,7 +437,7 @@ class PagedRun(PreparedRun):
 
     def page(self, number: int, page: str, context: RunContext) -> None:
         "One page, in its own kernel."
-        fixed = {"as_of": f"{context.as_of:%Y-%m-%d}", "dry_run": not self.trades}
+        fixed = {"as_of": f"{context.as_of:%Y-%m-%d}", "dry_run": not self.trades, "live": self.live}
         given = {name: value for name, value in fixed.items() if name in self.parameters[page]} | self.given[page]
         kernel = self.kernels.take(number, len(self.pages))
         output, timeout = self.record.folder / f"{page}.ipynb", self.config.run.cell_timeout
@@ -496,7 +499,7 @@ class WholeRun(PagedRun):
         write_index(self.config)
         return list(report.live_lines(self.record.facts, notes))
 
-# %% ../../nbs/71_runner.ipynb #66ddb2c7
+# %% ../../nbs/71_runner.ipynb #f433bf01
 @dataclass(frozen=True)
 class RunResult:
     "How a run went."
@@ -523,6 +526,7 @@ def run_job(
     dry_run: bool = False,
     since: str = "",
     params: Mapping[str, Any] | None = None,
+    live: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Execute `job`, a list of notebooks, and leave a folder with its report.
@@ -538,6 +542,8 @@ def run_job(
         begun, or a dry run, is not.
     params : mapping, optional
         Parameters for the notebooks, each to those that know it.
+    live : bool
+        Ask for real money; it takes `execution.mode = live` and a passed paper period as well.
 
     Returns
     -------
@@ -546,12 +552,13 @@ def run_job(
     """
     pages, given = job_pages(job, config), dict(params or {})
     asked = {"as_of": str(as_of) if as_of else None, "dry_run": dry_run} | ({"since": since} if since else {})
+    asked |= {"live": True} if live else {}
     record = RunRecord.begin(config, job, asked | given)
     tell = progress or (lambda page, part: None)
     short = None if len(tempfile.gettempdir()) < 60 else "/tmp"  # names of sockets have a limit
     folder = tempfile.TemporaryDirectory(prefix="trading-", dir=short, ignore_cleanup_errors=True)
     with folder as scratch, ExitStack() as stack:
-        run = WholeRun(config, record, pages, Path(scratch), stack, dry_run, tell, since)
+        run = WholeRun(config, record, pages, Path(scratch), stack, dry_run, tell, since, live)
         stopped = run.run(as_of, given)
         lines = run.report()
     status, error = record.facts["status"], "" if stopped is None else str(stopped)
