@@ -3903,6 +3903,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'trading_core/report/sections.py'),
                                               'trading_core.report.sections.day_change': ( 'sections.html#day_change',
                                                                                            'trading_core/report/sections.py'),
+                                              'trading_core.report.sections.done_text': ( 'sections.html#done_text',
+                                                                                          'trading_core/report/sections.py'),
                                               'trading_core.report.sections.exposure_bars': ( 'sections.html#exposure_bars',
                                                                                               'trading_core/report/sections.py'),
                                               'trading_core.report.sections.gap_text': ( 'sections.html#gap_text',

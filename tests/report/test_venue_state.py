@@ -14,7 +14,7 @@ from trading_core.config import load_config
 from trading_core.execution.comparison import Difference
 from trading_core.model import Fill, OrderRequest, OrderResult, OrderStatus, Side
 from trading_core.report.day import FOR_YOU, DayReport, _waiting
-from trading_core.report.sections import headline_of, waiting_text
+from trading_core.report.sections import headline_of, orders_section, waiting_text
 from trading_core.report.today import live_lines, report_page, run_facts
 from trading_core.report.venue_state import (
     DifferenceLine,
@@ -153,3 +153,14 @@ def test_orders_that_need_a_person_are_counted_apart(day: DayReport) -> None:
     both = replace(day, orders=[replace(order, status=FOR_YOU) for order in day.orders])
     assert waiting_text(both) == "2 orders wait for you"
     assert "2 orders wait for you" in headline_of(both)
+
+
+def test_an_order_that_filled_while_it_was_sent_is_told_and_survives_being_stored(day: DayReport) -> None:
+    first, second = day.orders
+    mixed = replace(day, orders=[first], done=[replace(second, status="filled")])
+    assert "1 order filled at once, 1 order waits for the next open" in headline_of(mixed)
+    alone = DayReport.from_dict(replace(mixed, orders=[]).to_dict())
+    assert alone.done == mixed.done
+    page = orders_section(alone)
+    assert "No order today" not in page
+    assert second.symbol in page

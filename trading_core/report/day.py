@@ -334,7 +334,7 @@ def cycle_warnings(cycle: Any) -> list[Warned]:
         found.append(Warned(title, result.message or "No reason was given."))
     return found
 
-# %% ../../nbs/64_day.ipynb #ac52d89f
+# %% ../../nbs/64_day.ipynb #780e93e8
 @dataclass(frozen=True)
 class DayFacts:
     "One day of an account, as plain data."
@@ -365,10 +365,11 @@ class DayFacts:
     silent: list[NoOrder] = field(default_factory=list)
     positions: list[PositionLine] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
+    done: list[OrderLine] = field(default_factory=list)  # orders that filled while they were sent
     halted: str = ""  # why nothing is opened, and what to do
     venue: VenueState = field(default_factory=VenueState)
 
-# %% ../../nbs/64_day.ipynb #82c41461
+# %% ../../nbs/64_day.ipynb #174b53bc
 class DayReport(DayFacts):
     "The facts of a day, and how they are stored."
 
@@ -382,6 +383,7 @@ class DayReport(DayFacts):
         kinds = {
             "fills": FillLine,
             "orders": OrderLine,
+            "done": OrderLine,
             "silent": NoOrder,
             "positions": PositionLine,
             "warnings": Warned,
@@ -538,7 +540,7 @@ def _waiting(cycle: CycleLike) -> list[OrderRequest]:
     listed = [*(getattr(cycle, "pending", None) or ()), *cycle.plan.orders]
     return list({order.client_id: order for order in listed if order.client_id not in gone}.values())
 
-# %% ../../nbs/64_day.ipynb #eace1011
+# %% ../../nbs/64_day.ipynb #aafc7b96
 def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) -> dict[str, Any]:
     "Open positions, nearest to their stop first, and waiting orders, in the order in which their markets open."
     equity, waiting, phrases = float(cycle.equity), _waiting(cycle), {wish.symbol: wish.why for wish in wishes}
@@ -555,11 +557,17 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
         for order in waiting
     ]
     orders.sort(key=lambda line: (line.opens, line.side == "buy", line.symbol))
+    filled = {result.client_id for result in _said(cycle) if result.status.value == "filled"}
+    done = [
+        order_line(o, panel, phrases.get(o.symbol, ""), None, "filled")
+        for o in cycle.plan.orders
+        if o.client_id in filled
+    ]
     positions = sorted(
         held.values(), key=lambda line: (math.inf if line.to_stop is None else -line.to_stop, line.symbol)
     )
     now, after = exposures(positions, orders, equity, float(cycle.cash))
-    return {"positions": positions, "orders": orders, "exposure": now, "exposure_after": after}
+    return {"positions": positions, "orders": orders, "done": done, "exposure": now, "exposure_after": after}
 
 # %% ../../nbs/64_day.ipynb #e7a84363
 def day_report(run: RunLike, cycle: CycleLike) -> DayReport:

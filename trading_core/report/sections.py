@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WEEKDAYS', 'Event', 'MARKS', 'short_day', 'day_change', 'since_text', 'waiting_text', 'headline_of',
+__all__ = ['WEEKDAYS', 'Event', 'MARKS', 'short_day', 'day_change', 'since_text', 'waiting_text', 'done_text', 'headline_of',
            'benchmark_change', 'head', 'halt_section', 'warnings_section', 'changes_section', 'when_text',
            'orders_table', 'silent_list', 'next_text', 'orders_section', 'curves', 'gap_text', 'curve_section',
            'exposure_bars', 'positions_section', 'next_section', 'honest_section']
@@ -45,7 +45,7 @@ def since_text(day: DayReport) -> str:
         f"on {WEEKDAYS[now.day_of_week]}" if (now - before).days <= 1 else f"since {short_day(str(day.previous_day))}"
     )
 
-# %% ../../nbs/65_sections.ipynb #f2bf17da
+# %% ../../nbs/65_sections.ipynb #c5994fa2
 def _moved_text(day: DayReport) -> str:
     "How the account moved, in words."
     moved = day_change(day)
@@ -65,13 +65,19 @@ def waiting_text(day: DayReport) -> str:
     return ", ".join(told + ([f"{count(asked, 'order')} {'waits' if asked == 1 else 'wait'} for you"] if asked else []))
 
 
+def done_text(day: DayReport) -> str:
+    "`2 orders filled at once`, as coins do at a venue that never closes."
+    return f"{count(len(day.done), 'order')} filled at once"
+
+
 def headline_of(day: DayReport) -> str:
     "The day in one sentence."
     moved, refused = _moved_text(day), sum(item.kind == "refused" for item in day.silent)
     start = f"Dry run: {moved[0].lower()}{moved[1:]}" if day.dry_run else moved
     if day.venue.unreachable:
         start = f"No answer from {day.venue.executor}; {start[0].lower()}{start[1:]}"
-    what = waiting_text(day) if day.orders else "no order today"
+    told = [done_text(day)] if day.done else []
+    what = ", ".join(told + ([waiting_text(day)] if day.orders else [])) or "no order today"
     return f"{start}; {what}" + (f", {refused} {'was' if refused == 1 else 'were'} refused" if refused else "")
 
 # %% ../../nbs/65_sections.ipynb #5ebad40c
@@ -218,18 +224,27 @@ def next_text(day: DayReport) -> str:
     said = [f"{row['name']} decides next on {short_day(row['day'])}" for row in day.next_decisions]
     return "; ".join(said) + ("." if said else "")
 
-# %% ../../nbs/65_sections.ipynb #e8e65a45
+# %% ../../nbs/65_sections.ipynb #7cc0ee1d
 def orders_section(day: DayReport) -> Html:
     "The orders that wait for the next open, and what got none."
     label = f"{count(len(day.silent), 'thing')} that got no order, and why"
     silent = fold(label, silent_list(day), open=len(day.silent) <= 6) if day.silent else None
+    done = el("div", el("h3", done_text(day)), orders_table(day.done)) if day.done else None
+    if not day.orders and done is not None:
+        return section(
+            done_text(day), orders_table(day.done), silent, sub="while they were sent; values at the last close"
+        )
     if not day.orders:
         return section("No order today", el("p", f"Nothing had to be bought or sold. {next_text(day)}"), silent)
     sides = {side: [order for order in day.orders if order.side == side] for side in ("sell", "buy")}
     parts = ", ".join(count(len(some), side) for side, some in sides.items() if some)
     worth = ", ".join(f"{dollars(sum(o.value for o in some), 0)} to {side}" for side, some in sides.items() if some)
     return section(
-        f"{waiting_text(day)}: {parts}", orders_table(day.orders), silent, sub=f"{worth}; values at the last close"
+        f"{waiting_text(day)}: {parts}",
+        orders_table(day.orders),
+        done,
+        silent,
+        sub=f"{worth}; values at the last close",
     )
 
 # %% ../../nbs/65_sections.ipynb #e20ca461
