@@ -436,6 +436,13 @@ def test_the_two_hundred_and_first_call_of_a_minute_is_refused() -> None:
     assert desk.ask("GET", "/v2/clock").status == 200
 
 
+def test_a_venue_without_a_limit_speaks_of_none() -> None:
+    desk = Desk(rate_limit=None)
+    answers = [desk.ask("GET", "/v2/clock") for _ in range(300)]
+    assert {answer.status for answer in answers} == {200}
+    assert not any(answer.headers for answer in answers)
+
+
 def test_nonsense_is_an_answer_and_not_an_exception() -> None:
     desk = Desk()
     for method, path, query, body in [
@@ -458,6 +465,26 @@ def test_recent_prices_of_the_consolidated_feed_are_not_free() -> None:
     assert desk.ask("GET", "/v2/stocks/bars", asked | {"feed": "sip", "end": "2024-03-25T14:55:00Z"}).status == 403
     assert len(desk.get("/v2/stocks/bars", **asked, end="2024-03-25T14:40:00Z")["bars"]["ACME"]) == 41
     assert len(desk.get("/v2/stocks/bars", **asked, feed="iex")["bars"]["ACME"]) == 60
+
+
+@pytest.mark.parametrize(("timeframe", "freq"), [("1Week", "W-SUN"), ("1Month", "M"), ("3Month", "Q")])
+@pytest.mark.parametrize("symbol", ["ACME", "COIN/USD"])
+def test_weeks_and_months_are_made_of_their_days(symbol: str, timeframe: str, freq: str) -> None:
+    desk = Desk()
+    path, zone = ("/v1beta3/crypto/us/bars", "UTC") if "/" in symbol else ("/v2/stocks/bars", "America/New_York")
+    asked = {"symbols": symbol, "start": "2020-01-01", "feed": "iex"}
+    days = pd.DataFrame(desk.get(path, **asked, timeframe="1Day")["bars"][symbol])
+    told = desk.get(path, **asked, timeframe=timeframe)["bars"][symbol]
+    period = pd.to_datetime(days["t"]).dt.tz_convert(zone).dt.tz_localize(None).dt.to_period(freq)
+    groups = days.groupby(period)
+    assert [bar["o"] for bar in told] == groups["o"].first().tolist()
+    assert [bar["h"] for bar in told] == groups["h"].max().tolist()
+    assert [bar["l"] for bar in told] == groups["l"].min().tolist()
+    assert [bar["c"] for bar in told] == groups["c"].last().tolist()
+    begins = pd.to_datetime([bar["t"] for bar in told]).tz_convert(zone)
+    assert begins.tz_localize(None).equals(pd.PeriodIndex(groups.groups).to_timestamp())
+    later = desk.get(path, **asked | {"start": told[0]["t"].replace("Z", "")[:10] + "T12:00:00Z"}, timeframe=timeframe)
+    assert later["bars"].get(symbol, []) == told[1:]  # a bar that began earlier is left out
 
 
 def test_pages_of_prices_add_up() -> None:

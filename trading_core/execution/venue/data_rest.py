@@ -7,13 +7,15 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Query', 'Item', 'Source', 'bad', 'moment_of', 'symbols_of', 'interval', 'bar_item', 'trade_item', 'quote_item',
-           'bars_source', 'minutes_source', 'limit_of', 'page', 'last_point', 'latest_item', 'snapshot', 'data_answer']
+           'bars_source', 'minutes_source', 'months_of', 'period_start', 'period_source', 'limit_of', 'page',
+           'last_point', 'latest_item', 'snapshot', 'data_answer']
 
-# %% ../../../nbs/53f_venue_data.ipynb #0af91558
+# %% ../../../nbs/53f_venue_data.ipynb #e4b3997e
 import base64
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -127,6 +129,44 @@ def minutes_source(venue: PaperVenue, item: Callable[[int, Decimal, bool], Item]
 
     return source
 
+# %% ../../../nbs/53f_venue_data.ipynb #37c0081d
+_PERIOD = re.compile(r"(?:1(?:Week|W)|(1|2|3|4|6|12)(?:Month|M))")
+_DAY = 86_400_000_000_000
+
+
+def months_of(timeframe: str) -> int | None:
+    "The months of a bar such as `3Month`; 0 for `1Week`, None for what is neither."
+    found = _PERIOD.fullmatch(timeframe)
+    return None if found is None else int(found[1] or 0)
+
+
+def period_start(moment: int, months: int, crypto: bool) -> int:
+    "When the week (0 months) or the months began in which the day of `moment` lies."
+    day = pd.Timestamp(moment)
+    if months:
+        first = day.year * 12 + day.month - 1
+        year, month = divmod(first - first % months, 12)
+        begin = pd.Timestamp(year, month + 1, 1)
+    else:
+        begin = day.normalize() - pd.Timedelta(days=day.day_of_week)
+    return int(begin.tz_localize("UTC" if crypto else "America/New_York").value)
+
+
+def period_source(venue: PaperVenue, months: int, *, crypto: bool) -> Source:
+    "Bars of weeks or months, as far as they have come by now."
+
+    def begin(row: Row) -> int:
+        return period_start(row[0], months, crypto)
+
+    def source(symbol: str, start: int, end: int) -> Iterator[tuple[int, Item]]:
+        later = end + max(months * 31, 7) * _DAY
+        for first, days in groupby(venue.market.rows(symbol, start, later, 0, venue.at), begin):
+            _, opens, highs, lows, closes, volumes = zip(*days, strict=True)
+            if start <= first <= end:
+                yield first, bar_item((first, opens[0], max(highs), min(lows), closes[-1], sum(volumes)), crypto)
+
+    return source
+
 # %% ../../../nbs/53f_venue_data.ipynb #535b7eff
 def _token(symbol: str, moment: int) -> str:
     return base64.urlsafe_b64encode(f"{symbol}|{moment}".encode()).decode()
@@ -218,15 +258,18 @@ def snapshot(venue: PaperVenue, symbol: str) -> Item | None:
     found = {name: latest_item(venue, symbol, kind) for name, kind in kinds} | named
     return {name: item for name, item in found.items() if item is not None}
 
-# %% ../../../nbs/53f_venue_data.ipynb #3e19ece7
+# %% ../../../nbs/53f_venue_data.ipynb #df748c17
 _TABLES = ("bars", "trades", "quotes")
 
 
 def _source(venue: PaperVenue, query: Query, kind: str, *, crypto: bool) -> Source:
     if kind == "bars":
-        span = span_of(query.get("timeframe") or "1Day")
+        frame = query.get("timeframe") or "1Day"
+        months, span = months_of(frame), span_of(frame)
+        if months is not None:
+            return period_source(venue, months, crypto=crypto)
         if span is None:
-            raise bad(f"invalid timeframe: {query.get('timeframe')}")
+            raise bad(f"invalid timeframe: {frame}")
         return bars_source(venue, span, crypto=crypto)
     return minutes_source(venue, trade_item if kind == "trades" else quote_item, crypto=crypto)
 

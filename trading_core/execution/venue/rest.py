@@ -80,7 +80,7 @@ def find_handler(method: str, path: str) -> tuple[Handler | None, tuple[str, ...
             return NAMED.get((method, folder)), (unquote(path[len(folder) :]),)
     return None, ()
 
-# %% ../../../nbs/53e_venue_rest.ipynb #a49537e2
+# %% ../../../nbs/53e_venue_rest.ipynb #d568c2c2
 _MINUTE = 60_000_000_000
 
 
@@ -101,7 +101,9 @@ def _limits(venue: PaperVenue) -> dict[str, str]:
     minute = venue.at // _MINUTE
     counted = venue.calls[1] + 1 if venue.calls[0] == minute else 1
     venue.calls = (minute, counted)
-    most = venue.rate_limit or 200
+    most = venue.rate_limit
+    if most is None:
+        return {}  # a client would wait for a minute to pass that limits nothing
     left, reset = str(max(most - counted, 0)), str((minute + 1) * 60)
     return {"X-RateLimit-Limit": str(most), "X-RateLimit-Remaining": left, "X-RateLimit-Reset": reset}
 
