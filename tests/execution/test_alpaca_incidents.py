@@ -304,6 +304,13 @@ def test_a_wrong_key_is_a_clear_no_and_is_not_repeated_to_the_reader() -> None:
         assert "s3cr3t" not in text
 
 
+def test_a_wrong_key_is_no_missing_price() -> None:
+    bench = LocalBench()
+    wrong = AlpacaExecutor("AKIAWRONGKEY", "s3cr3t", url="http://venue", session=bench.executor().line.session.session)
+    with pytest.raises(ClearNo, match="forbidden"):
+        wrong.quotes(["ACME", "COIN/USD"])
+
+
 def test_quotes_tell_when_they_were_made_and_skip_what_is_not_known() -> None:
     bench = LocalBench()
     quotes = bench.executor().quotes(["ACME", "COIN/USD", "NOPE"])

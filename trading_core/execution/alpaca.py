@@ -339,7 +339,7 @@ class AlpacaAssets(AlpacaAccount):
         known = {s: self._read(f"describe {s}", asset_of, answer) for s, answer in described.items() if answer}
         return {symbol: asset for symbol, asset in known.items() if asset}
 
-# %% ../../nbs/55a_alpaca.ipynb #dec9cae5
+# %% ../../nbs/55a_alpaca.ipynb #d8970b9a
 def quotes_of(answer: Mapping[str, Any]) -> dict[str, Quote]:
     "The last trades as Alpaca tells them."
     trades = answer["trades"].items()
@@ -364,7 +364,9 @@ class AlpacaQuotes(AlpacaAssets):
         what, query = "tell the last prices", {"symbols": ",".join(symbols)}
         try:
             answer = self.line.data(what, path, query, version)
-        except ClearNo:
+        except ClearNo as no:
+            if no.said.status in (401, 403) and "subscription" not in no.said.message:
+                raise  # a wrong key is no missing price
             if len(symbols) == 1:
                 return {}  # one that is not known there
             return {s: q for symbol in symbols for s, q in self._quotes([symbol], path, version).items()}
