@@ -231,6 +231,13 @@ def test_undo_shows_first_and_acts_only_when_told(desk: Desk) -> None:
     assert desk.say("undo", "2019")[0] == 2
 
 
+def test_undoing_what_is_undone_says_that_nothing_is_left(desk: Desk) -> None:
+    assert desk.say("undo", "2024-02-16", "--yes")[0] == 0
+    code, said = desk.say("undo", "2024-02-16", "--yes")
+    assert (code, "nothing of it is left to take back" in said) == (0, True)
+    assert "canceled: canceled" not in said
+
+
 def test_why_answers_on_the_command_line(desk: Desk) -> None:
     symbol = next(iter(desk.orders()))
     code, said = desk.say("why", symbol.lower(), "--as-of", "2024-02-16")

@@ -79,11 +79,11 @@ def desk_of(config: TradingConfig, live: bool = False) -> Iterator[_Desk]:
         desk.refresh()
         yield desk
 
-# %% ../../nbs/78b_cli_people.ipynb #fce1f39c
+# %% ../../nbs/78b_cli_people.ipynb #b87dd7e5
 def told(order: OrderRequest, said: OrderResult) -> str:
     "What became of an order, in one line."
     line = f"{order.symbol}: {order.side} {order.quantity:f} is {said.status} ({said.client_id})"
-    return f"{line}: {said.message}" if said.message else line
+    return f"{line}: {said.message}" if said.message not in ("", said.status) else line
 
 
 def code_of(results: list[OrderResult], *good: str) -> int:
@@ -205,7 +205,7 @@ def cancel(
     tell([(found, said)], json)
     return code_of([said], "canceled")
 
-# %% ../../nbs/78b_cli_people.ipynb #f52ac9a5
+# %% ../../nbs/78b_cli_people.ipynb #efe32fda
 def undo(
     run: Annotated[str, typer.Argument(help="A run's id, or the beginning of it.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise it is only shown.")] = False,
@@ -233,6 +233,8 @@ def undo(
         known |= {order.client_id: order for order in desk.ledger.pending()}
         desk.refresh()
     tell([(known[said.client_id], said) for said in results if said.client_id in known], json)
+    if not (results or json):
+        typer.echo(f"{plan.run_id}: nothing of it is left to take back.")
     return code_of(results, "canceled", "accepted", "filled", "partially_filled") if results else 0
 
 # %% ../../nbs/78b_cli_people.ipynb #af034981
