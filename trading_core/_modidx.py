@@ -1145,6 +1145,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.priced': ( 'chaos.html#priced',
                                                                                        'trading_core/execution/chaos.py'),
+                                              'trading_core.execution.chaos.seldom_swept': ( 'chaos.html#seldom_swept',
+                                                                                             'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.shelf': ('chaos.html#shelf', 'trading_core/execution/chaos.py'),
                                               'trading_core.execution.chaos.stutter': ( 'chaos.html#stutter',
                                                                                         'trading_core/execution/chaos.py')},

@@ -46,7 +46,7 @@ from .lock import TOKEN_VARIABLE, AccountLock, account_lock, check_token
 from .place import Place, UnreachableLedgerError, server_engine, told
 from .server import _MAKING, LostLockError, Turn, notes
 
-# %% ../../nbs/08_ledger_store.ipynb #1c0570d0
+# %% ../../nbs/08_ledger_store.ipynb #5b96b779
 def _connect(path: Path | None, mode: str = "rw") -> sqlite3.Connection:
     "A careful connection to the file at `path` (None: a database in memory)."
     where = "file::memory:" if path is None else f"file:{quote(str(path))}?mode={mode}"
@@ -69,8 +69,10 @@ def _engine(path: Path | None, *, write: bool) -> Engine:
         options = connection.get_execution_options()
         if options.get("looking"):
             return
-        if write:
-            connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if options.get('told_again') else 'FULL'}")
+        level = "NORMAL" if options.get("told_again") else "FULL"
+        if path is not None and write and connection.info.setdefault("level", "FULL") != level:
+            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+            connection.info["level"] = level
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
