@@ -229,6 +229,25 @@ def test_no_sale_follows_from_an_old_price() -> None:
     assert monitor.look().results["ACME"].status.open or account.sales() == ["filled"]
 
 
+def test_no_sale_follows_from_a_price_of_tomorrow() -> None:
+    account = Account()
+    account.hold()
+    account.clock.advance("2024-11-29 16:50")
+    monitor = account.monitor()
+    real = monitor.executor.quotes
+
+    def early(symbols: object) -> dict[str, object]:
+        found = real(symbols)  # type: ignore[arg-type]
+        return {s: replace(q, moment=q.moment + pd.Timedelta(days=1)) for s, q in found.items()}
+
+    monitor.executor.quotes = early  # type: ignore[assignment, method-assign]
+    look = monitor.look()
+    assert "ahead of this machine's clock" in look.quiet["ACME"]
+    assert not look.alarms
+    assert not any(monitor.hear(quote) for quote in early(["ACME"]).values())  # type: ignore[arg-type]
+    assert account.sales() == []
+
+
 def test_an_alarm_is_not_acted_on_while_its_price_is_stale_and_not_forgotten_when_it_recovers() -> None:
     account = Account()
     account.hold()

@@ -40,7 +40,7 @@ def open_hours(calendar: str, moment: pd.Timestamp) -> tuple[pd.Timestamp, pd.Ti
     opens, closes = (pd.Timestamp(line[number], tz="UTC") for line in (hours.opens, hours.closes))
     return opens, closes
 
-# %% ../../nbs/58b_monitor.ipynb #de539d21
+# %% ../../nbs/58b_monitor.ipynb #5436aea0
 def why_not_on(quote: Quote | None, calendar: str, now: pd.Timestamp, stale_seconds: float) -> str:
     "Why nothing may be decided on a price; empty if something may."
     hours = open_hours(calendar, now)
@@ -51,6 +51,8 @@ def why_not_on(quote: Quote | None, calendar: str, now: pd.Timestamp, stale_seco
     age = (now - quote.moment).total_seconds()
     if age > stale_seconds:
         return f"its last price is {age:,.0f} seconds old, and {stale_seconds:,.0f} are allowed"
+    if age < -stale_seconds:  # a wrong clock, or a line that tells what has not happened yet
+        return f"its last price is dated {-age:,.0f} seconds ahead of this machine's clock"
     return "its last price is from before the opening" if quote.moment < hours[0] else ""
 
 # %% ../../nbs/58b_monitor.ipynb #f0d3833a
