@@ -182,7 +182,7 @@ class RiskSettings(Section):
         description="after an evening this fraction below the highest one, nothing is opened until `trading resume`",
     )
 
-# %% ../nbs/02_config.ipynb #34b7c0c4
+# %% ../nbs/02_config.ipynb #424e735f
 class ExecutionSettings(Section):
     "Where orders go."
 
@@ -190,7 +190,9 @@ class ExecutionSettings(Section):
     mode: Literal["paper", "live"] = Field("paper", description="paper or live; live needs more than this setting")
     cash: Decimal = Field(Decimal(100_000), gt=0, description="what a paper account begins with")
     url: str = Field(
-        "", description="address of the venue, such as http://127.0.0.1:8765 of `trading venue`; empty: its own"
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="address of the venue, such as http://127.0.0.1:8765 of `trading venue`; empty: its own",
     )
     exchange: str = Field("binance", description="ccxt: the exchange's name there")
     timeout: float = Field(10.0, gt=0, description="seconds that an answer may take")

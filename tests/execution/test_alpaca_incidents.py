@@ -299,6 +299,7 @@ def test_a_wrong_key_is_a_clear_no_and_is_not_repeated_to_the_reader() -> None:
     wrong = AlpacaExecutor("AKIAWRONGKEY", "s3cr3t", url="http://venue", session=right.line.session.session)
     with pytest.raises(ClearNo, match=r"forbidden|not authorized") as refused:
         wrong.account()
+    assert "Check ALPACA_API_KEY and ALPACA_SECRET_KEY" in str(refused.value)
     for text in (str(refused.value), repr(refused.value), repr(wrong), repr(vars(refused.value))):
         assert "AKIAWRONGKEY" not in text
         assert "s3cr3t" not in text

@@ -165,7 +165,9 @@ def test_on_paper_nothing_is_announced(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize("executor", ["alpaca", "ccxt"])
 def test_missing_keys_are_named_with_the_place_where_they_belong(executor: str) -> None:
-    with pytest.raises(MissingKeysError, match=r"_API_KEY and .*_SECRET_KEY is not set\. Put it into the environment"):
+    with pytest.raises(
+        MissingKeysError, match=r"_API_KEY and .*_SECRET_KEY are not set\. Put them into the environment"
+    ):
         open_executor(config(execution__executor=executor), books(), PANEL)
 
 

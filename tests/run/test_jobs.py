@@ -357,7 +357,7 @@ def test_an_account_of_another_source_is_refused_with_the_way_out(book: Path):
         ({"strategies.equity.stop_los": "0.1"}, {}, "Did you mean 'stop_loss'"),
         ({"strategies.equity.share": "0", "strategies.crypto.share": "0"}, {}, "share above 0"),
         ({"execution.executor": "alpacca"}, {}, "Did you mean 'alpaca'"),
-        ({"execution.executor": "alpaca"}, {}, "ALPACA_API_KEY and ALPACA_SECRET_KEY is not set"),
+        ({"execution.executor": "alpaca"}, {}, "ALPACA_API_KEY and ALPACA_SECRET_KEY are not set"),
         ({"execution.mode": "live"}, {}, "executor = paper has none"),
     ],
 )

@@ -140,6 +140,7 @@ def test_an_unknown_name_is_refused_with_its_file_and_section(text: str, sentenc
         ("market = csv\n", r"^settings\.ini: the file needs lines like"),
         ("[market]\nsource\n", r"^settings\.ini: the file needs lines like"),
         ("[market]\nsource = csv\nsource = yahoo\n", r"^settings\.ini: the file needs lines like"),
+        ("[execution]\nurl = ftp://venue\n", "url needs"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_in_a_sentence(text: str, sentence: str):

@@ -117,6 +117,7 @@ def test_a_question_to_a_person_is_part_of_the_answer() -> None:
     )  # fmt: skip
     answer = asked(ledger, "ACME", "2024-03-28T00:00Z")
     assert "waits for approval" in answer.verdict
+    assert answer.verdict.startswith("It waits for you: ")
     assert {"approval", "event"} <= {step.kind for step in answer.steps}
 
 
@@ -241,7 +242,7 @@ def test_undoing_what_is_undone_says_that_nothing_is_left(desk: Desk) -> None:
 def test_why_answers_on_the_command_line(desk: Desk) -> None:
     symbol = next(iter(desk.orders()))
     code, said = desk.say("why", symbol.lower(), "--as-of", "2024-02-16")
-    assert (code, said.startswith(f"{symbol} 2024-02-16 (simulated): It was ordered")) == (0, True)
+    assert (code, said.startswith(f"{symbol} 2024-02-16 (simulated): It waits for you")) == (0, True)
     facts = json.loads(desk.say("why", symbol, "--json")[1])  # the day of the last decision
     assert facts["day"] == "2024-02-16"
     assert desk.say("why", "NOPE", "--as-of", "2024-02-16")[0] == 0

@@ -62,7 +62,7 @@ def pairs(given: list[str] | None) -> dict[str, str]:
         found[name.strip()] = value.strip()
     return found
 
-# %% ../../nbs/72a_cli_tools.ipynb #cc6d071a
+# %% ../../nbs/72a_cli_tools.ipynb #6a508149
 def show(table: pd.DataFrame, as_json: bool, empty: str) -> None:
     "Print a table, or its records as JSON, or a sentence if there is nothing in it."
     if as_json:
@@ -70,7 +70,7 @@ def show(table: pd.DataFrame, as_json: bool, empty: str) -> None:
     elif table.empty:
         typer.echo(empty)
     else:
-        typer.echo(_dated(table).to_string(index=False))
+        typer.echo(_dated(table).to_string(index=False, na_rep=""))
 
 
 def _dated(table: pd.DataFrame) -> pd.DataFrame:

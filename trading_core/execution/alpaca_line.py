@@ -39,7 +39,7 @@ def what_was_said(status: int, body: str) -> Said:
         words = re.sub(r"<[^>]*>|\s+", " ", body)
         return Said(status, 0, f"HTTP {status} {' '.join(words.split())[:120]}".strip(), False)
 
-# %% ../../nbs/55a_alpaca_line.ipynb #fb28dd4b
+# %% ../../nbs/55a_alpaca_line.ipynb #08597986
 class ClearNo(VenueError):
     "A venue has read what was asked and refused it; asking again would change nothing."
 
@@ -49,7 +49,12 @@ class ClearNo(VenueError):
         self.said = said
 
     def __str__(self) -> str:
-        return f"{self.venue} refused to {self.what}: {self.said.message} (HTTP {self.said.status}, code {self.said.code})."
+        told = f"{self.venue} refused to {self.what}: {self.said.message} (HTTP {self.said.status}, code {self.said.code})."
+        keys = (
+            " Check ALPACA_API_KEY and ALPACA_SECRET_KEY: those of a paper account are others than those of a live one."
+        )
+        wrong_key = self.said.status == 401 or (self.said.status == 403 and self.said.message.startswith("forbidden"))
+        return told + (keys if wrong_key else "")
 
 
 LATER = (408, 425, 429)  # not about the request, but about the moment

@@ -26,7 +26,7 @@ from ..portfolio import Costs
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-# %% ../../nbs/55f_opening.ipynb #1652f5cf
+# %% ../../nbs/55f_opening.ipynb #d173b8a0
 KEYS = {"alpaca": ("ALPACA_API_KEY", "ALPACA_SECRET_KEY"), "ccxt": ("CCXT_API_KEY", "CCXT_SECRET_KEY")}
 
 
@@ -39,7 +39,8 @@ class MissingKeysError(ConfigError):
 
     def __str__(self) -> str:
         what = " and ".join(self.names)
-        return f"Orders are to go to {self.venue}, but {what} is not set. Put it into the environment or into .env, never into settings.ini."
+        are, them = ("is", "it") if len(self.names) == 1 else ("are", "them")
+        return f"Orders are to go to {self.venue}, but {what} {are} not set. Put {them} into the environment or into .env, never into settings.ini."
 
 
 def keys_of(config: TradingConfig, venue: str) -> tuple[str, str]:

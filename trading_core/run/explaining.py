@@ -247,14 +247,15 @@ def _fill(fill: Fill) -> Step:
     facts = {"venue_id": fill.venue_id, "quantity": str(fill.quantity), "price": str(fill.price), "fee": str(fill.fee)}
     return Step("fill", text, facts | {"day": f"{fill.day:%Y-%m-%d}", "client_id": fill.client_id})
 
-# %% ../../nbs/70_why.ipynb #17ef8e4a
+# %% ../../nbs/70_why.ipynb #6cf91f25
 def verdict_of(case: _Case, steps: list[Step]) -> str:
     "What happened, or why nothing did, in one sentence."
     first = {
         kind: next((s for s in steps if s.kind == kind), None) for kind in ("bar", "order", "refusal", "held", "fill")
     }
     if order := first["order"]:
-        return f"It was ordered: {order.text}."
+        asked = "waits for approval" in order.text
+        return f"{'It waits for you' if asked else 'It was ordered'}: {order.text}."
     bar = first["bar"]
     if case.symbol not in case.panel.symbols or (bar and not case.has_bar):
         return f"No order. {bar.text if bar else ''}".strip()

@@ -187,7 +187,7 @@ class PageKernel:
             self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
 
-# %% ../../nbs/70_pages.ipynb #60c9335a
+# %% ../../nbs/70_pages.ipynb #539e8be7
 class PageError(RunError):
     "A notebook that could not be executed to its end."
 
@@ -207,7 +207,16 @@ class RefusedPageError(PageError, RefusedError):
     "A notebook in which trading was refused before anything was sent."
 
 
-REFUSALS = ("MismatchError", "MissingKeysError", "SettingSaysPaper", "CodeSaysPaper", "TooFewPaperDays", "NoPermit")
+REFUSALS = (
+    "MismatchError",
+    "MissingKeysError",
+    "SettingSaysPaper",
+    "CodeSaysPaper",
+    "TooFewPaperDays",
+    "NoPermit",
+    "VenueUnreachable",
+    "ClearNo",
+)
 
 # %% ../../nbs/70_pages.ipynb #f094fb24
 class _Progress:
