@@ -16,7 +16,8 @@ from trading_core.execution import PaperExecutor
 from trading_core.ledger import Ledger
 from trading_core.model import ExitRules, OrderRequest, OrderResult, OrderStatus
 from trading_core.portfolio import Costs
-from trading_core.run.cycle import CycleReport, run_cycle
+from trading_core.run.account_day import CycleReport
+from trading_core.run.cycle import run_cycle
 from trading_core.strategies import Strategy
 
 DAYS = pd.date_range("2024-03-18", "2024-04-14", tz="UTC")

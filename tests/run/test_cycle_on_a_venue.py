@@ -25,7 +25,8 @@ from trading_core.execution.venue.local import local_session
 from trading_core.ledger import Ledger, UnwritableLedgerError
 from trading_core.model import Fill, OrderRequest, OrderResult, OrderStatus, Side
 from trading_core.portfolio import Costs
-from trading_core.run.cycle import CycleReport, run_cycle
+from trading_core.run.account_day import CycleReport
+from trading_core.run.cycle import run_cycle
 
 FREE = Costs(rate=0)
 NIGHT = pd.Timedelta("24h")

@@ -16,7 +16,8 @@ from trading_core.execution.venue.binance import BinanceServer, SpotBook
 from trading_core.ledger import Ledger
 from trading_core.model import OrderRequest, Side
 from trading_core.portfolio import Costs
-from trading_core.run.cycle import CycleReport, run_cycle
+from trading_core.run.account_day import CycleReport
+from trading_core.run.cycle import run_cycle
 
 COINS = PANEL.select(["COIN/USD"])
 

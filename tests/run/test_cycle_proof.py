@@ -17,7 +17,8 @@ from trading_core.data.panel import Panel
 from trading_core.ledger import Ledger, fifo_pnl, open_lots
 from trading_core.model import AssetClass, ExitRules, cash_of, money
 from trading_core.portfolio import Costs, EqualWeight, RiskLimits
-from trading_core.run.cycle import CycleReport, run_cycle
+from trading_core.run.account_day import CycleReport
+from trading_core.run.cycle import run_cycle
 from trading_core.strategies import CryptoReversal, EquityReversal, SmaCross, Strategy, checked_signals
 
 Strategies = Mapping[str, tuple[Strategy, float]]

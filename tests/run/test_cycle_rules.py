@@ -15,7 +15,8 @@ from trading_core.errors import RefusedError
 from trading_core.ledger import BoundError, Ledger, ReadOnlyLedgerError, WhichAccountError
 from trading_core.model import OrderRequest, OrderStatus, Side
 from trading_core.portfolio import RiskLimits
-from trading_core.run.cycle import AsOfError, MissingBarsError, PastCycleError, run_cycle
+from trading_core.run.account_day import AsOfError, MissingBarsError, PastCycleError
+from trading_core.run.cycle import run_cycle
 from trading_core.strategies.strategy import checked_signals
 
 

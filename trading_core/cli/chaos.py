@@ -37,7 +37,7 @@ def stage_of(settings: str, set_: list[str] | None) -> Stage:
 
 def real_evening(life: Life, day: pd.Timestamp) -> None:
     "An evening as `trading run` has it."
-    from trading_core.run.cycle import Terms
+    from trading_core.run.account_day import Terms
     from trading_core.run.venue_cycle import venue_cycle
 
     stage = life.world.stage

@@ -7,7 +7,8 @@ __all__ = ['CycleReport', 'Run', 'RunResult', 'open_run', 'run_cycle', 'run_job'
 
 # %% ../../nbs/79_run_init.ipynb #690731cf
 from .context import Run, open_run
-from .cycle import CycleReport, run_cycle
+from .account_day import CycleReport
+from .cycle import run_cycle
 from .runner import RunResult, run_job
 
 # %% ../../nbs/79_run_init.ipynb #4c42c921

@@ -37,7 +37,7 @@ from ..strategies import Strategy, load_sizer, load_strategy, with_sizer
 if TYPE_CHECKING:
     from trading_core.backtest import BacktestResult
     from trading_core.ledger import Cycle, Ledger
-    from trading_core.run.cycle import CycleReport
+    from trading_core.run.account_day import CycleReport
     from trading_core.run.explaining import Why
 
 # %% ../../nbs/70_context.ipynb #65c9f6ec
@@ -286,7 +286,8 @@ class Run(Asked):
         `live` is one of the three switches of real money; `venue` goes to the executor's constructor.
         """
         from trading_core.execution import gate_for, note_paper_day, open_executor
-        from trading_core.run.cycle import report_of, run_cycle
+        from trading_core.run.account_day import report_of
+        from trading_core.run.cycle import run_cycle
 
         if not dry_run and not self.trades:
             warnings.warn("No order is placed: only `trading run` does that. This is a dry run.", stacklevel=2)

@@ -6,67 +6,41 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Step', 'Signals', 'GateMaker', 'AsOfError', 'checked_day', 'catch_up', 'PastCycleError', 'MissingBarsError',
-           'check_fits', 'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'leftovers', 'finish_earlier',
-           'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of', 'gate_of', 'carry_out', 'run_cycle']
+__all__ = ['catch_up', 'carry_out', 'run_cycle']
 
-# %% ../../nbs/70_cycle.ipynb #c90c19ad
-from collections.abc import Callable, Iterator, Mapping, Sequence
+# %% ../../nbs/70_cycle.ipynb #b0d550cd
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from decimal import Decimal
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ..data.panel import Panel
-from ..errors import DataError, LedgerError
-from ..execution import ExecutorBase, OrderRouter, PaperExecutor, plan_record, stored_plan
-from ..execution.comparison import Difference
-from ..execution.journal import MANUAL
+from ..execution import ExecutorBase, OrderRouter, PaperExecutor
 from ..execution.router import Gatekeeper
-from ..execution.halts import Safeguards
-from ..ledger import Cycle, Halt, Ledger, WhichAccountError
-from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, money
-from ..portfolio import Costs, Holding, Plan, RiskLimits, decide, track
-from ..sessions import Day, as_day
-from ..strategies.strategy import Strategy, checked_signals
+from ..ledger import Ledger, WhichAccountError
+from ..model import money
+from ..portfolio import Costs, RiskLimits
+from trading_core.run.account_day import (
+    CycleReport,
+    GateMaker,
+    Step,
+    Terms,
+    check_fits,
+    checked_day,
+    decide_cycle,
+    finish,
+    finish_earlier,
+    gate_of,
+    report_of,
+    standing,
+)
+from .venue_cycle import venue_cycle
+from ..sessions import Day
+from ..strategies.strategy import Strategy
 
-# %% ../../nbs/70_cycle.ipynb #16baba6f
-class AsOfError(DataError):
-    "A decision was asked for on a day that the panel does not have."
-
-    def __init__(self, day: pd.Timestamp, last: pd.Timestamp, before: pd.Timestamp | None):
-        super().__init__(day, last, before)
-        self.day, self.last, self.before = day, last, before
-
-    def __str__(self) -> str:
-        if self.day > self.last:
-            cure = f"Wait until the source has that day, or run with --as-of {self.last:%Y-%m-%d}."
-        else:
-            cure = (
-                f"The day before it is {self.before:%Y-%m-%d}."
-                if self.before is not None
-                else "Load the data from an earlier start."
-            )
-        return f"No asset has a bar on {self.day:%Y-%m-%d}; the last day of the data is {self.last:%Y-%m-%d}. {cure}"
-
-
-def checked_day(panel: Panel, as_of: Day | None) -> pd.Timestamp:
-    "`as_of` as a day of the panel, by default its last one."
-    day = panel.last if as_of is None else as_day(as_of)
-    place = int(panel.days.searchsorted(day, side="right"))
-    before = panel.days[place - 1] if place else None
-    if before != day:
-        raise AsOfError(day, panel.last, before)
-    return day
-
-# %% ../../nbs/70_cycle.ipynb #e78f75e8
-Step = Callable[[str], None]
-
-
+# %% ../../nbs/70_cycle.ipynb #50d72eb5
 def catch_up(ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, cash: Decimal, step: Step) -> None:
     "Book every day of the panel after the last booked one, up to `day`."
     last = ledger.last_day()
@@ -75,310 +49,6 @@ def catch_up(ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestam
     for missing in panel.days[(panel.days > (last or day)) & (panel.days <= day)]:
         step(f"book {missing:%Y-%m-%d}")
         venue.advance(missing)
-
-# %% ../../nbs/70_cycle.ipynb #b5d5f119
-class PastCycleError(LedgerError):
-    "A decision was asked for on a day before the account's last one."
-
-    def __init__(self, account: str, day: pd.Timestamp, last: pd.Timestamp):
-        super().__init__(account, day, last)
-        self.account, self.day, self.last = account, day, last
-
-    def __str__(self) -> str:
-        return (
-            f"Account {self.account!r} has come to {self.last:%Y-%m-%d}, and {self.day:%Y-%m-%d} is before that. Run it for "
-            f"{self.last:%Y-%m-%d} or later, or try the day on another account: --set ledger.account=NAME."
-        )
-
-# %% ../../nbs/70_cycle.ipynb #a8e07252
-class MissingBarsError(DataError):
-    "The account holds, or waits for, something whose bars the panel lacks."
-
-    def __init__(self, account: str, symbols: Sequence[str], since: pd.Timestamp | None = None):
-        super().__init__(account, tuple(symbols), since)
-        self.account, self.symbols, self.since = account, tuple(symbols), since
-
-    def __str__(self) -> str:
-        what = ", ".join(self.symbols)
-        if self.since is not None:
-            return f"Account {self.account!r} needs bars since {self.since:%Y-%m-%d}, and the data begins later. Set market.start to that day or an earlier one."
-        return f"Account {self.account!r} has positions or orders in {what}, and the data has no bars of it. Add it to market.symbols, until it is sold."
-
-# %% ../../nbs/70_cycle.ipynb #41e3105d
-def check_fits(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> None:
-    "Refuse a day before the account's last one, and a panel that cannot value what the account has."
-    last, cycle = ledger.last_day(), ledger.last_cycle()
-    latest = max([moment for moment in (last, cycle.as_of if cycle else None) if moment is not None], default=day)
-    if day < latest:
-        raise PastCycleError(ledger.account, day, latest)
-    held = {symbol: p for symbol, p in ledger.positions().items() if p.strategy != MANUAL}
-    unknown = {*held, *(o.symbol for o in ledger.pending() if o.strategy != MANUAL)} - set(panel.symbols)
-    if unknown:
-        raise MissingBarsError(ledger.account, sorted(unknown))
-    needed = min(
-        [p.entry_day for p in held.values() if p.entry_day is not None] + ([last] if last is not None else []),
-        default=day,
-    )
-    if needed < panel.first:
-        raise MissingBarsError(ledger.account, [], needed)
-
-# %% ../../nbs/70_cycle.ipynb #bedd48b4
-Signals = dict[str, dict[str, float]]  # strategy to symbol to strength
-
-
-@dataclass(frozen=True)
-class Terms:
-    "On what terms a cycle decides."
-
-    strategies: Mapping[str, tuple[Strategy, float]]
-    job: str = "daily"
-    limits: RiskLimits | None = None
-    resize: float | None = None
-    signals: Mapping[str, pd.DataFrame] | None = None  # made before, for rehearsals over many days
-    run_id: str = ""
-
-    def strengths(self, panel: Panel, day: pd.Timestamp) -> dict[str, pd.DataFrame]:
-        "Each strategy's checked signals, made from nothing that came after `day`."
-        if self.signals is not None:
-            return {name: self.signals[name].loc[:day] for name in self.strategies}
-        return {name: checked_signals(strategy, panel.until(day)) for name, (strategy, _) in self.strategies.items()}
-
-# %% ../../nbs/70_cycle.ipynb #249f8fa4
-@dataclass(frozen=True)
-class Standing:
-    "The account that a decision is made for."
-
-    equity: Decimal
-    cash: Decimal
-    holdings: Mapping[str, Holding]
-    waiting: Sequence[OrderRequest] = ()
-    owed: Mapping[str, str] = field(default_factory=dict)  # closings that a venue did not carry out, with their reasons
-
-
-def standing(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> Standing:
-    "The account at the close of `day`, as booked."
-    account = ledger.evening(day) or AccountInfo(ledger.cash(), ledger.cash())
-    return Standing(account.equity, account.cash, track(ledger.open_fills(day), panel, day), ledger.pending())
-
-
-def plan_for(
-    account: str, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing, safe: Safeguards | None = None
-) -> tuple[Plan, Signals]:
-    "What to do on `day`, and the strengths that it follows from."
-    signals, safe = terms.strengths(panel, day), safe or Safeguards()
-    wished = {symbol for table in signals.values() for symbol in table.columns[table.loc[day] > 0]}
-    plan = decide(
-        panel, day, terms.strategies, signals, have.holdings, have.waiting, have.equity, have.cash,
-        limits=terms.limits, resize=terms.resize, cycle=f"{account}|{terms.job}|{day:%Y-%m-%d}",
-        breaker=safe.breaker, quotes=safe.quotes(wished), sent=safe.sent, owed=have.owed,
-    )  # fmt: skip
-    return plan, {name: {s: float(x) for s, x in table.loc[day].items()} for name, table in signals.items()}
-
-
-def decide_cycle(
-    ledger: Ledger, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing,
-    change: Callable[[Plan], Plan] = lambda plan: plan, venue: ExecutorBase | None = None,
-) -> Cycle:  # fmt: skip
-    """Decide for `day` and make the decision durable, with what `change` makes of it.
-
-    All limits are asked, those on losses and on the `venue`'s live prices included; a breaker that trips is written down.
-    """
-    safe = Safeguards.of(ledger, terms.limits, day, venue)
-    plan, signals = plan_for(ledger.account, panel, day, terms, have, safe)
-    plan = change(plan)
-    return ledger.store_plan(
-        terms.job, day, orders=plan.orders, plan=plan_record(plan), signals=signals,
-        equity=have.equity, cash=have.cash, run_id=terms.run_id,
-    )  # fmt: skip
-
-# %% ../../nbs/70_cycle.ipynb #6954f302
-def leftovers(
-    ledger: Ledger, panel: Panel, cycle: Cycle, day: pd.Timestamp
-) -> tuple[list[OrderRequest], list[OrderRequest]]:
-    "Of an interrupted earlier cycle: orders that can still be sent on `day`, and purchases that come too late."
-    status = ledger.statuses(cycle.job, cycle.as_of)
-    since = (panel.days > cycle.as_of) & (panel.days <= day)
-    send: list[OrderRequest] = []
-    late: list[OrderRequest] = []
-    for order in ledger.intents(cycle.job, cycle.as_of):
-        if status[order.client_id] in (OrderStatus.PLANNED, OrderStatus.UNKNOWN):
-            opened = panel.real[since, panel.symbols.index(order.symbol)].any()
-            (late if opened and not order.whole else send).append(order)
-    return send, late
-
-# %% ../../nbs/70_cycle.ipynb #85604ce8
-def finish_earlier(
-    router: OrderRouter, panel: Panel, day: pd.Timestamp, step: Step, gate: Gatekeeper | None = None
-) -> None:
-    "Carry interrupted earlier cycles through, as far as that is still right."
-    ledger = router.ledger
-    for cycle in ledger.unfinished(day):
-        send, late = leftovers(ledger, panel, cycle, day)
-        for client_id in cycle.plan["cancels"]:
-            router.cancel(client_id)
-        for order in gate(cycle, send).send if gate else send:
-            step(f"send late {order.client_id}")
-            router.send(order)
-        for order in late:
-            router.give_up(order.client_id, "never sent, and its market has opened since; decided anew", day)
-        finish(ledger, cycle)
-
-
-def finish(ledger: Ledger, cycle: Cycle) -> None:
-    "Note that a cycle is done, unless an order of it waits or its fate is unknown; then the next run looks again."
-    open_ended = {OrderStatus.PLANNED, OrderStatus.UNKNOWN}
-    if cycle.status != "done" and open_ended.isdisjoint(ledger.statuses(cycle.job, cycle.as_of).values()):
-        ledger.set_cycle(cycle.job, cycle.as_of, "done")
-
-# %% ../../nbs/70_cycle.ipynb #f39ac3d1
-@dataclass(frozen=True)
-class CycleFacts:
-    "What a cycle found, decided and did."
-
-    account: str
-    job: str
-    as_of: pd.Timestamp
-    plan: Plan
-    results: tuple[OrderResult, ...]  # one for each order of the plan
-    fills: tuple[Fill, ...]  # since the last cycle
-    unfilled: tuple[OrderResult, ...]  # orders of earlier cycles that have ended since then without a fill
-    pending: tuple[OrderRequest, ...]  # all that wait now, this cycle's included
-    holdings: Mapping[str, Holding]
-    equity: Decimal
-    cash: Decimal
-    previous_day: pd.Timestamp | None  # of the last cycle
-    previous_equity: Decimal | None
-    previous_cash: Decimal | None
-    missed_days: tuple[pd.Timestamp, ...]  # days of the panel without a decision since then
-    signals: pd.DataFrame  # symbols x strategies, NaN is no opinion
-    resumed: bool  # the plan was there already
-    dry_run: bool
-    run_id: str = ""
-    unreachable: str = ""  # why the venue could not be asked; then the account is the last one known
-    known_day: pd.Timestamp | None = None  # of that account
-    differences: tuple[Difference, ...] = ()  # between ledger and venue, each explained
-    foreign: tuple[Fill, ...] = ()  # trades of others that were taken in
-    halt: Halt | None = None  # nothing is opened until a person resumes
-
-# %% ../../nbs/70_cycle.ipynb #ebbd0982
-class CycleChange(CycleFacts):
-    "A cycle's facts, and what has changed."
-
-    @property
-    def account_before(self) -> AccountInfo:
-        "The account at the last cycle's close; at the first cycle, as it is."
-        if self.previous_equity is None or self.previous_cash is None:
-            return self.account_after
-        return AccountInfo(self.previous_cash, self.previous_equity)
-
-    @property
-    def account_after(self) -> AccountInfo:
-        "The account at this cycle's close."
-        return AccountInfo(self.cash, self.equity)
-
-    @property
-    def change(self) -> Decimal:
-        "Of equity, since the last cycle."
-        return self.equity - self.account_before.equity
-
-# %% ../../nbs/70_cycle.ipynb #fa514e5e
-class CycleReport(CycleChange):
-    "A cycle's facts, and how they are told."
-
-    def __str__(self) -> str:
-        missed = (
-            f"; no decision on {len(self.missed_days)} days since {self.previous_day:%Y-%m-%d}"
-            if self.missed_days
-            else ""
-        )
-        return (
-            f"{self.account} {self.as_of:%Y-%m-%d}: equity {self.equity:,.2f} ({self.change:+,.2f}), {len(self.fills)} fills, "
-            f"{len(self.plan.orders)} orders ({self._sent()}), {len(self.plan.refusals)} refused{missed}{self._silence()}"
-        )
-
-    def _silence(self) -> str:
-        "That the venue did not answer, and what the figures are then."
-        if not self.unreachable:
-            return ""
-        since = f" of {self.known_day:%Y-%m-%d}" if self.known_day is not None else ""
-        return f". The account is the last one known{since}: {self.unreachable}"
-
-    def _sent(self) -> str:
-        sent = sum(result.status in (OrderStatus.ACCEPTED, OrderStatus.FILLED) for result in self.results)
-        return "dry run, nothing sent" if self.dry_run else f"{sent} sent" + (", resumed" if self.resumed else "")
-
-    def _repr_html_(self) -> str:
-        rows = [(o.symbol, o.side, f"{o.quantity:f}", o.reason, o.strategy) for o in self.plan.orders]
-        table = pd.DataFrame(rows, columns=["symbol", "side", "quantity", "reason", "strategy"])
-        return f"<p>{escape(str(self))}</p>{table.to_html(index=False, border=0) if rows else ''}"
-
-# %% ../../nbs/70_cycle.ipynb #6860b8fa
-def _halt_on(ledger: Ledger, day: pd.Timestamp) -> Halt | None:
-    "The halt that stands, if it stood on `day` already."
-    halt = ledger.halted()
-    return halt if halt is not None and halt.day <= day else None
-
-
-def report_of(
-    ledger: Ledger, panel: Panel, cycle: Cycle, results: Sequence[OrderResult], *,
-    resumed: bool, dry_run: bool, **more: Any,
-) -> CycleReport:  # fmt: skip
-    "The report of a cycle from what the ledger has of it, and `more` of what a venue said."
-    day = cycle.as_of
-    previous = ledger.last_cycle(before=day)
-    since = previous.as_of if previous else day
-    return CycleReport(
-        cycle.account, cycle.job, day, stored_plan(cycle, ledger), tuple(results),
-        fills=tuple(fill for fill in ledger.fills(since) if since < fill.day <= day),
-        unfilled=tuple(ledger.ended_unfilled(since, day)),
-        pending=tuple(ledger.pending()),
-        holdings=track(ledger.open_fills(day), panel, day),
-        equity=cycle.equity, cash=cycle.cash,
-        previous_day=previous.as_of if previous else None,
-        previous_equity=previous.equity if previous else None,
-        previous_cash=previous.cash if previous else None,
-        missed_days=tuple(panel.days[(panel.days > since) & (panel.days < day)]),
-        signals=_strengths(ledger, panel, cycle),
-        resumed=resumed, dry_run=dry_run, run_id=cycle.run_id, halt=_halt_on(ledger, day), **more,
-    )  # fmt: skip
-
-# %% ../../nbs/70_cycle.ipynb #fc13ca0d
-def _strengths(ledger: Ledger, panel: Panel, cycle: Cycle) -> pd.DataFrame:
-    "What each strategy wanted, as it was stored with the plan."
-    table: dict[str, dict[str, float]] = {}
-    for row in ledger.strengths(cycle.job, cycle.as_of):
-        table.setdefault(row.strategy, {})[row.symbol] = row.strength
-    wanted = {name: [column.get(symbol, float("nan")) for symbol in panel.symbols] for name, column in table.items()}
-    return pd.DataFrame(wanted, index=list(panel.symbols), dtype=float)
-
-# %% ../../nbs/70_cycle.ipynb #04b77ac5
-@contextmanager
-def _opened(ledger: Ledger | str | Path, account: str, dry_run: bool) -> Iterator[Ledger]:
-    "The ledger to work on: as given, opened here, or for a dry run a copy in memory."
-    given = ledger if isinstance(ledger, Ledger) else None
-    if given is not None and given.write and given.account != account:
-        raise WhichAccountError([given.account])
-    found = given or (Ledger(str(ledger), account=account) if dry_run else Ledger.open(str(ledger), account))
-    book = found.scratch(account) if dry_run else found
-    try:
-        yield book
-    finally:
-        for mine in {id(book): book, id(found): found}.values():
-            if mine is not given:
-                mine.close()
-
-# %% ../../nbs/70_cycle.ipynb #2f403b3d
-GateMaker = Callable[[Ledger, ExecutorBase, Mapping[str, Decimal]], Gatekeeper]
-
-
-def gate_of(
-    make: GateMaker | None, ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp
-) -> Gatekeeper | None:
-    "The gate before the orders of `day`, if there is one."
-    if make is None:
-        return None
-    closes = panel.arrays["close"][panel.days.get_loc(day)]
-    return make(ledger, venue, {s: money(float(x)) for s, x in zip(panel.symbols, closes, strict=True) if x == x})
 
 # %% ../../nbs/70_cycle.ipynb #33e89ca4
 def carry_out(
@@ -401,7 +71,23 @@ def carry_out(
         finish(ledger, cycle)
     return report_of(ledger, panel, cycle, results, resumed=resumed, dry_run=dry_run)
 
-# %% ../../nbs/70_cycle.ipynb #136d8b00
+# %% ../../nbs/70_cycle.ipynb #04b77ac5
+@contextmanager
+def _opened(ledger: Ledger | str | Path, account: str, dry_run: bool) -> Iterator[Ledger]:
+    "The ledger to work on: as given, opened here, or for a dry run a copy in memory."
+    given = ledger if isinstance(ledger, Ledger) else None
+    if given is not None and given.write and given.account != account:
+        raise WhichAccountError([given.account])
+    found = given or (Ledger(str(ledger), account=account) if dry_run else Ledger.open(str(ledger), account))
+    book = found.scratch(account) if dry_run else found
+    try:
+        yield book
+    finally:
+        for mine in {id(book): book, id(found): found}.values():
+            if mine is not given:
+                mine.close()
+
+# %% ../../nbs/70_cycle.ipynb #f0cb5b59
 def run_cycle(
     panel: Panel,
     strategies: Mapping[str, tuple[Strategy, float]],
@@ -460,8 +146,6 @@ def run_cycle(
     with _opened(ledger, account, dry_run) as book:
         venue = executor(book, panel) if executor else PaperExecutor(book, panel, costs)
         if venue.journaled:
-            from trading_core.run.venue_cycle import venue_cycle
-
             return venue_cycle(
                 book, venue, panel, day, terms,
                 source_kind=source_kind, foreign=foreign, gate=gate, dry_run=dry_run, step=step,

@@ -37,7 +37,7 @@ from ..config import TradingConfig
 from ..errors import ConfigError, LockedError, RefusedError, RunError, TradingError, UnknownNameError
 from ..ledger import TOKEN_VARIABLE, AccountLock, Ledger, account_lock
 from .context import RunContext, as_of_day, hand_over, kernel_environment, load_market, load_strategies
-from .cycle import check_fits
+from .account_day import check_fits
 from .rehearsal import rehearse, since_day
 from trading_core.run.pages import (
     PageError,

@@ -36,7 +36,7 @@ from trading_core.model import (
     cash_of,
 )
 from ..portfolio import Holding, Plan, Refusal, track
-from trading_core.run.cycle import (
+from trading_core.run.account_day import (
     CycleReport,
     GateMaker,
     Standing,
