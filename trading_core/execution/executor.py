@@ -16,7 +16,7 @@ __all__ = ['QUESTIONS', 'ROUGH_QUESTIONS', 'VenuePort', 'Quote', 'ExecutorBase',
            'a_lost_request_can_be_sent_again', 'a_lost_cancellation_is_unknown', 'no_answer_is_no_number',
            'a_part_is_counted_once', 'what_filled_before_a_cancellation_stays', 'ExecutorReport', 'check_executor']
 
-# %% ../../nbs/50_executor.ipynb #2220438d
+# %% ../../nbs/50_executor.ipynb #c768557b
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +28,7 @@ from typing import Any, ClassVar, Protocol
 import pandas as pd
 
 from ..errors import ExecutionError
+from .clock import utc_now
 from ..model import AccountInfo, Asset, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side
 
 # %% ../../nbs/50_executor.ipynb #be064b87
@@ -77,7 +78,7 @@ class Quote:
     price: Decimal
     moment: pd.Timestamp
 
-# %% ../../nbs/50_executor.ipynb #aaf4f45f
+# %% ../../nbs/50_executor.ipynb #61318d88
 class ExecutorBase(VenuePort):
     """A venue, as the rest of the program sees it.
 
@@ -108,11 +109,15 @@ class ExecutorBase(VenuePort):
         "Whether the venue answers at all; a cheap question."
         return True
 
+    def now(self) -> pd.Timestamp:
+        "What time it is there; where there is no other clock, by ours."
+        return utc_now()
+
     def wakeups(self, wake: Callable[[], None]) -> AbstractContextManager[object]:
         "While it is open, `wake` is called from another thread when something may have happened; never without a stream."
         return nullcontext()
 
-# %% ../../nbs/50_executor.ipynb #0194b5f1
+# %% ../../nbs/50_executor.ipynb #69a37afc
 class VenueError(ExecutionError):
     "A venue could not be asked, or its answer could not be understood."
 
@@ -120,12 +125,21 @@ class VenueError(ExecutionError):
         super().__init__(venue, what, why)
         self.venue, self.what, self.why = venue, what, why
 
+    @property
+    def brief(self) -> str:
+        "What happened, as a headline has it."
+        return f"{self.venue} gave no answer that makes sense"
+
     def __str__(self) -> str:
         return f"{self.venue} could not {self.what}: {self.why}. Nothing is assumed about it; the next run asks again, under the same ids."
 
-# %% ../../nbs/50_executor.ipynb #e40dcc97
+# %% ../../nbs/50_executor.ipynb #b654840e
 class VenueUnreachable(VenueError):
     "No answer came from a venue: the line broke, it took too long, or it said that it cannot now."
+
+    @property
+    def brief(self) -> str:
+        return f"No answer from {self.venue}"
 
     def __str__(self) -> str:
         return f"{self.venue} cannot be reached to {self.what}: {self.why}. No new order is sent; the next run decides anew."

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'utc_now', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
+__all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
            'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
            'Opening', 'Journal']
 
-# %% ../../nbs/56a_journal.ipynb #c0f3398d
+# %% ../../nbs/56a_journal.ipynb #a2d39abc
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from decimal import Decimal
@@ -21,6 +21,7 @@ import pandas as pd
 from sqlalchemy import bindparam, select
 
 from ..errors import ExecutionError, LedgerError, RefusedError
+from .clock import utc_now
 from .comparison import Comparison, Difference, MismatchError, OurSide, TheirSide, compare_sides
 from .executor import ExecutorBase
 from .router import OrderRouter
@@ -30,14 +31,9 @@ from ..ledger.orders import FinalStatusError, UnknownOrderError
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, OrderType
 from ..model import PositionInfo, Side, TimeInForce
 
-# %% ../../nbs/56a_journal.ipynb #37898333
+# %% ../../nbs/56a_journal.ipynb #0ce4382b
 FEED, FOREIGN, MANUAL = "fills", "foreign", "manual"  # the cursor; the job and the strategy of what others ordered
 TROUBLE = (OSError, ExecutionError)  # no answer, or none that can be understood
-
-
-def utc_now() -> pd.Timestamp:
-    "This moment."
-    return pd.Timestamp.now(tz="UTC")
 
 
 class JournalBase(OrderRouter):
