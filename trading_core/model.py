@@ -7,15 +7,17 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['PRICE_STEP', 'CASH_STEP', 'money', 'price_of', 'cash_of', 'AssetClass', 'Asset', 'Side', 'OrderType', 'TimeInForce',
-           'OrderStatus', 'OrderRequest', 'OrderResult', 'Fill', 'AccountInfo', 'PositionInfo', 'ExitRules']
+           'OrderStatus', 'OrderRequest', 'OrderResult', 'Fill', 'AccountInfo', 'PositionInfo', 'ExitRules', 'plain']
 
-# %% ../nbs/00_model.ipynb #b1e3bc06
+# %% ../nbs/00_model.ipynb #9a1f8cc4
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 # %% ../nbs/00_model.ipynb #5e1a817d
@@ -231,3 +233,18 @@ class ExitRules:
             raise ValueError(
                 f"ExitRules.time_stop needs a whole number of bars, 1 or more, but got {self.time_stop!r}."
             )
+
+# %% ../nbs/00_model.ipynb #7eaaf122
+def plain(value: Any) -> Any:
+    "A value as JSON can hold it: no numpy, no timestamps, no NaN; what it does not know becomes text."
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NaT or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    return value if isinstance(value, str | int | float | bool) else str(value)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trading_core.data import HybridDataNormalizer
-from trading_core.model import ExitRules, Fill, OrderRequest, OrderResult, OrderStatus, Side, money
+from trading_core.model import ExitRules, Fill, OrderRequest, OrderResult, OrderStatus, Side, money, plain
 from trading_core.portfolio import Holding, Plan, Refusal
 from trading_core.report import day_report
-from trading_core.report.backtest_page import plain, rebased, sharpe_interval
+from trading_core.report.backtest_page import rebased, sharpe_interval
 from trading_core.report.day import (
     contributions,
     cycle_warnings,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['FILL_COLUMNS', 'REFUSAL_COLUMNS', 'fills_table', 'refusals_table', 'positions_of', 'BacktestRecord', 'BacktestResult',
-           'shown_metrics', 'result_html', 'plain', 'result_dict', 'result_csv']
+           'shown_metrics', 'result_html', 'result_dict', 'result_csv']
 
-# %% ../../nbs/41_result.ipynb #6815eb4e
+# %% ../../nbs/41_result.ipynb #b64b140a
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from .metrics import metrics_of, trades_from_fills
-from ..model import Fill
+from ..model import Fill, plain
 from ..portfolio.fills import Refusal
 
 if TYPE_CHECKING:
@@ -170,22 +170,7 @@ def result_html(result: BacktestResult) -> str:
     stopped = f"<br><b style='color:#b3261e'>■ {escape(halt[:1].upper() + halt[1:])}</b>" if halt else ""
     return f"<div style='max-width:420px'>{head}<br>{money}{stopped}<div>{line}</div><table>{cells}</table></div>"
 
-# %% ../../nbs/41_result.ipynb #4969c59f
-def plain(value: Any) -> Any:
-    "A value as JSON can hold it: no numpy, no timestamps, no NaN."
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, pd.Timestamp):
-        return f"{value:%Y-%m-%d}"
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or value is pd.NaT or (isinstance(value, float) and not np.isfinite(value)):
-        return None
-    return value if isinstance(value, str | int | float | bool) else str(value)
-
-
+# %% ../../nbs/41_result.ipynb #84a11927
 def _dated(table: pd.DataFrame) -> pd.DataFrame:
     "The same table with days as 2019-06-28."
     days = [name for name in table.columns if str(table[name].dtype).startswith("datetime64")]

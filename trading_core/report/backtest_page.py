@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MONTHS', 'REASONS', 'Result', 'rebased', 'sharpe_interval', 'plain', 'backtest_summary', 'headline', 'luck_sentence',
+__all__ = ['MONTHS', 'REASONS', 'Result', 'rebased', 'sharpe_interval', 'backtest_summary', 'headline', 'luck_sentence',
            'backtest_head', 'both_sizes', 'equity_section', 'months_section', 'exposure_section', 'metrics_section',
            'reason_text', 'reasons_section', 'trades_section', 'refusals_section', 'cost_text', 'setup_section',
            'luck_section']
 
-# %% ../../nbs/62_backtest_page.ipynb #123004bc
+# %% ../../nbs/62_backtest_page.ipynb #c5ab703e
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,6 +22,7 @@ import pandas as pd
 
 from ..figures import day_text, dollars, drawdown_spell, drawdown_title, equity_figure, exposure_figure
 from ..figures import exposure_title, interval_figure, percent, svg
+from ..model import plain
 from .markup import Html, change, count, el, fold, gained, points, price_text, quantity_text
 from .markup import section, table, tiles
 
@@ -76,19 +77,6 @@ def sharpe_interval(equity: pd.Series, annual_days: int) -> tuple[float, float, 
     error = 1.96 * math.sqrt((1 + daily**2 / 2) / len(returns))
     value, low, high = (float(x * math.sqrt(annual_days)) for x in (daily, daily - error, daily + error))
     return value, low, high
-
-# %% ../../nbs/62_backtest_page.ipynb #663c235c
-def plain(value: Any) -> Any:
-    "`value` as JSON knows it: NaN and NaT are None, days are text."
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, pd.Timestamp):
-        return f"{value:%Y-%m-%d}"
-    if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value.item() if isinstance(value, np.generic) else value
 
 # %% ../../nbs/62_backtest_page.ipynb #9eec4924
 def _growth(equity: pd.Series, annual_days: int) -> dict[str, Any]:

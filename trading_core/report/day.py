@@ -11,7 +11,7 @@ __all__ = ['LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine
            'no_orders', 'Warned', 'stale_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts', 'DayReport',
            'exposures', 'history_of', 'decision_text', 'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #75398bd7
+# %% ../../nbs/64_day.ipynb #72133ef5
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -23,13 +23,13 @@ import pandas as pd
 
 from ..data.panel import Panel
 from ..figures import percent
-from ..model import ExitRules, Fill, OrderRequest, Side
+from ..model import ExitRules, Fill, OrderRequest, Side, plain
 from ..portfolio.breaker import Trip
 from ..portfolio.deciding import Plan
 from ..portfolio.exits import Holding, after_fill
 from ..portfolio.fills import ENDED_AFTER, Refusal
 from ..portfolio.risk import SETTINGS, RiskLimits
-from .backtest_page import plain, reason_text, rebased
+from .backtest_page import reason_text, rebased
 from .markup import count, days_text
 from .signals_page import Wish, wishes_of
 from .venue_state import VenueState, venue_state
