@@ -8,9 +8,10 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaLookups', 'sellable', 'AlpacaAmounts',
            'AlpacaPlacing', 'AlpacaOrders', 'AlpacaCancels', 'AlpacaOpen', 'AlpacaNames', 'AlpacaFills', 'AlpacaLines',
-           'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaAssets', 'quotes_of', 'AlpacaQuotes', 'AlpacaExecutor']
+           'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaAssets', 'quotes_of', 'AlpacaQuotes', 'time_of',
+           'AlpacaTime', 'AlpacaExecutor']
 
-# %% ../../nbs/55a_alpaca.ipynb #84a24dd3
+# %% ../../nbs/55a_alpaca.ipynb #be8930f3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -31,6 +32,7 @@ from trading_core.execution.alpaca_words import (
     position_symbol,
     result_of,
 )
+from .clock import AskedClock
 from .executor import Quote, VenueError
 from .guards import FarVenue, LivePermit
 from trading_core.model import (
@@ -372,8 +374,27 @@ class AlpacaQuotes(AlpacaAssets):
             return {s: q for symbol in symbols for s, q in self._quotes([symbol], path, version).items()}
         return self._read(what, quotes_of, answer)
 
-# %% ../../nbs/55a_alpaca.ipynb #f789fd77
-class AlpacaExecutor(AlpacaQuotes):
+# %% ../../nbs/55a_alpaca.ipynb #1469dffe
+def time_of(answer: Mapping[str, Any]) -> pd.Timestamp:
+    "The moment at which Alpaca's clock was read."
+    return pd.Timestamp(answer["timestamp"]).tz_convert("UTC")
+
+
+class AlpacaTime(AlpacaQuotes):
+    "Alpaca, asked for the time."
+
+    def __init__(self, *given: Any, **more: Any):
+        super().__init__(*given, **more)
+        self._clock = AskedClock(self._time)
+
+    def _time(self) -> pd.Timestamp:
+        return self._read("tell the time", time_of, self.line.ask("tell the time", "GET", "/clock"))
+
+    def now(self) -> pd.Timestamp:
+        return self._clock()
+
+# %% ../../nbs/55a_alpaca.ipynb #a011d3d3
+class AlpacaExecutor(AlpacaTime):
     """Orders at Alpaca: shares and coins, on paper unless all guards of live trading agree.
 
     Parameters

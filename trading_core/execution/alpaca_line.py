@@ -39,7 +39,7 @@ def what_was_said(status: int, body: str) -> Said:
         words = re.sub(r"<[^>]*>|\s+", " ", body)
         return Said(status, 0, f"HTTP {status} {' '.join(words.split())[:120]}".strip(), False)
 
-# %% ../../nbs/55a_alpaca_line.ipynb #08597986
+# %% ../../nbs/55a_alpaca_line.ipynb #c87a1011
 class ClearNo(VenueError):
     "A venue has read what was asked and refused it; asking again would change nothing."
 
@@ -48,13 +48,21 @@ class ClearNo(VenueError):
         self.args = (venue, what, said)
         self.said = said
 
+    @property
+    def wrong_key(self) -> bool:
+        "Whether it is about who asks, and not about what was asked."
+        return self.said.status == 401 or (self.said.status == 403 and self.said.message.startswith("forbidden"))
+
+    @property
+    def brief(self) -> str:
+        return f"{self.venue} refused {'the key' if self.wrong_key else 'to ' + self.what} (HTTP {self.said.status})"
+
     def __str__(self) -> str:
         told = f"{self.venue} refused to {self.what}: {self.said.message} (HTTP {self.said.status}, code {self.said.code})."
         keys = (
             " Check ALPACA_API_KEY and ALPACA_SECRET_KEY: those of a paper account are others than those of a live one."
         )
-        wrong_key = self.said.status == 401 or (self.said.status == 403 and self.said.message.startswith("forbidden"))
-        return told + (keys if wrong_key else "")
+        return told + (keys if self.wrong_key else "")
 
 
 LATER = (408, 425, 429)  # not about the request, but about the moment

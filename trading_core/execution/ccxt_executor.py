@@ -10,7 +10,7 @@ __all__ = ['OPTIONS', 'TRIES', 'DOLLARS', 'PAGE', 'MissingExtraError', 'open_exc
            'CcxtBase', 'market_of', 'symbol_of', 'CcxtSymbols', 'terms_of', 'CcxtLooking', 'CcxtPlacing', 'CcxtOrders',
            'fills_of', 'CcxtTrades', 'CcxtFills', 'CcxtAccount', 'CcxtExecutor']
 
-# %% ../../nbs/55d_ccxt.ipynb #71406c14
+# %% ../../nbs/55d_ccxt.ipynb #dc287ac8
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +24,7 @@ import pandas as pd
 
 from ..errors import ConfigError, UnknownNameError
 from .alpaca_words import plain
+from .clock import AskedClock, utc_now
 from .executor import Quote, VenueError, VenueUnreachable
 from .guards import FarVenue, LivePermit
 from ..ledger import positions_of
@@ -99,7 +100,7 @@ def _complete(fetch: Callable[..., Any], bad: type[Exception]) -> Callable[..., 
 
     return complete
 
-# %% ../../nbs/55d_ccxt.ipynb #5505604c
+# %% ../../nbs/55d_ccxt.ipynb #63357c77
 class ExchangeNo(VenueError):
     "An exchange has read what was asked and refused it."
 
@@ -107,6 +108,11 @@ class ExchangeNo(VenueError):
         super().__init__(venue, what, why)
         self.args = (venue, what, why, kind)
         self.kind = kind  # ccxt's class of the error
+
+    @property
+    def brief(self) -> str:
+        key = self.kind in ("AuthenticationError", "PermissionDenied", "AccountSuspended", "AccountNotEnabled")
+        return f"{self.venue} refused {'the key' if key else 'to ' + self.what}"
 
     def __str__(self) -> str:
         return f"{self.venue} refused to {self.what}: {self.why}."
@@ -517,7 +523,7 @@ class CcxtAccount(CcxtFills):
             if name in wanted and t.get("last") and t.get("timestamp")
         }
 
-# %% ../../nbs/55d_ccxt.ipynb #e28da43b
+# %% ../../nbs/55d_ccxt.ipynb #c477ca8e
 class CcxtExecutor(CcxtAccount):
     """Coins at any exchange that ccxt knows: in its sandbox, unless all guards of live trading agree.
 
@@ -548,9 +554,22 @@ class CcxtExecutor(CcxtAccount):
         least = money((market["limits"].get("cost") or {}).get("min") or "0")
         return Asset(symbol, own.asset_class, own.calendar, max(own.lot, step), max(own.min_notional, least))
 
+    def __init__(self, *given: Any, **more: Any):
+        super().__init__(*given, **more)
+        self._clock = AskedClock(self._time)
+
+    def _time(self) -> pd.Timestamp:
+        told = self.ask("tell the time", self.exchange.fetch_time)
+        if told is None:
+            raise VenueUnreachable(self.name, "tell the time", "it answered without one")
+        return pd.Timestamp(int(told), unit="ms", tz="UTC")
+
+    def now(self) -> pd.Timestamp:
+        return self._clock() if self.exchange.has.get("fetchTime") else utc_now()
+
     def reachable(self) -> bool:
         try:
-            self.ask("tell the time", self.exchange.fetch_time)
+            self._time()
         except VenueError:
             return False
         return True
