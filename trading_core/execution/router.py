@@ -24,7 +24,7 @@ from ..portfolio import Check, Plan, Refusal
 if TYPE_CHECKING:
     from trading_core.execution.approvals import Gated
 
-# %% ../../nbs/52_router.ipynb #d670e53f
+# %% ../../nbs/52_router.ipynb #a16e2f33
 def plan_record(plan: Plan) -> dict[str, Any]:
     "What of a plan is not an order, in the form in which the ledger keeps it."
     refusals = [asdict(refusal) for refusal in plan.refusals]
@@ -32,7 +32,9 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         refusal["side"] = None if refusal["side"] is None else str(refusal["side"])
         refusal["quantity"] = None if refusal["quantity"] is None else f"{refusal['quantity']:f}"
     asked = {symbol: [_check_record(check) for check in checks] for symbol, checks in plan.checks.items()}
-    return {"targets": dict(plan.targets), "cancels": list(plan.cancels), "refusals": refusals, "checks": asked}
+    prices = {symbol: f"{price:f}" for symbol, price in plan.prices.items()}
+    kept = {"targets": dict(plan.targets), "cancels": list(plan.cancels), "refusals": refusals, "checks": asked}
+    return {**kept, "prices": prices}
 
 
 def _check_record(check: Check) -> dict[str, Any]:
@@ -58,7 +60,8 @@ def stored_plan(cycle: Cycle, ledger: Ledger) -> Plan:
     )
     orders = tuple(ledger.intents(cycle.job, cycle.as_of))
     asked = {symbol: tuple(map(_stored_check, found)) for symbol, found in cycle.plan.get("checks", {}).items()}
-    return Plan(cycle.as_of, orders, tuple(cycle.plan["cancels"]), refusals, cycle.plan["targets"], asked)
+    prices = {symbol: Decimal(price) for symbol, price in cycle.plan.get("prices", {}).items()}
+    return Plan(cycle.as_of, orders, tuple(cycle.plan["cancels"]), refusals, cycle.plan["targets"], asked, prices)
 
 # %% ../../nbs/52_router.ipynb #dcde0991
 class Sender:

@@ -89,7 +89,7 @@ def wishes(
             owner[symbol] = name
     return targets
 
-# %% ../../nbs/35_decide.ipynb #03289f6b
+# %% ../../nbs/35_decide.ipynb #daacce65
 @dataclass(frozen=True)
 class Plan:
     "What one evening's decision does, and what it does not do and why."
@@ -100,8 +100,9 @@ class Plan:
     refusals: tuple[Refusal, ...] = ()
     targets: Mapping[str, float] = field(default_factory=dict)  # symbol to fraction of equity, opinions only
     checks: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)  # symbol to what each limit said of its buy
+    prices: Mapping[str, Decimal] = field(default_factory=dict)  # symbol to the close that the limits were checked at
 
-# %% ../../nbs/35_decide.ipynb #25a45200
+# %% ../../nbs/35_decide.ipynb #5383c51a
 @dataclass
 class Decision:
     "An evening's decision in the making; one method for each step."
@@ -118,6 +119,7 @@ class Decision:
     sent: int = 0  # orders that were sent before for this day
     checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
     owed: Mapping[str, str] = field(default_factory=dict)  # closings that were decided before and came to nothing
+    prices: dict[str, Decimal] = field(default_factory=dict)  # what the limits were checked at
 
     @property
     def halt(self) -> Trip | None:
@@ -160,7 +162,7 @@ class Decision:
             return False
         return True
 
-# %% ../../nbs/35_decide.ipynb #e1bd43ef
+# %% ../../nbs/35_decide.ipynb #2daa239e
 def decide_row(
     decision: Decision,
     strengths: Mapping[str, np.ndarray],
@@ -189,9 +191,9 @@ def decide_row(
     targets = {symbol: target for opinions in wanted.values() for symbol, target in opinions.items()}
     cancels = tuple(sorted(order.client_id for order in replaced))
     refusals, checks = tuple(decision.refusals), dict(decision.checks)
-    return Plan(decision.evening.day, tuple(sells_first(orders)), cancels, refusals, targets, checks)
+    return Plan(decision.evening.day, tuple(sells_first(orders)), cancels, refusals, targets, checks, decision.prices)
 
-# %% ../../nbs/35_decide.ipynb #03b13627
+# %% ../../nbs/35_decide.ipynb #7e121167
 def _difference(
     decision: Decision, name: str, opinions: Mapping[str, float], held: Mapping[str, Decimal],
     leaving: Mapping[str, str], resize: float | None, cycle: str,
@@ -221,10 +223,11 @@ def _within_limits(
     "The orders that the limits let through; waiting ones keep their place and are not returned."
     evening, kept = decision.evening, {order.client_id for order in waiting}
     symbols = decision.holdings.keys() | {order.symbol for order in [*orders, *waiting]}
+    decision.prices = {symbol: evening.price(symbol) for symbol in sorted(symbols)}
     seen = exposure(
         [*waiting, *orders],
         held={symbol: holding.quantity for symbol, holding in decision.holdings.items()},
-        prices={symbol: evening.price(symbol) for symbol in symbols},
+        prices=decision.prices,
         missed={symbol: int(evening.missed[evening.column[symbol]]) for symbol in symbols},
         equity=decision.equity, cash=decision.cash, assets=evening.assets, sent=decision.sent, waiting=kept,
         quotes=decision.quotes, breaker=decision.breaker,

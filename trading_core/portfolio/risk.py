@@ -246,7 +246,7 @@ def room_for(answers: Sequence[Check]) -> Check | None:
     short = [check for check in answers if not check.ok and check.room is not None]
     return min(short, key=lambda check: check.room or Decimal(0), default=None)
 
-# %% ../../nbs/34_risk.ipynb #37e6b6e5
+# %% ../../nbs/34_risk.ipynb #2c1d31c4
 @dataclass
 class Checked:
     "What the limits made of the orders of one decision."
@@ -257,15 +257,18 @@ class Checked:
 
 
 def let_through(orders: Sequence[OrderRequest], limits: RiskLimits, seen: Exposure) -> Checked:
-    "Let orders through, cut or refuse them, in symbol order; `seen` counts what was let through."
-    passed: dict[str, OrderRequest] = {}
+    "Let orders through, cut or refuse them, in symbol order; `seen` counts what was let through, and first what waits."
+    passed = {o.client_id: o for o in orders if o.side is Side.BUY and o.client_id in seen.waiting}
     done = Checked()
-    for order in sorted((o for o in orders if o.side is Side.BUY), key=lambda o: o.symbol):
+    for order in passed.values():
+        seen.add(order)
+    for order in sorted(
+        (o for o in orders if o.side is Side.BUY and o.client_id not in passed), key=lambda o: o.symbol
+    ):
         asked = checks(order, limits, seen)
         let, refusal = _limited(order, asked, seen)
         done.refusals += [refusal] if refusal else []
-        if order.client_id not in seen.waiting:
-            done.checks[order.symbol] = tuple(asked)
+        done.checks[order.symbol] = tuple(asked)
         if let is not None:
             seen.add(let)
             passed[let.client_id] = let
