@@ -182,7 +182,7 @@ class RiskSettings(Section):
         description="after an evening this fraction below the highest one, nothing is opened until `trading resume`",
     )
 
-# %% ../nbs/02_config.ipynb #424e735f
+# %% ../nbs/02_config.ipynb #f405d527
 class ExecutionSettings(Section):
     "Where orders go."
 
@@ -209,7 +209,7 @@ class ExecutionSettings(Section):
     )
     approval_hours: float = Field(12.0, gt=0, description="an approval must be given within these hours")
 
-
+# %% ../nbs/02_config.ipynb #e2f3893b
 class MonitorSettings(Section):
     "How open positions are watched between two runs."
 
@@ -238,7 +238,7 @@ class PathSettings(Section):
         "runs", description="your own copies of the run notebooks; those not found here come from the package"
     )
 
-
+# %% ../nbs/02_config.ipynb #d1e14c53
 class LedgerSettings(Section):
     "Where the books are kept, and whose they are."
 

@@ -11,7 +11,7 @@ __all__ = ['AlpacaExecutor', 'ApprovalRules', 'Approvals', 'Bench', 'CcxtExecuto
            'gate_for', 'live_permit', 'note_paper_day', 'open_executor', 'open_hours', 'paper_day', 'paper_days',
            'plan_record', 'stored_plan', 'undo_plan', 'undo_run']
 
-# %% ../../nbs/59_execution_init.ipynb #ab62a5ca
+# %% ../../nbs/59_execution_init.ipynb #dd816166
 from trading_core.execution.executor import (
     Bench,
     ExecutorBase,
@@ -44,6 +44,7 @@ from .opening import open_executor
 from .ccxt_executor import CcxtExecutor
 from .alpaca_stream import Wakeups
 
+# %% ../../nbs/59_execution_init.ipynb #5cbe6c92
 _all_ = [
     "AlpacaExecutor", "ApprovalRules", "Approvals", "Bench", "CcxtExecutor", "Comparison",
     "Difference", "ExecutorBase", "ExecutorReport", "FarVenue", "Gate", "Gated", "Halts", "Journal",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WELL_KNOWN', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayError', 'as_of_day', 'wanted', 'DataEndsError',
-           'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked', 'Run', 'find_settings',
-           'open_run', 'kernel_environment', 'hand_over']
+           'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked', 'Tried', 'Run',
+           'find_settings', 'open_run', 'kernel_environment', 'hand_over']
 
 # %% ../../nbs/70_context.ipynb #3a366b52
 import json
@@ -262,9 +262,19 @@ class Asked(RunContext):
         with self.ledger as books:
             return why(symbol, when, panel=self.panel, strategies=self.strategies, ledger=books)
 
-# %% ../../nbs/70_context.ipynb #a117be7a
-class Run(Asked):
-    "A context that can also do things: backtest, decide, remember."
+# %% ../../nbs/70_context.ipynb #a2bfb1bb
+class Tried(Asked):
+    "A context that can try the past, and leaves notes for the report."
+
+    @property
+    def trades(self) -> bool:
+        "Whether this is a kernel of `trading run`, the only one that may place orders."
+        return self.scratch is not None
+
+    def remember(self, page: str, facts: Mapping[str, Any]) -> None:
+        "Leave `facts` for the report of this run; outside a run there is none, and nothing happens."
+        if self.scratch is not None:
+            (self.scratch / f"page-{page}.json").write_text(json.dumps(facts, default=str))
 
     def backtest(self, **options: Any) -> BacktestResult:
         "The settings' strategies over the whole panel, with the settings' costs and limits."
@@ -275,10 +285,9 @@ class Run(Asked):
         self.remember("engine", {"seconds": result.seconds})
         return result
 
-    @property
-    def trades(self) -> bool:
-        "Whether this is a kernel of `trading run`, the only one that may place orders."
-        return self.scratch is not None
+# %% ../../nbs/70_context.ipynb #a5cae556
+class Run(Tried):
+    "A context that can also act: decide for a day, and in a run carry it out."
 
     def cycle(self, dry_run: bool = True, *, live: bool = False, **venue: Any) -> CycleReport:
         """Decide for the as-of and, inside `trading run` and unless `dry_run`, place the orders.
@@ -321,11 +330,6 @@ class Run(Asked):
         "What was decided for the as-of, if the account has gone on since: then there is only that to look at."
         last = ledger.last_day()
         return ledger.cycle(self.job, self.as_of) if last is not None and last > self.as_of else None
-
-    def remember(self, page: str, facts: Mapping[str, Any]) -> None:
-        "Leave `facts` for the report of this run; outside a run there is none, and nothing happens."
-        if self.scratch is not None:
-            (self.scratch / f"page-{page}.json").write_text(json.dumps(facts, default=str))
 
 # %% ../../nbs/70_context.ipynb #22cc006d
 def find_settings(start: Path) -> Path | None:
