@@ -242,7 +242,7 @@ def test_no_sale_follows_from_a_price_of_tomorrow() -> None:
 
     monitor.executor.quotes = early  # type: ignore[assignment, method-assign]
     look = monitor.look()
-    assert "ahead of this machine's clock" in look.quiet["ACME"]
+    assert "ahead of the venue's clock" in look.quiet["ACME"]
     assert not look.alarms
     assert not any(monitor.hear(quote) for quote in early(["ACME"]).values())  # type: ignore[arg-type]
     assert account.sales() == []

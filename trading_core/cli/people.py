@@ -100,7 +100,7 @@ def tell(done: list[tuple[OrderRequest, OrderResult]], as_json: bool) -> None:
     for order, said in () if as_json else done:
         typer.echo(told(order, said))
 
-# %% ../../nbs/78b_cli_people.ipynb #be6a854a
+# %% ../../nbs/78b_cli_people.ipynb #1370297b
 def _waiting_table(waiting: list[Waiting]) -> pd.DataFrame:
     "What waits, a row each."
     import pandas as pd
@@ -112,9 +112,10 @@ def _waiting_table(waiting: list[Waiting]) -> pd.DataFrame:
 def _accept(desk: _Desk, items: list[Waiting]) -> list[tuple[OrderRequest, OrderResult]]:
     "Say yes to questions, each at the live price if the venue tells one."
     from trading_core.execution import Approvals, VenueError
+    from trading_core.execution.approvals import clock_of
     from trading_core.model import OrderResult, OrderStatus
 
-    people, done = Approvals(desk.ledger), []
+    people, done = Approvals(desk.ledger, now=clock_of(desk.executor)), []
     quotes = desk.executor.quotes([item.order.symbol for item in items])
     for item in items:
         quote = quotes.get(item.order.symbol)
@@ -329,7 +330,17 @@ def _prices_for(watcher: Monitor, ring: Callable[[], None]) -> Iterator[Callable
     with PriceStream(key, secret, heard, url=url, stale=watcher.settings.stale_seconds) as stream:
         yield lambda: stream.watch(watcher.symbols)
 
-# %% ../../nbs/78b_cli_people.ipynb #ed1ed8fe
+# %% ../../nbs/78b_cli_people.ipynb #ac785f10
+def _how(look: Look) -> int:
+    "The exit code of one look, with a sentence when positions are open and their prices could not be judged."
+    if look.trouble:
+        return 1
+    if look.blind:
+        why = "; ".join(f"{symbol}: {told}" for symbol, told in look.blind.items())
+        typer.echo(f"No stop was watched, as no price could be judged. {why}.", err=True)
+    return 2 if look.blind else 0
+
+# %% ../../nbs/78b_cli_people.ipynb #f709983d
 def monitor(
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
     live: Live = False,
@@ -351,7 +362,7 @@ def monitor(
             show_facts(facts)
         for line in [] if json else [*(f"{s}: {w['quiet'] or 'watched'}" for s, w in watched.items()), *look.lines()]:
             typer.echo(line)
-        return 1 if look.trouble else 0
+        return _how(look)
 
     def end(number: int, frame: object) -> None:
         stop.set()

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['digest_of', 'moved_away', 'ApprovalRules', 'Gated', 'Gate', 'NoSuchApprovalError', 'Waiting', 'HaltedApprovalError',
-           'Approvals', 'gate_for']
+__all__ = ['digest_of', 'moved_away', 'ApprovalRules', 'clock_of', 'Gated', 'Gate', 'NoSuchApprovalError', 'Waiting',
+           'HaltedApprovalError', 'Approvals', 'gate_for']
 
 # %% ../../nbs/58a_approvals.ipynb #82d3c066
 import hashlib
@@ -64,10 +64,15 @@ class ApprovalRules:
             return False
         return self.mode == "manual" or strength is None or abs(strength) < self.confidence - 1e-9
 
-# %% ../../nbs/58a_approvals.ipynb #88f8270e
+# %% ../../nbs/58a_approvals.ipynb #fed2d75b
 def _now() -> datetime:
     "This moment."
     return datetime.now(UTC)
+
+
+def clock_of(venue: ExecutorBase) -> Callable[[], datetime]:
+    "The time at a venue, by which its questions are asked and lapse."
+    return lambda: venue.now().floor("us").to_pydatetime()
 
 
 class _Book:
@@ -286,7 +291,7 @@ class Approvals(_Desk):
             self.settle(item.approval, "expired", self.lapsed(item, None), OrderStatus.EXPIRED)
         return late
 
-# %% ../../nbs/58a_approvals.ipynb #20ccb330
+# %% ../../nbs/58a_approvals.ipynb #0c50ad3e
 def gate_for(settings: ExecutionSettings) -> Callable[[Ledger, ExecutorBase, Mapping[str, Decimal]], Gate]:
     "What makes the gate of a cycle: of its ledger, its venue, and the prices that it decides at."
 
@@ -294,6 +299,6 @@ def gate_for(settings: ExecutionSettings) -> Callable[[Ledger, ExecutorBase, Map
         def live(symbols: Sequence[str]) -> dict[str, Decimal]:
             return {symbol: quote.price for symbol, quote in venue.quotes(symbols).items()}
 
-        return Gate(ledger, ApprovalRules.of(settings), prices, live=live)
+        return Gate(ledger, ApprovalRules.of(settings), prices, live=live, now=clock_of(venue))
 
     return make

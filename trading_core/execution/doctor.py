@@ -124,7 +124,7 @@ class Clerk(Reader):
             )
             self.did("canceled", order.client_id, f"was {known.status}, and the venue has never heard of it")
 
-# %% ../../nbs/56f_doctor.ipynb #666c6eb9
+# %% ../../nbs/56f_doctor.ipynb #2ab215cc
 class Adjuster(Clerk):
     "Books what no trade explains."
 
@@ -157,7 +157,7 @@ class Adjuster(Clerk):
     def _book(
         self, symbol: str, side: Side, quantity: Decimal, price: Decimal, fee: Decimal, told: str, whose: str = MANUAL
     ) -> None:
-        now = self.journal.now()
+        now = self.journal.executor.now()  # an entry belongs to a day of the venue's
         name = f"adjustment-{now:%Y%m%dT%H%M%S%f}-{len(self.done)}"
         fill = Fill(name, name, symbol, side, quantity, price, fee, now.normalize(), "adjustment", whose, moment=now)
         with self.ledger.writing():

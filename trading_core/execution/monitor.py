@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['open_hours', 'why_not_on', 'opening_fill', 'Watch', 'Alarm', 'Look', 'NothingToWatchError', 'Eyes', 'Judge', 'Hands',
-           'Alarms', 'Monitor']
+__all__ = ['CLOSED', 'open_hours', 'why_not_on', 'opening_fill', 'Watch', 'Alarm', 'Look', 'NothingToWatchError', 'Eyes', 'Judge',
+           'Hands', 'Alarms', 'Monitor']
 
-# %% ../../nbs/58b_monitor.ipynb #2149cddd
+# %% ../../nbs/58b_monitor.ipynb #cb847957
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -21,8 +21,9 @@ import pandas as pd
 
 from ..config import MonitorSettings
 from ..errors import LedgerError, LockedError, RefusedError
+from .clock import utc_now
 from .executor import ExecutorBase, Quote
-from .journal import TROUBLE, Journal, utc_now
+from .journal import TROUBLE, Journal
 from .path import hours_of
 from .undo import cancel_order, closing_order
 from ..ledger import Ledger
@@ -40,19 +41,22 @@ def open_hours(calendar: str, moment: pd.Timestamp) -> tuple[pd.Timestamp, pd.Ti
     opens, closes = (pd.Timestamp(line[number], tz="UTC") for line in (hours.opens, hours.closes))
     return opens, closes
 
-# %% ../../nbs/58b_monitor.ipynb #5436aea0
+# %% ../../nbs/58b_monitor.ipynb #73f8081b
+CLOSED = "its market is closed"
+
+
 def why_not_on(quote: Quote | None, calendar: str, now: pd.Timestamp, stale_seconds: float) -> str:
     "Why nothing may be decided on a price; empty if something may."
     hours = open_hours(calendar, now)
     if hours is None:
-        return "its market is closed"
+        return CLOSED
     if quote is None:
         return "the venue tells no price"
     age = (now - quote.moment).total_seconds()
     if age > stale_seconds:
         return f"its last price is {age:,.0f} seconds old, and {stale_seconds:,.0f} are allowed"
     if age < -stale_seconds:  # a wrong clock, or a line that tells what has not happened yet
-        return f"its last price is dated {-age:,.0f} seconds ahead of this machine's clock"
+        return f"its last price is dated {-age:,.0f} seconds ahead of the venue's clock"
     return "its last price is from before the opening" if quote.moment < hours[0] else ""
 
 # %% ../../nbs/58b_monitor.ipynb #f0d3833a
@@ -94,7 +98,7 @@ class Watch:
         figures = float(self.position.entry_price), float(price), float(self.highest)
         return exit_reason(replace(rules, time_stop=None), *figures, bars=0)
 
-# %% ../../nbs/58b_monitor.ipynb #d1f27d94
+# %% ../../nbs/58b_monitor.ipynb #86316ecf
 _Books = Callable[[bool], AbstractContextManager[Ledger]]  # the account's ledger, for writing or for reading
 
 
@@ -119,6 +123,13 @@ class Look:
     results: Mapping[str, OrderResult] = field(default_factory=dict)  # symbol to what became of its sale
     trouble: str = ""
 
+    @property
+    def blind(self) -> dict[str, str]:
+        "Positions whose price could not be judged, and why: those of open markets, or all of them if there is no other."
+        unseen = {symbol: why for symbol, why in self.quiet.items() if symbol not in self.results}
+        awake = {symbol: why for symbol, why in unseen.items() if why != CLOSED}
+        return awake or (unseen if len(unseen) == len(self.watched) else {})
+
     def lines(self) -> list[str]:
         "What is worth telling."
         told = [
@@ -132,7 +143,7 @@ class Look:
         ]
         return told + ([self.trouble] if self.trouble else [])
 
-# %% ../../nbs/58b_monitor.ipynb #ea1274f0
+# %% ../../nbs/58b_monitor.ipynb #7148abd7
 class NothingToWatchError(RefusedError):
     "The monitor was started on an executor that tells no prices between two closes."
 
@@ -153,11 +164,13 @@ class Eyes:
     def __init__(
         self, books: _Books, executor: ExecutorBase, rules: Mapping[str, ExitRules], *,
         settings: MonitorSettings | None = None, overnight: Mapping[str, bool] | None = None,
-        past: Mapping[str, Holding] | None = None, clock: Callable[[], pd.Timestamp] = utc_now,
+        past: Mapping[str, Holding] | None = None, clock: Callable[[], pd.Timestamp] | None = None,
     ):  # fmt: skip
         if not executor.journaled:
             raise NothingToWatchError(executor.name)
-        self.books, self.executor, self.rules, self.clock = books, executor, rules, clock
+        self.books, self.executor, self.rules = books, executor, rules
+        self.clock = clock or executor.now  # hours and prices are the venue's, and so is their time
+        self.own_clock = clock or utc_now  # how long a request may be on its way is a matter of our line
         self.settings, self.overnight, self.past = settings or MonitorSettings(), overnight or {}, past or {}
         self.seen: dict[str, tuple[str, Decimal]] = {}  # symbol to opening fill and highest price
         self.kept: dict[str, str] = {}  # symbol to what the ledger says of that
@@ -281,7 +294,7 @@ class Alarms(Hands):
         pause = min(self.settings.poll_seconds * 2**times, 900.0)
         self.failed[symbol] = times, now + pd.Timedelta(seconds=pause)
 
-# %% ../../nbs/58b_monitor.ipynb #b644a89c
+# %% ../../nbs/58b_monitor.ipynb #2f9a610e
 class _Acting(Alarms):
     "What is done under the account's lock."
 
@@ -294,7 +307,7 @@ class _Acting(Alarms):
         "Hear what happened, write down new highs, sell what must go; what became of each sale."
         results: dict[str, OrderResult] = {}
         with self.books(True) as ledger:
-            journal = Journal(self.executor, ledger, now=self.clock)
+            journal = Journal(self.executor, ledger, now=self.own_clock)
             for watch in self.news(look.watched):
                 ledger.book([], f"high {watch.symbol}", watch.mark)
             journal.settle(as_day(look.moment))
@@ -312,7 +325,7 @@ class _Acting(Alarms):
             self.count_failure(symbol, said, look.moment)
         return results
 
-# %% ../../nbs/58b_monitor.ipynb #38906193
+# %% ../../nbs/58b_monitor.ipynb #17a65632
 class _Hearing(_Acting):
     "What streams say between two looks."
 
@@ -326,15 +339,22 @@ class _Hearing(_Acting):
     def hear(self, quote: Quote) -> bool:
         "Take a price from a stream, in whatever thread; whether it is a reason to look at once."
         watch = self._watching.get(quote.symbol)
-        if watch is None or why_not_on(
-            quote, Asset.of(quote.symbol).calendar, self.clock(), self.settings.stale_seconds
-        ):
+        if watch is None:
             return False
         must_go = watch.seeing(quote.price).reason(self.rules[watch.position.strategy], quote.price) is not None
-        if must_go or quote.price > watch.highest:
-            self._watching[quote.symbol] = watch.seeing(quote.price)
-            self._heard.setdefault(quote.symbol, []).append(quote)
+        if not (must_go or quote.price > watch.highest) or self._too_late(quote):
+            return False
+        self._watching[quote.symbol] = watch.seeing(quote.price)
+        self._heard.setdefault(quote.symbol, []).append(quote)
         return must_go
+
+    def _too_late(self, quote: Quote) -> bool:
+        "Whether nothing may be decided on a price; when the venue does not tell its time, the next look judges that."
+        try:
+            now = self.clock()
+        except TROUBLE:
+            return False
+        return bool(why_not_on(quote, Asset.of(quote.symbol).calendar, now, self.settings.stale_seconds))
 
     def _judge_all(self, watch: Watch, quote: Quote | None, now: pd.Timestamp) -> tuple[Watch, str, str]:
         "Judge what was heard since the last look, then the price of now."
@@ -345,14 +365,15 @@ class _Hearing(_Acting):
         watch, found, why = self.judge(watch, quote, now)
         return watch, reason or found, why
 
-# %% ../../nbs/58b_monitor.ipynb #cd8191a7
+# %% ../../nbs/58b_monitor.ipynb #216dd8bb
 class _Looking(_Hearing):
     "Rounds of looking and acting."
 
     def look(self) -> Look:
         "Look once, and do what must be done."
-        now = self.clock()
+        now = utc_now()
         try:
+            now = self.clock()
             with self.books(False) as ledger:
                 watched = self.watched(ledger)
                 waits = any(open_hours(Asset.of(order.symbol).calendar, now) for order in ledger.pending())
