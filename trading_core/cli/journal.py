@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Repair', 'Why', 'Keep', 'NothingToCompare', 'journal_of', 'facts_of', 'tell', 'doctor', 'add_to']
+__all__ = ['Repair', 'Why', 'Keep', 'NothingToCompare', 'journal_of', 'facts_of', 'tell', 'clock_warning', 'doctor', 'add_to']
 
-# %% ../../nbs/76_cli_journal.ipynb #863443c0
+# %% ../../nbs/76_cli_journal.ipynb #2ef77d0e
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ from .tools import Json, Live, Set, Settings, config_of, show_facts
 
 if TYPE_CHECKING:
     from trading_core.config import TradingConfig
-    from trading_core.execution import Comparison, Journal
+    from trading_core.execution import Comparison, ExecutorBase, Journal
     from trading_core.execution.doctor import Mended
 
 # %% ../../nbs/76_cli_journal.ipynb #66065ae8
@@ -73,7 +74,20 @@ def tell(comparison: Comparison, done: list[Mended]) -> None:
             "\nTrading is refused until this is mended. When you know the reason: trading doctor --repair --why '…'"
         )
 
-# %% ../../nbs/76_cli_journal.ipynb #74a2ebf6
+# %% ../../nbs/76_cli_journal.ipynb #33f00cf8
+def clock_warning(url: str, executor: ExecutorBase) -> str:
+    "What to say of the two clocks; empty when they agree, or when the venue is one of this machine or does not tell."
+    from trading_core.execution.clock import apart_text, utc_now
+    from trading_core.execution.executor import VenueError
+
+    if re.match(r"https?://(127\.|localhost\b|\[::1\])", url):
+        return ""
+    try:
+        return apart_text(executor.name, executor.now(), utc_now())
+    except VenueError:
+        return ""
+
+# %% ../../nbs/76_cli_journal.ipynb #bafcfc69
 Repair = Annotated[bool, typer.Option("--repair", help="Mend what differs; needs --why.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, which is kept with every entry.")]
 Keep = Annotated[bool, typer.Option("--no-adopt", help="Do not take in what others traded there.")]
@@ -94,10 +108,13 @@ def doctor(
             physician = Doctor(journal)
             done = physician.repair(why, adopt=not no_adopt) if repair else []
             comparison = physician.examine()
+            clocks = clock_warning(config.execution.url, journal.executor)
     except NothingToCompare as nothing:
         typer.echo(str(nothing))
         return
-    show_facts(facts_of(comparison, done)) if as_json else tell(comparison, done)
+    show_facts(facts_of(comparison, done) | {"clock": clocks}) if as_json else tell(comparison, done)
+    if clocks:
+        typer.echo(clocks, err=True)
     if not comparison.ok:
         raise typer.Exit(2)
 
