@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Evening', 'StrategyConflictError', 'wishes', 'Plan', 'Decision', 'decide_row', 'decide']
+__all__ = ['Evening', 'StrategyConflictError', 'wishes', 'Plan', 'Undecided', 'Leaving', 'Decision', 'decide_row', 'decide']
 
 # %% ../../nbs/35_decide.ipynb #0eee03f8
 from collections.abc import Mapping, Sequence
@@ -102,10 +102,10 @@ class Plan:
     checks: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)  # symbol to what each limit said of its buy
     prices: Mapping[str, Decimal] = field(default_factory=dict)  # symbol to the close that the limits were checked at
 
-# %% ../../nbs/35_decide.ipynb #5383c51a
+# %% ../../nbs/35_decide.ipynb #4fe2297b
 @dataclass
-class Decision:
-    "An evening's decision in the making; one method for each step."
+class Undecided:
+    "What an evening's decision is made from, and what it has come to so far."
 
     evening: Evening
     strategies: Mapping[str, tuple[Strategy, float]]
@@ -126,6 +126,10 @@ class Decision:
         "Why nothing may be opened, if so."
         return self.breaker.trip if self.breaker is not None else None
 
+# %% ../../nbs/35_decide.ipynb #534ad30f
+class Leaving(Undecided):
+    "A decision that knows which positions must go."
+
     def exits(self) -> dict[str, str]:
         "Why each position with a real bar must go today; those that may stay are absent."
         reasons = {symbol: why for symbol, why in self.owed.items() if symbol in self.holdings}
@@ -139,6 +143,10 @@ class Decision:
                 if reason:
                     reasons[symbol] = reason
         return reasons
+
+# %% ../../nbs/35_decide.ipynb #38840892
+class Decision(Leaving):
+    "An evening's decision in the making; one method for each step."
 
     def refuse(self, symbol: str, strategy: str, reason: str, detail: str) -> None:
         "Note a wish to buy that comes to nothing."
@@ -193,7 +201,7 @@ def decide_row(
     refusals, checks = tuple(decision.refusals), dict(decision.checks)
     return Plan(decision.evening.day, tuple(sells_first(orders)), cancels, refusals, targets, checks, decision.prices)
 
-# %% ../../nbs/35_decide.ipynb #7e121167
+# %% ../../nbs/35_decide.ipynb #fb3c3406
 def _difference(
     decision: Decision, name: str, opinions: Mapping[str, float], held: Mapping[str, Decimal],
     leaving: Mapping[str, str], resize: float | None, cycle: str,
@@ -206,7 +214,7 @@ def _difference(
     decision.refusals += difference.refusals
     return difference.orders
 
-
+# %% ../../nbs/35_decide.ipynb #77f7bf52
 def _withdrawn(decision: Decision) -> list[OrderRequest]:
     "Waiting buys of a halted account, which are taken back; each is noted."
     buys = [order for order in decision.pending.values() if order.side is Side.BUY] if decision.halt else []
@@ -216,7 +224,7 @@ def _withdrawn(decision: Decision) -> list[OrderRequest]:
     ]
     return buys
 
-
+# %% ../../nbs/35_decide.ipynb #a7f304f4
 def _within_limits(
     decision: Decision, orders: list[OrderRequest], waiting: list[OrderRequest], limits: RiskLimits
 ) -> list[OrderRequest]:
