@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trading_core.execution.chaos import ChaosReport, Life
     from trading_core.execution.stage import Stage
 
-# %% ../../nbs/77_cli_chaos.ipynb #ba69afbb
+# %% ../../nbs/77_cli_chaos.ipynb #4f2b69c2
 def stage_of(settings: str, set_: list[str] | None) -> Stage:
     "The market and the strategies of a settings file."
     from trading_core.execution.stage import Stage
@@ -34,7 +34,7 @@ def stage_of(settings: str, set_: list[str] | None) -> Stage:
     cash = run.config.execution.cash
     return Stage(run.panel, run.strategies, cash, run.costs, run.limits, first=first)
 
-
+# %% ../../nbs/77_cli_chaos.ipynb #1a54e448
 def real_evening(life: Life, day: pd.Timestamp) -> None:
     "An evening as `trading run` has it."
     from trading_core.run.account_day import Terms
@@ -61,15 +61,15 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
         task = bar.add_task("chaos", total=total)
         yield lambda done: bar.update(task, completed=done)
 
-# %% ../../nbs/77_cli_chaos.ipynb #b6c8477b
-def told(report: ChaosReport, first: int) -> str:
+# %% ../../nbs/77_cli_chaos.ipynb #8eeecafa
+def told(report: ChaosReport) -> str:
     "What came of it, in a sentence or two."
     if report.ok:
         return f"{report}\nNothing was lost, and nothing was doubled."
     seeds = ", ".join(str(seed) for seed in sorted(report.failed)[:20])
     return f"{report}\nThese seeds fail: {seeds}. See one step by step: trading chaos --seed {min(report.failed)} --verbose"
 
-
+# %% ../../nbs/77_cli_chaos.ipynb #acc1b9cf
 def story(seed: int, options: dict[str, Any], verbose: bool) -> tuple[str, bool]:
     "One schedule, with all its steps if wished, and whether all was well."
     from trading_core.execution.chaos import play
@@ -80,7 +80,7 @@ def story(seed: int, options: dict[str, Any], verbose: bool) -> tuple[str, bool]
     said = "".join(f"\n  {what}" for what in outcome.violations) or " nothing was lost, and nothing was doubled."
     return f"{steps}Seed {seed} ({counts}):{said}", outcome.ok
 
-# %% ../../nbs/77_cli_chaos.ipynb #2e1a26c3
+# %% ../../nbs/77_cli_chaos.ipynb #e3d91d55
 def chaos(
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many schedules to play.")] = 1000,
     start: Annotated[int, typer.Option("--start", min=0, help="The first seed.")] = 0,
@@ -108,7 +108,7 @@ def chaos(
     if json:
         show_facts(facts | {"a_minute": round(report.a_minute)})
     else:
-        typer.echo(told(report, start))
+        typer.echo(told(report))
     return 0 if report.ok else 1
 
 

@@ -25,7 +25,7 @@ from ..sessions import sessions
 from ..strategies import Strategy
 from ..strategies.strategy import checked_signals
 
-# %% ../../nbs/56e_stage.ipynb #9b1bc125
+# %% ../../nbs/56e_stage.ipynb #ca36805c
 SYMBOLS = {"ACME": 0.03, "BOLT": 0.03, "COIN/USD": 0.04}  # and how much each moves in a day
 
 
@@ -38,7 +38,7 @@ def walk(rng: np.random.Generator, days: pd.DatetimeIndex, size: float) -> pd.Da
     table = pd.DataFrame({"open": opened, "high": high, "low": low, "close": close}, days).round(2)
     return table.assign(volume=1e6)
 
-
+# %% ../../nbs/56e_stage.ipynb #816e1640
 def random_panel(seed: int, length: int = 60) -> Panel:
     "A panel of `SYMBOLS` around Easter 2024, another one for each seed."
     rng = np.random.default_rng(seed)
