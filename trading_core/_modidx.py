@@ -4633,6 +4633,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'trading_core/run/venue_cycle.py'),
                                               'trading_core.run.venue_cycle.book_evenings': ( 'venue_cycle.html#book_evenings',
                                                                                               'trading_core/run/venue_cycle.py'),
+                                              'trading_core.run.venue_cycle.brief_of': ( 'venue_cycle.html#brief_of',
+                                                                                         'trading_core/run/venue_cycle.py'),
                                               'trading_core.run.venue_cycle.hands_off': ( 'venue_cycle.html#hands_off',
                                                                                           'trading_core/run/venue_cycle.py'),
                                               'trading_core.run.venue_cycle.holdings_now': ( 'venue_cycle.html#holdings_now',

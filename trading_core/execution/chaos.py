@@ -7,12 +7,12 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['QUIET', 'ACCOUNT', 'START', 'PAUSE', 'MOMENT', 'LATEST', 'ORDERS', 'ACTIVITIES', 'Maker', 'Locker', 'JOB', 'Cycling',
-           'Killed', 'Trouble', 'Wear', 'Visit', 'Night', 'Schedule', 'Shelf', 'shelf', 'ShelfLedger', 'LateFaults',
-           'World', 'stutter', 'prepared', 'SteppingSession', 'lock_folder', 'Life', 'priced', 'decided',
-           'finish_earlier', 'finish', 'evening', 'look_after', 'Outcome', 'Player', 'Nights', 'play', 'ChaosReport',
-           'seldom_swept', 'chaos']
+           'Killed', 'Trouble', 'Wear', 'Visit', 'Night', 'Schedule', 'WornLine', 'WornCursor', 'Shelf', 'shelf',
+           'ShelfLedger', 'LateFaults', 'World', 'stutter', 'prepared', 'SteppingSession', 'lock_folder', 'Life',
+           'priced', 'decided', 'finish_earlier', 'finish', 'evening', 'look_after', 'Outcome', 'Player', 'Nights',
+           'play', 'ChaosReport', 'seldom_swept', 'chaos']
 
-# %% ../../nbs/57_chaos.ipynb #d4ebcb72
+# %% ../../nbs/57_chaos.ipynb #ea7c26de
 import gc
 import json
 import random
@@ -34,10 +34,10 @@ from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 import pandas as pd
-from requests import PreparedRequest, Response, Session
+from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
-from sqlalchemy import Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import StaticPool
 
 from ..errors import TradingError
 from .alpaca import AlpacaExecutor
@@ -53,11 +53,12 @@ from .venue.local import LocalAdapter
 from .venue.market import ManualClock
 from ..ledger import AccountLock, AccountLockedError, Cycle, Ledger, account_lock
 from ..ledger import tables as t
+from ..ledger.ready import driver_of
 from ..model import AccountInfo, OrderStatus, OrderType, Side, money
 from ..portfolio import Plan, decide, track
 from ..sessions import next_session
 
-# %% ../../nbs/57_chaos.ipynb #117e5f61
+# %% ../../nbs/57_chaos.ipynb #b468e6ab
 class Killed(Exception):
     "The end of a process. Whoever catches it gets no further: each later step ends in the same way."
 
@@ -98,7 +99,7 @@ class Wear:
         self.writes += 1
         if self.writes == self.trouble.fail_at:
             self.log.append("** disk full **")
-            raise OperationalError(what, None, sqlite3.OperationalError("database or disk is full"))
+            raise sqlite3.OperationalError("database or disk is full")
 
 # %% ../../nbs/57_chaos.ipynb #5df76a35
 @dataclass(frozen=True)
@@ -156,35 +157,74 @@ class Schedule:
         harsh, limits = dice.choice((0.0, 0.5, 1.0, 2.0)), dice.choice((0.0, 0.3, 0.6))
         return cls(seed, on, row, harsh, limits, dice.random() < 0.6, tuple(_night(dice) for _ in range(nights)))
 
-# %% ../../nbs/57_chaos.ipynb #bceba6d6
+# %% ../../nbs/57_chaos.ipynb #52d88410
 ACCOUNT = "chaos"
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
+class WornLine(sqlite3.Connection):
+    "A line to a database that wears: whatever goes to the database, by whichever way, passes here."
+
+    wear: Wear | None = None
+
+    def cursor(self, *given: Any) -> WornCursor:  # type: ignore[override]
+        "What statements are executed with."
+        return super().cursor(WornCursor)
+
+    def commit(self) -> None:
+        "End a step."
+        if self.wear is not None:
+            self.wear.step("commit")
+        super().commit()
+
+
+class WornCursor(sqlite3.Cursor):
+    "Tells the wear of each write."
+
+    connection: WornLine
+
+    def execute(self, statement: str, *given: Any) -> WornCursor:
+        "Execute a statement."
+        self._tell(statement)
+        super().execute(statement, *given)
+        return self
+
+    def executemany(self, statement: str, *given: Any) -> WornCursor:
+        "Execute a statement for many rows."
+        self._tell(statement)
+        super().executemany(statement, *given)
+        return self
+
+    def _tell(self, statement: str) -> None:
+        wear = self.connection.wear
+        if wear is not None and statement.startswith(_WRITES):
+            words = statement.split(None, 3)
+            wear.write(" ".join(words[:2] if words[0] == "UPDATE" else words[:3]).lower())
+
+# %% ../../nbs/57_chaos.ipynb #08a5ce5a
 class Shelf:
     "One database in memory, emptied before each use; making one takes longer than playing a schedule."
 
     def __init__(self) -> None:
-        self.wear: Wear | None = None
-        self.engine = Ledger("sqlite://", account=ACCOUNT, write=True).engine
-        event.listen(self.engine, "before_cursor_execute", self._execute)
-        event.listen(self.engine, "commit", lambda _: self._step("commit"))
+        self.line = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=WornLine)
+        with Ledger("sqlite://", account=ACCOUNT, write=True) as empty, empty.reading() as look:
+            driver_of(look).backup(self.line)
+        self.line.execute("PRAGMA foreign_keys = ON")
+        self.engine = create_engine("sqlite://", creator=lambda: self.line, poolclass=StaticPool)
 
-    def _execute(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if self.wear is not None and statement.startswith(_WRITES):
-            words = statement.split(None, 3)
-            self.wear.write(" ".join(words[:2] if words[0] == "UPDATE" else words[:3]).lower())
+    @property
+    def wear(self) -> Wear | None:
+        "That of the process which has the ledger now."
+        return self.line.wear
 
-    def _step(self, what: str) -> None:
-        if self.wear is not None:
-            self.wear.step(what)
+    @wear.setter
+    def wear(self, wear: Wear | None) -> None:
+        self.line.wear = wear
 
     def empty(self) -> None:
         "Take out what the last schedule left."
         self.wear = None
-        with self.engine.connect() as connection:
-            raw: Any = connection.connection.driver_connection
-            raw.executescript(_EMPTY)
+        self.line.executescript(_EMPTY)
 
 
 _TABLES = [table.name for table in reversed(t.metadata.sorted_tables) if table is not t.schema_version]
@@ -290,7 +330,7 @@ class World:
         self.clock.advance(to)
         self.log.append(f"-- {to:%Y-%m-%d %H:%M}")
 
-# %% ../../nbs/57_chaos.ipynb #131300a1
+# %% ../../nbs/57_chaos.ipynb #0ec26911
 ACTIVITIES = "/v2/account/activities"
 
 
@@ -312,14 +352,13 @@ def prepared(method: str, url: str, given: Mapping[str, Any]) -> PreparedRequest
     return request
 
 
-class SteppingSession(Session):
+class SteppingSession:
     "The way to the venue, on which a process may be killed before a request and after its answer."
 
     def __init__(self, world: World, wear: Wear):
-        super().__init__()
         self.adapter, self.wear, self.world = LocalAdapter(world.venue, world.faults), wear, world
 
-    def request(self, method: str, url: str, **given: Any) -> Response:  # type: ignore[override]
+    def request(self, method: str, url: str, **given: Any) -> Response:
         "Send a request."
         request = prepared(method, url, given)
         self.wear.step(f"{request.method} {request.path_url}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Cycle', 'PlannedError', 'CycleViews', 'SignalViews', 'Cycles', 'Trials']
 
-# %% ../../nbs/08c_ledger_cycles.ipynb #947edf5b
+# %% ../../nbs/08c_ledger_cycles.ipynb #08d5bc20
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -22,6 +22,7 @@ from sqlalchemy import Row, bindparam, insert, update
 from ..errors import LedgerError
 from . import tables as t
 from .days import Days
+from .ready import Query, Write
 from .store import _columns, _frame, _mine
 from ..model import OrderRequest, cash_of
 
@@ -57,11 +58,11 @@ class PlannedError(LedgerError):
             f"Resume the stored plan: run the job again with the same as-of."
         )
 
-# %% ../../nbs/08c_ledger_cycles.ipynb #84f4ffdc
+# %% ../../nbs/08c_ledger_cycles.ipynb #d1716666
 _LATEST = _columns(t.cycles, *(item.name for item in fields(Cycle))).order_by(t.cycles.c.as_of.desc())
-_THIS = _LATEST.where(t.cycles.c.job == bindparam("job"), t.cycles.c.as_of == bindparam("as_of"))
+_THIS = Query(_LATEST.where(t.cycles.c.job == bindparam("job"), t.cycles.c.as_of == bindparam("as_of")))
 _BEFORE = _LATEST.where(t.cycles.c.as_of < bindparam("before"))
-_UNFINISHED = _BEFORE.where(t.cycles.c.status != "done")
+_UNFINISHED = Query(_BEFORE.where(t.cycles.c.status != "done"))
 _LAST, _LAST_BEFORE = _LATEST.limit(1), _BEFORE.limit(1)
 
 
@@ -107,9 +108,12 @@ class SignalViews(CycleViews):
         query = _STRENGTHS if as_of is None else _STRENGTHS.where(t.signals.c.as_of == as_of)
         return _frame(self._all(query), ["job", "as_of", "strategy", "symbol", "strength"])
 
-# %% ../../nbs/08c_ledger_cycles.ipynb #431ab082
-_UPDATE_CYCLE = update(t.cycles).where(
-    _mine(t.cycles), t.cycles.c.job == bindparam("the_job"), t.cycles.c.as_of == bindparam("day")
+# %% ../../nbs/08c_ledger_cycles.ipynb #dd724313
+_ADD_CYCLE, _ADD_SIGNALS = Write(insert(t.cycles)), Write(insert(t.signals))
+_UPDATE_CYCLE = Write(
+    update(t.cycles).where(
+        _mine(t.cycles), t.cycles.c.job == bindparam("the_job"), t.cycles.c.as_of == bindparam("day")
+    )
 )
 
 
@@ -127,11 +131,9 @@ class Cycles(SignalViews):
         with self.writing() as step:
             if self.cycle(job, as_of) is not None:
                 raise PlannedError(self.account, job, as_of)
-            step.execute(insert(t.cycles).values(**ours, **row, planned=datetime.now(UTC)))
+            _ADD_CYCLE.put(step, {**ours, **row, "planned": datetime.now(UTC), "finished": None})
             if strengths:
-                step.execute(
-                    insert(t.signals), [ours | {"strategy": s, "symbol": n, "strength": x} for s, n, x in strengths]
-                )
+                _ADD_SIGNALS.put(step, *(ours | {"strategy": s, "symbol": n, "strength": x} for s, n, x in strengths))
             self.add_intents(orders, job, as_of)
         return Cycle(self.account, job, as_of, "planned", run_id, cash_of(equity), cash_of(cash), dict(plan))
 
@@ -139,7 +141,7 @@ class Cycles(SignalViews):
         "Note how far the cycle got: sent, then done."
         values = {"status": status, "finished": datetime.now(UTC) if status == "done" else None}
         with self.writing() as step:
-            step.execute(_UPDATE_CYCLE, {"me": self.account, "the_job": job, "day": as_of, **values})
+            _UPDATE_CYCLE.put(step, {"me": self.account, "the_job": job, "day": as_of, **values})
 
 # %% ../../nbs/08c_ledger_cycles.ipynb #e38200c5
 class Trials(Cycles):

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['FillConflictError', 'FillViews', 'Fills', 'positions_of']
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #80e4d2cb
+# %% ../../nbs/08aa_ledger_fills.ipynb #e5568ebc
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select
 from ..errors import LedgerError
 from . import tables as t
 from .orders import Orders
+from .ready import Query, Write
 from .store import _mine
 from ..model import Fill, PositionInfo, Side, cash_of, price_of
 
@@ -55,11 +56,10 @@ def _fill(row: Row[Any]) -> Fill:
     moment = None if row.moment is None else pd.Timestamp(row.moment)
     return Fill(**values | {"side": Side(row.side), "moment": moment})
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #75ae12db
-_NEWER = select(t.fills).where(_mine(t.fills), t.fills.c.number > bindparam("after")).order_by(t.fills.c.number)
-_SINCE = (
-    select(t.fills).where(_mine(t.fills), t.fills.c.day >= bindparam("since")).order_by(t.fills.c.day, t.fills.c.number)
-)
+# %% ../../nbs/08aa_ledger_fills.ipynb #0a8abf3b
+_MINE = select(t.fills).where(_mine(t.fills))
+_NEWER = Query(_MINE.where(t.fills.c.number > bindparam("after")).order_by(t.fills.c.number))
+_SINCE = Query(_MINE.where(t.fills.c.day >= bindparam("since")).order_by(t.fills.c.day, t.fills.c.number))
 _FRAME = ("day", "symbol", "side", "quantity", "price", "fee", "reason", "strategy", "cut", "client_id", "venue_id")
 
 
@@ -91,9 +91,9 @@ class FillViews(Orders):
         table["side"] = [str(side) for side in table["side"]]
         return table.astype({"quantity": float, "price": float, "fee": float, "cut": bool})
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #db6e1663
-_SAME_ID = select(t.fills).where(_mine(t.fills), t.fills.c.venue_id == bindparam("id"))
-_SAME_IDS = select(t.fills).where(_mine(t.fills), t.fills.c.venue_id.in_(bindparam("ids", expanding=True)))
+# %% ../../nbs/08aa_ledger_fills.ipynb #ca49c05c
+_SAME_IDS = Query(_MINE.where(t.fills.c.venue_id.in_(bindparam("ids", expanding=True))))
+_ADD_FILL = Write(insert(t.fills))
 
 
 class Fills(FillViews):
@@ -117,7 +117,7 @@ class Fills(FillViews):
             if new:
                 ours = {"account": self.account, "booked": datetime.now(UTC)}
                 rows = [{**_plain(fill), **ours, "side": str(fill.side)} for fill in new.values()]
-                step.execute(insert(t.fills), rows if len(rows) > 1 else rows[0])
+                _ADD_FILL.put(step, *rows)
                 self._booked(step, list(new.values()))
         return list(new.values())
 
@@ -126,8 +126,7 @@ class Fills(FillViews):
         found: dict[str, Fill] = {}
         for first in range(0, len(ids), 10_000):  # a database takes so many parameters at once, and no more
             some = ids[first : first + 10_000]
-            rows = self._all(_SAME_IDS, ids=some) if len(some) > 1 else self._all(_SAME_ID, id=some[0])
-            found |= {row.venue_id: _fill(row) for row in rows}
+            found |= {row.venue_id: _fill(row) for row in self._all(_SAME_IDS, ids=some)}
         return found
 
     def _booked(self, step: Connection, new: Sequence[Fill]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['BoundError', 'Accounts', 'RunIdError', 'Runs', 'OrderViews', 'OrderTables', 'FinalStatusError', 'UnknownOrderError',
            'Orders']
 
-# %% ../../nbs/08a_ledger_orders.ipynb #de8cdaa7
+# %% ../../nbs/08a_ledger_orders.ipynb #48de6565
 import os
 from collections.abc import Sequence
 from dataclasses import fields
@@ -22,6 +22,7 @@ from sqlalchemy import Row, bindparam, insert, select, update
 
 from ..errors import LedgerError
 from . import tables as t
+from .ready import Query, Write
 from .store import Book, _columns, _frame, _mine
 from ..model import OrderRequest, OrderResult, OrderStatus, OrderType, Side, TimeInForce, cash_of
 
@@ -39,8 +40,9 @@ class BoundError(LedgerError):
             f"Set it back, or use another account: --set ledger.account=NAME."
         )
 
-# %% ../../nbs/08a_ledger_orders.ipynb #df8946bc
-_OPENED = _columns(t.accounts, "source", "executor", "cash", "opened")
+# %% ../../nbs/08a_ledger_orders.ipynb #474bafc8
+_OPENED = Query(_columns(t.accounts, "source", "executor", "cash", "opened"))
+_OPEN_ACCOUNT = Write(insert(t.accounts))
 
 
 class Accounts(Book):
@@ -66,7 +68,7 @@ class Accounts(Book):
         if not self.check_bound(source, executor, cash):
             row = {"account": self.account, "source": source, "executor": executor, "opened": datetime.now(UTC)}
             with self.writing() as step:
-                step.execute(insert(t.accounts).values(**row, cash=cash or Decimal(0)))
+                _OPEN_ACCOUNT.put(step, {**row, "cash": cash or Decimal(0)})
 
 # %% ../../nbs/08a_ledger_orders.ipynb #cfd568ef
 class RunIdError(LedgerError):
@@ -113,29 +115,32 @@ class Runs(Accounts):
             newest = connection.execute(select(t.runs).order_by(t.runs.c.started.desc(), t.runs.c.run_id.desc())).all()
         return _frame(newest, t.runs.c.keys())
 
-# %% ../../nbs/08a_ledger_orders.ipynb #cb0c288e
+# %% ../../nbs/08a_ledger_orders.ipynb #d0b8acf5
+_ORDER_FIELDS = tuple(item.name for item in fields(OrderRequest))
+_WORDS: dict[str, Any] = {"side": Side, "order_type": OrderType, "time_in_force": TimeInForce}
+
+
 def _order_row(order: OrderRequest) -> dict[str, Any]:
     "The columns of an intent that come from the order."
-    row = {item.name: getattr(order, item.name) for item in fields(order)}
-    return row | {name: str(row[name]) for name in ("side", "order_type", "time_in_force")}
+    row = {name: getattr(order, name) for name in _ORDER_FIELDS}
+    return row | {name: str(row[name]) for name in _WORDS}
 
 
 def _order(row: Row[Any]) -> OrderRequest:
     "The order that an intent's row describes."
-    values: dict[str, Any] = {item.name: getattr(row, item.name) for item in fields(OrderRequest)}
-    kinds = {"side": Side, "order_type": OrderType, "time_in_force": TimeInForce}
-    return OrderRequest(**values | {name: kind(values[name]) for name, kind in kinds.items()})
+    values: dict[str, Any] = {name: getattr(row, name) for name in _ORDER_FIELDS}
+    return OrderRequest(**values | {name: kind(values[name]) for name, kind in _WORDS.items()})
 
-# %% ../../nbs/08a_ledger_orders.ipynb #7ab110bd
+# %% ../../nbs/08a_ledger_orders.ipynb #965c8c3a
 _STATUS = _columns(t.orders, "client_id", "status", "venue_id", "message")
-_ONE_STATUS = _STATUS.where(t.orders.c.client_id == bindparam("asked"))
+_ONE_STATUS = Query(_STATUS.where(t.orders.c.client_id == bindparam("asked")))
 _INTENTS = (
     select(t.intents).join(t.orders, t.orders.c.client_id == t.intents.c.client_id).where(_mine(t.intents))
     .order_by(t.intents.c.as_of, t.intents.c.place)
 )  # fmt: skip
-_OF_CYCLE = _INTENTS.where(t.intents.c.job == bindparam("job"), t.intents.c.as_of == bindparam("as_of"))
-_STATUS_OF_CYCLE = _OF_CYCLE.with_only_columns(t.orders.c.client_id, t.orders.c.status)
-_IN_STATUS = _INTENTS.where(_mine(t.orders), t.orders.c.status.in_(bindparam("statuses", expanding=True)))
+_PLAN = _INTENTS.where(t.intents.c.job == bindparam("job"), t.intents.c.as_of == bindparam("as_of"))
+_OF_CYCLE, _STATUS_OF_CYCLE = Query(_PLAN), Query(_PLAN.with_only_columns(t.orders.c.client_id, t.orders.c.status))
+_IN_STATUS = Query(_INTENTS.where(_mine(t.orders), t.orders.c.status.in_(bindparam("statuses", expanding=True))))
 
 
 class OrderViews(Runs):
@@ -211,9 +216,10 @@ class UnknownOrderError(LedgerError):
     def __str__(self) -> str:
         return f"The ledger has no order {self.client_id!r}. An order is stored before it is sent: add_intents, then send, then set_status."
 
-# %% ../../nbs/08a_ledger_orders.ipynb #e28fc740
-_UPDATE_ORDER = update(t.orders).where(t.orders.c.client_id == bindparam("which"))
-_STORED_IDS = select(t.intents.c.client_id).where(t.intents.c.client_id.in_(bindparam("ids", expanding=True)))
+# %% ../../nbs/08a_ledger_orders.ipynb #36464eb1
+_ADD_INTENT, _ADD_ORDER = Write(insert(t.intents)), Write(insert(t.orders))
+_UPDATE_ORDER = Write(update(t.orders).where(t.orders.c.client_id == bindparam("which")))
+_STORED_IDS = Query(select(t.intents.c.client_id).where(t.intents.c.client_id.in_(bindparam("ids", expanding=True))))
 
 
 class Orders(OrderTables):
@@ -225,12 +231,13 @@ class Orders(OrderTables):
             return
         ours = {"account": self.account, "job": job, "as_of": as_of, "created": datetime.now(UTC)}
         with self.writing() as step:
-            have = set(step.execute(_STORED_IDS, {"ids": [order.client_id for order in orders]}).scalars())
+            have = {row.client_id for row in _STORED_IDS.rows(step, {"ids": [order.client_id for order in orders]})}
             rows = [_order_row(o) | ours | {"place": n} for n, o in enumerate(orders) if o.client_id not in have]
             if rows:
                 planned = {"account": self.account, "status": str(OrderStatus.PLANNED), "updated": ours["created"]}
-                step.execute(insert(t.intents), rows)
-                step.execute(insert(t.orders), [{**planned, "client_id": row["client_id"]} for row in rows])
+                planned |= {"venue_id": "", "message": ""}
+                _ADD_INTENT.put(step, *rows)
+                _ADD_ORDER.put(step, *({**planned, "client_id": row["client_id"]} for row in rows))
 
     def set_status(self, result: OrderResult, day: pd.Timestamp | None = None) -> None:
         "Record what the venue said, and the `day` on which the order ended, where that is known."
@@ -247,4 +254,4 @@ class Orders(OrderTables):
             raise FinalStatusError(result.client_id, have.status, result.status)
         values = {"status": str(result.status), "venue_id": result.venue_id, "message": result.message, "ended": day}
         with self.writing() as step:
-            step.execute(_UPDATE_ORDER, {**values, "which": result.client_id, "updated": datetime.now(UTC)})
+            _UPDATE_ORDER.put(step, {**values, "which": result.client_id, "updated": datetime.now(UTC)})

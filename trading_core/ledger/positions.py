@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Tallies', 'keep', 'entries', 'recount', 'Booked', 'Positions', 'since_flat', 'OpenPositions']
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #3d6beb2e
+# %% ../../nbs/08ab_ledger_positions.ipynb #a6358fcd
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -31,16 +31,17 @@ from sqlalchemy import (
 from . import tables as t
 from .fifo import Entry, Lot, OversoldError, Running, _table
 from .fills import Fills, _by_day
+from .ready import Query, Write
 from .store import _columns, _mine
 from ..model import Fill, PositionInfo, Side, cash_of, money
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #3b8455a5
+# %% ../../nbs/08ab_ledger_positions.ipynb #ae8e7b86
 _ROW = tuple(c.name for c in t.positions.c if c.name != "account")
 _LOT = ("symbol", "day", "quantity", "price", "paid", "fee", "venue_id", "number")
-_TALLIES = _columns(t.positions, *_ROW)
-_TALLY = _TALLIES.where(t.positions.c.symbol == bindparam("asked"))
+_TALLIES = Query(_columns(t.positions, *_ROW))
+_TALLY = Query(_columns(t.positions, *_ROW).where(t.positions.c.symbol == bindparam("asked")))
 _LOTS = _columns(t.lots, *_LOT).order_by(t.lots.c.symbol, t.lots.c.number)
-_OLDEST = (
+_OLDEST = Query(
     _columns(t.lots, *_LOT).where(t.lots.c.symbol == bindparam("asked"), t.lots.c.number > bindparam("after"))
     .order_by(t.lots.c.number).limit(20)
 )  # fmt: skip
@@ -69,11 +70,12 @@ class Tallies(Fills):
     def _tallies(self) -> list[Row[Any]]:
         return sorted(self._all(_TALLIES), key=lambda row: str(row.symbol))
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #0b419ea7
-_UPDATE_TALLY = update(t.positions).where(_mine(t.positions), t.positions.c.symbol == bindparam("which"))
-_UPDATE_LOT = update(t.lots).where(t.lots.c.number == bindparam("which"))
-_SOLD_LOTS = delete(t.lots).where(
-    _mine(t.lots), t.lots.c.symbol == bindparam("which"), t.lots.c.number <= bindparam("last")
+# %% ../../nbs/08ab_ledger_positions.ipynb #25b5b2da
+_ADD_TALLY, _ADD_LOT = Write(insert(t.positions)), Write(insert(t.lots))
+_UPDATE_TALLY = Write(update(t.positions).where(_mine(t.positions), t.positions.c.symbol == bindparam("which")))
+_UPDATE_LOT = Write(update(t.lots).where(t.lots.c.number == bindparam("which")))
+_SOLD_LOTS = Write(
+    delete(t.lots).where(_mine(t.lots), t.lots.c.symbol == bindparam("which"), t.lots.c.number <= bindparam("last"))
 )
 _CHANGES = [name for name in _ROW if name != "symbol"]
 
@@ -82,25 +84,25 @@ def keep(step: Connection, account: str, tally: Running, *, new: bool) -> None:
     "Store a tally that took fills."
     row = {name: getattr(tally, name) for name in _CHANGES}
     if new:
-        step.execute(insert(t.positions), {"account": account, "symbol": tally.symbol, **row})
+        _ADD_TALLY.put(step, {"account": account, "symbol": tally.symbol, **row})
     else:
-        step.execute(_UPDATE_TALLY, {"me": account, "which": tally.symbol, **row})
+        _UPDATE_TALLY.put(step, {"me": account, "which": tally.symbol, **row})
     left = tally.left()
     if tally.sold_to:
         _keep_sold(step, account, tally, left)
     bought = [lot for lot in left if not lot.number]
     if bought:
         rows = [dict(zip(_LOT[:-1], lot[:-1], strict=True), account=account) for lot in bought]
-        step.execute(insert(t.lots), rows if len(rows) > 1 else rows[0])
+        _ADD_LOT.put(step, *rows)
 
 
 def _keep_sold(step: Connection, account: str, tally: Running, left: list[Lot]) -> None:
     kept = left[0] if left and left[0].number == tally.sold_to else None
     last = tally.sold_to - (1 if kept else 0)
-    step.execute(_SOLD_LOTS, {"me": account, "which": tally.symbol, "last": last})
+    _SOLD_LOTS.put(step, {"me": account, "which": tally.symbol, "last": last})
     if kept:
         part = {"quantity": kept.quantity, "paid": kept.paid, "fee": kept.fee}
-        step.execute(_UPDATE_LOT, {"which": kept.number, **part})
+        _UPDATE_LOT.put(step, {"which": kept.number, **part})
 
 # %% ../../nbs/08ab_ledger_positions.ipynb #7fe5d097
 def _text(column: Column[Any]) -> ColumnElement[Any]:

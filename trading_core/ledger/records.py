@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Cursors', 'Events', 'Halt', 'NoReasonError', 'Halts', 'Approval', 'ApprovalError', 'Approvals']
 
-# %% ../../nbs/08d_ledger_records.ipynb #54308b19
+# %% ../../nbs/08d_ledger_records.ipynb #3e891967
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -22,12 +22,14 @@ from sqlalchemy import Row, bindparam, insert, select, update
 from ..errors import LedgerError
 from . import tables as t
 from .cycles import Trials
+from .ready import Query, Write
 from .store import _columns, _frame, _mine
 from ..model import Fill
 
-# %% ../../nbs/08d_ledger_records.ipynb #8f7a7e7b
-_CURSOR = _columns(t.cursors, "cursor").where(t.cursors.c.feed == bindparam("asked"))
-_MOVE_CURSOR = update(t.cursors).where(_mine(t.cursors), t.cursors.c.feed == bindparam("which"))
+# %% ../../nbs/08d_ledger_records.ipynb #409bf5fe
+_CURSOR = Query(_columns(t.cursors, "cursor").where(t.cursors.c.feed == bindparam("asked")))
+_NEW_CURSOR = Write(insert(t.cursors))
+_MOVE_CURSOR = Write(update(t.cursors).where(_mine(t.cursors), t.cursors.c.feed == bindparam("which")))
 
 
 class Cursors(Trials):
@@ -43,14 +45,18 @@ class Cursors(Trials):
         now = datetime.now(UTC)
         with self.keeping("fill", fills), self.writing() as step:
             new = self._add_fills(fills)
-            moved = step.execute(_MOVE_CURSOR, {"me": self.account, "which": feed, "cursor": cursor, "updated": now})
-            if not moved.rowcount:
-                row = {"account": self.account, "feed": feed, "cursor": cursor, "updated": now}
-                step.execute(insert(t.cursors), row)
+            where = {"me": self.account, "which": feed, "cursor": cursor, "updated": now}
+            if not _MOVE_CURSOR.put(step, where):
+                _NEW_CURSOR.put(step, {"account": self.account, "feed": feed, "cursor": cursor, "updated": now})
         return new
 
-# %% ../../nbs/08d_ledger_records.ipynb #097ddd08
+# %% ../../nbs/08d_ledger_records.ipynb #d88a811a
 _EVENTS = _columns(t.events, "number", "moment", "kind", "subject", "detail").order_by(t.events.c.number)
+_NEW_EVENT = Write(insert(t.events))
+_LAST_EVENT = Query(
+    _columns(t.events, "detail").where(t.events.c.kind == bindparam("kind"), t.events.c.subject == bindparam("subject"))
+    .order_by(t.events.c.number.desc()).limit(1)
+)  # fmt: skip
 
 
 class Events(Cursors):
@@ -61,13 +67,18 @@ class Events(Cursors):
         plain = json.loads(json.dumps(detail, default=str)) if detail else {}
         line = {"kind": str(kind), "subject": str(subject), "detail": plain}
         with self.keeping("event", [line]), self.writing() as step:
-            step.execute(insert(t.events), line | {"account": self.account, "moment": datetime.now(UTC)})
+            _NEW_EVENT.put(step, line | {"account": self.account, "moment": datetime.now(UTC)})
 
     def events(self, kind: str | None = None, subject: str | None = None) -> pd.DataFrame:
         "The lines, oldest first: number, moment, kind, subject, detail."
         query = _EVENTS if kind is None else _EVENTS.where(t.events.c.kind == kind)
         query = query if subject is None else query.where(t.events.c.subject == subject)
         return _frame(self._all(query), ["number", "moment", "kind", "subject", "detail"])
+
+    def last_event(self, kind: str, subject: str) -> Mapping[str, Any] | None:
+        "The detail of the newest line of a kind about a subject; None if there is none."
+        row = self._first(_LAST_EVENT, kind=kind, subject=subject)
+        return None if row is None else row.detail
 
 # %% ../../nbs/08d_ledger_records.ipynb #b26f1664
 @dataclass(frozen=True)

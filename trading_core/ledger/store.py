@@ -8,9 +8,9 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['StoreError', 'UnreadableLedgerError', 'UnwritableLedgerError', 'SchemaError', 'BusyLedgerError', 'PlacedStore',
            'FileStore', 'Store', 'WhichAccountError', 'AccountStore', 'ReadOnlyLedgerError', 'LookingStore',
-           'KeepingStore', 'SteppedStore', 'ClosingStore', 'Book']
+           'KeepingStore', 'BegunStore', 'SteppedStore', 'ClosingStore', 'Book']
 
-# %% ../../nbs/08_ledger_store.ipynb #34fd0db0
+# %% ../../nbs/08_ledger_store.ipynb #9f0d0045
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,15 +38,16 @@ from sqlalchemy import (
 )
 from sqlalchemy import ColumnElement, bindparam
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import Pool, QueuePool, StaticPool
 
 from ..errors import LedgerError, LockedError, TradingError
 from . import tables as t
 from .lock import TOKEN_VARIABLE, AccountLock, account_lock, check_token
 from .place import Place, UnreachableLedgerError, server_engine, told
+from .ready import Query, plainly
 from .server import _MAKING, LostLockError, Turn, notes
 
-# %% ../../nbs/08_ledger_store.ipynb #5b96b779
+# %% ../../nbs/08_ledger_store.ipynb #541703f5
 def _connect(path: Path | None, mode: str = "rw") -> sqlite3.Connection:
     "A careful connection to the file at `path` (None: a database in memory)."
     where = "file::memory:" if path is None else f"file:{quote(str(path))}?mode={mode}"
@@ -69,10 +70,6 @@ def _engine(path: Path | None, *, write: bool) -> Engine:
         options = connection.get_execution_options()
         if options.get("looking"):
             return
-        level = "NORMAL" if options.get("told_again") else "FULL"
-        if path is not None and write and connection.info.setdefault("level", "FULL") != level:
-            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
-            connection.info["level"] = level
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
@@ -406,11 +403,12 @@ class ReadOnlyLedgerError(LedgerError):
             f"writing; by hand: Ledger.open(url, account)."
         )
 
-# %% ../../nbs/08_ledger_store.ipynb #ea367451
+# %% ../../nbs/08_ledger_store.ipynb #233ea720
 class LookingStore(AccountStore):
     "`reading()` gives a connection to look with."
 
     _step: Connection | None = None  # the step that is being taken
+    _pool: Pool | None = None  # where the line for looking comes from
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -437,8 +435,10 @@ class LookingStore(AccountStore):
                 yield still
 
     def _line(self) -> Connection:
+        if self._look is not None and self._pool is not self.engine.pool:  # the engine was disposed of
+            self._hang_up()
         if self._look is None:
-            line = self.engine.connect()
+            line, self._pool = self.engine.connect(), self.engine.pool
             server = self.engine.dialect.name == "postgresql"
             self._look = line.execution_options(**{"isolation_level": "AUTOCOMMIT"} if server else {"looking": True})
         return self._look
@@ -470,8 +470,39 @@ class KeepingStore(LookingStore):
         "Called when what is `known` could not be written; returns the error to be raised."
         return error
 
-# %% ../../nbs/08_ledger_store.ipynb #564996a7
-class SteppedStore(KeepingStore):
+# %% ../../nbs/08_ledger_store.ipynb #adae6b38
+class BegunStore(KeepingStore):
+    "A store that can begin a step, and end it."
+
+    @contextmanager
+    def _begun(self, told_again: bool) -> Iterator[Connection]:
+        "On a file, the line that is open for looking takes the step; on a server it is another one."
+        if self.engine.dialect.name == "postgresql":
+            with self.engine.begin() as connection:
+                if told_again:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+                yield connection
+            return
+        line = self._line()
+        try:
+            with line.get_transaction() or line.begin():
+                if self.path is not None:
+                    _set_level(line, "NORMAL" if told_again else "FULL")
+                plainly(line, "BEGIN IMMEDIATE")
+                yield line
+        except BaseException:
+            self._hang_up()
+            raise
+
+
+def _set_level(line: Connection, level: str) -> None:
+    "How long a commit waits: FULL for the disk, NORMAL for the system."
+    if line.info.setdefault("level", "FULL") != level:
+        plainly(line, f"PRAGMA synchronous = {level}")
+        line.info["level"] = level
+
+# %% ../../nbs/08_ledger_store.ipynb #10e5c053
+class SteppedStore(BegunStore):
     "`writing()` gives a connection inside a step."
 
     @contextmanager
@@ -486,10 +517,7 @@ class SteppedStore(KeepingStore):
             return
         if not self.write:
             raise ReadOnlyLedgerError(str(self.place))
-        engine = self.engine.execution_options(told_again=True) if told_again else self.engine
-        with self.keeping(), _spoken(self.place, write=True), engine.begin() as connection:
-            if told_again and self.engine.dialect.name == "postgresql":
-                connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+        with self.keeping(), _spoken(self.place, write=True), self._begun(told_again) as connection:
             self._check(connection)
             self._step = connection
             try:
@@ -541,7 +569,7 @@ def _frame(rows: Iterable[Row[Any]], columns: Sequence[str]) -> pd.DataFrame:
         table[name] = pd.to_datetime(table[name], utc=True).dt.as_unit("ns")
     return table
 
-# %% ../../nbs/08_ledger_store.ipynb #ab821b20
+# %% ../../nbs/08_ledger_store.ipynb #1b9bf7f9
 class Book(ClosingStore):
     "A ledger without tables: whose it is, and how to ask."
 
@@ -560,23 +588,21 @@ class Book(ClosingStore):
         with self.reading() as connection:
             return list(connection.execute(select(t.accounts.c.account).order_by(t.accounts.c.account)).scalars())
 
-    def _looked(self, query: Select[Any], asked: dict[str, Any], *, one: bool) -> Any:
+    def _looked(self, query: Select[Any] | Query, asked: dict[str, Any]) -> Sequence[Row[Any]]:
         with self.reading() as connection:
-            found = connection.execute(query, {"me": self.account, **asked})
-            return found.first() if one else found.all()
+            if isinstance(query, Query):
+                return query.rows(connection, asked)
+            return connection.execute(query, asked).all()
 
-    def _ask(self, query: Select[Any], asked: dict[str, Any], *, one: bool) -> Any:
+    def _all(self, query: Select[Any] | Query, **asked: Any) -> Sequence[Row[Any]]:
+        asked["me"] = self.account
         try:
-            return self._looked(query, asked, one=one)
+            return self._looked(query, asked)
         except UnreachableLedgerError:  # a line that lay idle may have been cut, and a look can be taken again
             if self._step is not None:
                 raise
-            return self._looked(query, asked, one=one)
+            return self._looked(query, asked)
 
-    def _all(self, query: Select[Any], **asked: Any) -> Sequence[Row[Any]]:
-        rows: Sequence[Row[Any]] = self._ask(query, asked, one=False)
-        return rows
-
-    def _first(self, query: Select[Any], **asked: Any) -> Row[Any] | None:
-        row: Row[Any] | None = self._ask(query, asked, one=True)
-        return row
+    def _first(self, query: Select[Any] | Query, **asked: Any) -> Row[Any] | None:
+        rows = self._all(query, **asked)
+        return rows[0] if rows else None
