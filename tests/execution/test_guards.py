@@ -211,9 +211,19 @@ def test_an_order_above_the_largest_value_does_not_go_out_and_a_sale_does(monkey
     assert venue.check(order("1000", "sale", Side.SELL)) == ""
 
 
-def test_the_largest_value_comes_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("executor", ["paper", "alpaca", "ccxt"])
+def test_each_executor_asks_for_what_the_settings_limit(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in KEYS:
         monkeypatch.setenv(name, "x")
-    settings = config(execution__executor="alpaca", risk__max_order_value="2500")
-    venue = open_executor(settings, books(), PANEL)
-    assert venue.check.most == 2500  # type: ignore[attr-defined]
+
+    def guards(**risk: object) -> list[object]:
+        settings = config(execution__executor=executor, **{f"risk__{name}": value for name, value in risk.items()})
+        return list(open_executor(settings, books(), PANEL).check.guards)  # type: ignore[attr-defined]
+
+    none = {"max_weight": "", "max_positions": ""}
+    assert guards(**none) == []
+    (usual,) = guards()
+    assert (usual.limits.max_weight, usual.limits.max_positions) == (0.2, 20)  # type: ignore[attr-defined]
+    value = guards(**none, max_order_value="2500")[0]
+    most = value.limits.max_order_value if executor == "paper" else value.most  # type: ignore[attr-defined]
+    assert most == 2500

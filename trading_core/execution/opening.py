@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KEYS', 'VENUES', 'MissingKeysError', 'keys_of', 'executor_name', 'open_executor']
+__all__ = ['KEYS', 'VENUES', 'MissingKeysError', 'keys_of', 'LastLine', 'last_line', 'executor_name', 'open_executor']
 
-# %% ../../nbs/55f_opening.ipynb #c61d080c
+# %% ../../nbs/55f_opening.ipynb #e6e65d34
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..config import TradingConfig, load_config
@@ -19,9 +20,10 @@ from ..errors import ConfigError, UnknownNameError
 from .executor import ExecutorBase
 from .guards import FarVenue, LivePermit, OrderValue, announce, live_permit
 from .paper import PaperExecutor
+from .position_limits import PositionLimits, about_positions
 from ..ledger import Ledger
-from ..model import money
-from ..portfolio import Costs
+from ..model import OrderRequest, money
+from ..portfolio import Costs, RiskLimits
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -72,7 +74,30 @@ def _ccxt(config: TradingConfig, permit: LivePermit | None, more: dict[str, Any]
     name, live = config.execution.exchange, permit is not None
     return CcxtExecutor(name, key, secret, symbols=symbols, url=url, timeout=timeout, live=live, permit=permit, **more)
 
-# %% ../../nbs/55f_opening.ipynb #b96c7a91
+# %% ../../nbs/55f_opening.ipynb #50e647b4
+@dataclass(frozen=True)
+class LastLine:
+    "What is asked before an order leaves; the first objection counts, and is empty when there is none."
+
+    guards: tuple[Callable[[OrderRequest], str], ...] = ()
+
+    def __call__(self, order: OrderRequest) -> str:
+        return next(filter(None, (guard(order) for guard in self.guards)), "")
+
+
+def last_line(config: TradingConfig, venue: ExecutorBase, ledger: Ledger) -> LastLine:
+    "The guards that the settings ask for."
+    limits = RiskLimits(**config.risk.model_dump())
+    value = "max_order_value" if limits.max_order_value is not None else ""
+    guards: list[Callable[[OrderRequest], str]] = []
+    if value and venue.journaled:
+        guards.append(OrderValue(venue, money(float(limits.max_order_value or 0))))
+    kept = about_positions(limits, *([value] if value and not venue.journaled else []))
+    if kept != RiskLimits():
+        guards.append(PositionLimits(venue, ledger, kept))
+    return LastLine(tuple(guards))
+
+# %% ../../nbs/55f_opening.ipynb #7f629aad
 VENUES: dict[str, Callable[[TradingConfig, LivePermit | None, dict[str, Any]], FarVenue]] = {
     "alpaca": _alpaca,
     "ccxt": _ccxt,
@@ -112,11 +137,9 @@ def open_executor(
     if name != "paper" and name not in VENUES:
         raise UnknownNameError("execution.executor", name, ["paper", *VENUES])
     permit = live_permit(config, ledger, live=live)
-    if name == "paper":
-        return PaperExecutor(ledger, panel, costs)
-    venue = VENUES[name](config, permit, more)
-    if config.risk.max_order_value is not None:
-        venue.check = OrderValue(venue, money(float(config.risk.max_order_value)))
+    paper = PaperExecutor(ledger, panel, costs) if name == "paper" else None
+    venue = paper or VENUES[name](config, permit, more)
+    venue.check = last_line(config, venue, ledger)
     if permit is not None:
         announce(venue.name, ledger.account, permit, sleep=sleep)
     return venue

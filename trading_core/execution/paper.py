@@ -9,8 +9,8 @@ from __future__ import annotations
 __all__ = ['closes_of', 'opens_of', 'ended_of', 'value_of', 'session_of', 'note_of', 'noted', 'Due', 'due_today', 'PaperDay',
            'carry_out', 'paper_day', 'NoSuchDayError', 'PaperOrders', 'PaperBook', 'PaperExecutor']
 
-# %% ../../nbs/51_paper.ipynb #db3c1bab
-from collections.abc import Iterable, Mapping, Sequence
+# %% ../../nbs/51_paper.ipynb #b4bfe7a4
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
@@ -233,7 +233,7 @@ class NoSuchDayError(ExecutionError):
             f"{self.last:%Y-%m-%d} and this is none of them. Load the bars of that day, or name another one."
         )
 
-# %% ../../nbs/51_paper.ipynb #001ef24d
+# %% ../../nbs/51_paper.ipynb #f9a4271e
 class PaperOrders(ExecutorBase):
     "The part of paper trading that takes orders."
 
@@ -241,13 +241,14 @@ class PaperOrders(ExecutorBase):
 
     def __init__(self, ledger: Ledger, panel: Panel, costs: Costs | None = None):
         self.ledger, self.panel, self.costs = ledger, panel, costs or Costs()
+        self.check: Callable[[OrderRequest], str] = lambda order: ""  # why an order must not go out
 
     def submit(self, order: OrderRequest) -> OrderResult:
         known = self.order(order.client_id)
         if known is not None:
             return known
         result = OrderResult(order.client_id, OrderStatus.ACCEPTED, f"paper-{order.client_id}")
-        if why := self._refused(order):
+        if why := self._refused(order) or self.check(order):
             result = OrderResult(order.client_id, OrderStatus.REJECTED, message=why)
         with self.ledger.writing():
             self.ledger.add_intents([order])
