@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['on_own_bars', 'sma', 'change', 'adx', 'rank_rows']
+__all__ = ['on_own_bars', 'sma', 'change', 'adx', 'macd', 'macd_signal', 'macd_lead', 'rsi', 'deviation', 'zscore', 'past_change',
+           'rank_rows']
 
 # %% ../../nbs/20_indicators.ipynb #5c7e08e5
 from collections.abc import Callable, Iterable
@@ -67,6 +68,50 @@ def change(close: np.ndarray, bars: int) -> np.ndarray:
 def adx(high: np.ndarray, low: np.ndarray, close: np.ndarray, period: int) -> np.ndarray:
     "Average directional index, 0 (no trend) to 100; NaN for the first `2 * period - 1` bars."
     return np.asarray(talib.ADX(high, low, close, timeperiod=period))
+
+# %% ../../nbs/20_indicators.ipynb #e6623e52
+def macd(close: np.ndarray, fast: int, slow: int) -> np.ndarray:
+    "Exponential average of `fast` bars less that of `slow`, in units of the price; NaN for the first `slow - 1`."
+    return np.asarray(talib.MACD(close, fastperiod=fast, slowperiod=slow, signalperiod=1)[0])
+
+
+def macd_signal(close: np.ndarray, fast: int, slow: int, signal: int) -> np.ndarray:
+    "Exponential average of the last `signal` values of `macd`; NaN for the first `slow + signal - 2`."
+    return np.asarray(talib.MACD(close, fastperiod=fast, slowperiod=slow, signalperiod=signal)[1])
+
+# %% ../../nbs/20_indicators.ipynb #df5af49e
+def macd_lead(close: np.ndarray, fast: int, slow: int, signal: int) -> np.ndarray:
+    "How far `macd` is above its signal line, exactly 0 where only the rounding of sums tells them apart."
+    lead = np.asarray(talib.MACD(close, fastperiod=fast, slowperiod=slow, signalperiod=signal)[2])
+    return np.where(np.abs(lead) <= 1e-12 * np.abs(close), 0.0, lead)
+
+# %% ../../nbs/20_indicators.ipynb #0bab1b47
+def rsi(close: np.ndarray, period: int) -> np.ndarray:
+    "Relative strength index, 0 to 100, 50 as long as nothing has moved at all; NaN for the first `period` bars."
+    index = np.asarray(talib.RSI(close, timeperiod=period))
+    moved = np.maximum.accumulate(np.abs(np.diff(close, prepend=close[:1]))) > 0
+    return np.where(moved | np.isnan(index), index, 50.0)
+
+# %% ../../nbs/20_indicators.ipynb #1d181007
+def deviation(close: np.ndarray, period: int) -> np.ndarray:
+    "Standard deviation of the last `period` closes, the population's; NaN for the first `period - 1`."
+    return np.asarray(talib.STDDEV(close, timeperiod=period, nbdev=1))
+
+
+def zscore(close: np.ndarray, period: int) -> np.ndarray:
+    "How many deviations the close is above the mean of the last `period`, itself included; 0 where nothing moved."
+    mean, spread = sma(close, period), deviation(close, period)
+    moved = spread > 1e-9 * np.abs(mean)
+    distance = np.divide(close - mean, spread, out=np.zeros_like(mean), where=moved)
+    return np.where(np.isnan(spread), np.nan, distance)
+
+# %% ../../nbs/20_indicators.ipynb #c55173b5
+def past_change(close: np.ndarray, bars: int, skip: int) -> np.ndarray:
+    "Return from `bars` bars ago to `skip` bars ago; NaN for the first `bars`."
+    result = np.full(close.shape, np.nan)
+    if bars < close.size:
+        result[bars:] = close[bars - skip : close.size - skip] / close[:-bars] - 1
+    return result
 
 # %% ../../nbs/20_indicators.ipynb #3839b963
 def rank_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
