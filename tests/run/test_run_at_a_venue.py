@@ -82,7 +82,7 @@ def test_the_same_job_trades_at_the_venue_by_a_setting_and_keys_in_the_env_file(
     for path in result.folder.iterdir():
         assert house.venue.secret not in path.read_text(encoding="utf-8", errors="replace")
     server_gone = house.night(server.url, NIGHTS[2])
-    assert server_gone.status == "done"
+    assert (server_gone.status, server_gone.exit_code) == ("refused", 2)
     page = (server_gone.folder / "trade.html").read_text(encoding="utf-8")
     assert "cannot be reached" in page
     with VenueServer(house.venue) as server:

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['DayReport', 'Html', 'account_section', 'agreement_section', 'backtest_head', 'backtest_summary', 'beside',
            'changes_section', 'day_report', 'el', 'equity_section', 'exposure_bars', 'exposure_section', 'failed_page',
-           'fills_section', 'head', 'index_page', 'live_lines', 'luck_section', 'metrics_section', 'months_section',
-           'next_section', 'notebook_style', 'orders_section', 'positions_section', 'reasons_section',
+           'fills_section', 'front_page', 'head', 'index_page', 'live_lines', 'luck_section', 'metrics_section',
+           'months_section', 'next_section', 'notebook_style', 'orders_section', 'positions_section', 'reasons_section',
            'refusals_section', 'render_page', 'report_page', 'run_facts', 'section', 'setup_section', 'sharpe_interval',
            'signals_head', 'signals_summary', 'state_bands', 'strategy_section', 'strategy_sections', 'table',
-           'targets_section', 'trades_section', 'waiting_section', 'warnings_section', 'wishes_of']
+           'targets_section', 'trades_section', 'venue_trouble', 'waiting_section', 'warnings_section', 'wishes_of']
 
-# %% ../../nbs/69_report_init.ipynb #2681f300
+# %% ../../nbs/69_report_init.ipynb #02c6720e
 from trading_core.report.backtest_page import (
     backtest_head,
     backtest_summary,
@@ -29,7 +29,7 @@ from trading_core.report.backtest_page import (
 from .day import DayReport, day_report
 from .markup import Html, beside, el, section, table
 from .overview import index_page
-from .pages import failed_page, render_page
+from .pages import failed_page, front_page, render_page
 from .shell import notebook_style
 from trading_core.report.signals_page import (
     signals_head,
@@ -47,17 +47,17 @@ from trading_core.report.sections import (
     positions_section,
     warnings_section,
 )
-from .today import live_lines, report_page, run_facts
+from .today import live_lines, report_page, run_facts, venue_trouble
 from .venue_state import agreement_section, state_bands, waiting_section
 from .trade_page import account_section, fills_section, targets_section
 
-# %% ../../nbs/69_report_init.ipynb #3f32d17d
+# %% ../../nbs/69_report_init.ipynb #49f35cbf
 _all_ = [
     "DayReport", "Html", "account_section", "agreement_section", "backtest_head", "backtest_summary", "beside",
     "changes_section", "day_report", "el", "equity_section", "exposure_bars", "exposure_section", "failed_page",
-    "fills_section", "head", "index_page", "live_lines", "luck_section", "metrics_section", "months_section",
+    "fills_section", "front_page", "head", "index_page", "live_lines", "luck_section", "metrics_section", "months_section",
     "next_section", "notebook_style", "orders_section", "positions_section", "reasons_section", "refusals_section",
     "render_page", "report_page", "run_facts", "section", "setup_section", "sharpe_interval", "signals_head",
     "signals_summary", "state_bands", "strategy_section", "strategy_sections", "table", "targets_section",
-    "trades_section", "waiting_section", "warnings_section", "wishes_of",
+    "trades_section", "venue_trouble", "waiting_section", "warnings_section", "wishes_of",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from .day import FOR_YOU, DayReport, FillLine, OrderLine, PositionLine
 from .markup import Html, change, count, days_text, el, fold, gained, joined, listed, points
 from .markup import price_text, quantity_text, section, tiles
 
-# %% ../../nbs/65_sections.ipynb #2c314d77
+# %% ../../nbs/65_sections.ipynb #a2b968c9
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -34,8 +34,10 @@ def short_day(day: str) -> str:
 
 
 def day_change(day: DayReport) -> float | None:
-    "Change of equity since the cycle before; None on the first day."
-    return day.equity / day.previous_equity - 1 if day.previous_equity else None
+    "Change of equity since the cycle before; None on the first day, and when today's account is not known."
+    if not day.previous_equity or day.venue.unreachable:
+        return None
+    return day.equity / day.previous_equity - 1
 
 
 def since_text(day: DayReport) -> str:
@@ -45,7 +47,7 @@ def since_text(day: DayReport) -> str:
         f"on {WEEKDAYS[now.day_of_week]}" if (now - before).days <= 1 else f"since {short_day(str(day.previous_day))}"
     )
 
-# %% ../../nbs/65_sections.ipynb #c5994fa2
+# %% ../../nbs/65_sections.ipynb #7040b792
 def _moved_text(day: DayReport) -> str:
     "How the account moved, in words."
     moved = day_change(day)
@@ -70,12 +72,20 @@ def done_text(day: DayReport) -> str:
     return f"{count(len(day.done), 'order')} filled at once"
 
 
+def _silent_text(day: DayReport) -> str:
+    "That there was nobody to trade with, and of which day the account is that is shown."
+    start = ("Dry run: " if day.dry_run else "") + (day.venue.brief or f"No answer from {day.venue.executor}")
+    told = ["no new order was sent", *([waiting_text(day)] if day.orders else [])]
+    last = f"; the account is the last one known, of {short_day(day.venue.known_day)}" if day.venue.known_day else ""
+    return f"{start}; {', '.join(told)}{last}"
+
+
 def headline_of(day: DayReport) -> str:
     "The day in one sentence."
+    if day.venue.unreachable:
+        return _silent_text(day)
     moved, refused = _moved_text(day), sum(item.kind == "refused" for item in day.silent)
     start = f"Dry run: {moved[0].lower()}{moved[1:]}" if day.dry_run else moved
-    if day.venue.unreachable:
-        start = f"No answer from {day.venue.executor}; {start[0].lower()}{start[1:]}"
     told = [done_text(day)] if day.done else []
     what = ", ".join(told + ([waiting_text(day)] if day.orders else [])) or "no order today"
     return f"{start}; {what}" + (f", {refused} {'was' if refused == 1 else 'were'} refused" if refused else "")
@@ -88,13 +98,13 @@ def benchmark_change(day: DayReport, since: str | None = None) -> float | None:
         return None
     return float(line[-1] / line[days.index(since) if since else 0] - 1)
 
-# %% ../../nbs/65_sections.ipynb #3ddf458f
+# %% ../../nbs/65_sections.ipynb #a49449bf
 def _last_tile(day: DayReport) -> tuple[object, object, object]:
     "The change since the cycle before."
     moved, market = day_change(day), benchmark_change(day, day.previous_day) if day.previous_day else None
     name = "Day" if since_text(day).startswith("on") else since_text(day).replace("since", "Since", 1)
     if moved is None or day.previous_equity is None:
-        return "Day", "–", "nothing before it"
+        return "Day", "–", "not known" if day.venue.unreachable else "nothing before it"
     beside = f" · {day.benchmark} {percent(market, 2, signed=True)}" if market is not None else ""
     return name, change(moved, 2), f"{dollars(day.equity - day.previous_equity, signed=True)}{beside}"
 
@@ -108,7 +118,8 @@ def head(day: DayReport) -> Html:
     against: tuple[object, object, object] = (name if day.benchmark else "Benchmark", "–", none)
     if begun and other is not None:
         against = (name, points(grown - other), f"{day.benchmark} {percent(other, signed=True)}, bought and held")
-    worth = ("Equity", dollars(day.equity), f"cash {dollars(day.cash, 0)}")
+    last = f", last known of {short_day(day.venue.known_day)}" if day.venue.unreachable and day.venue.known_day else ""
+    worth = (f"Equity{last}", dollars(day.equity), f"cash {dollars(day.cash, 0)}")
     tiles_of_day = [worth, _last_tile(day), since if begun else (start, "–", "its first day"), against]
     return Html(el("h1", headline_of(day)) + tiles(tiles_of_day))
 

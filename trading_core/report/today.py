@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TITLES', 'is_simulated', 'kind_badges', 'status_badge', 'meta', 'page_names', 'title_of', 'nav_of', 'page_cards',
-           'seconds_of', 'provenance', 'day_of', 'report_page', 'run_facts', 'live_lines']
+           'seconds_of', 'provenance', 'day_of', 'venue_trouble', 'report_page', 'run_facts', 'live_lines']
 
 # %% ../../nbs/66_today.ipynb #0fd499c9
 from collections.abc import Mapping, Sequence
@@ -131,7 +131,7 @@ def provenance(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     note = "SIMULATED: prices, gains and losses on this page are invented by a program."
     return [*_data_fact(run), *_code_fact(run), *_run_fact(run), *([("Note", note)] if is_simulated(run) else [])]
 
-# %% ../../nbs/66_today.ipynb #8ae3df74
+# %% ../../nbs/66_today.ipynb #7bccfa15
 def day_of(remembered: Mapping[str, Any]) -> DayReport | None:
     "The day that the trade page remembered, if it did."
     stored = remembered.get("trade")
@@ -142,6 +142,8 @@ def _tab_title(run: Mapping[str, Any], day: DayReport | None) -> str:
     "What the browser's tab says."
     when = day_text(pd.Timestamp(run["as_of"])) if run.get("as_of") else "no day"
     moved = day_change(day) if day else None
+    if day and day.venue.unreachable:
+        return f"{when}: {headline_of(day).partition(';')[0]} · {run.get('account', '')}"
     told = f": {percent(moved, 2, signed=True)}, {count(len(day.orders), 'order')}" if day and moved is not None else ""
     return f"{when}{told} · {run.get('account', '')}"
 
@@ -169,9 +171,15 @@ def _without_trade(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> lis
         el("p", "This job has no trade page, so there is no account to show.", cls="tell"),
     ]
 
-# %% ../../nbs/66_today.ipynb #1e8d451a
+# %% ../../nbs/66_today.ipynb #90a1ab1a
+def venue_trouble(remembered: Mapping[str, Any]) -> str:
+    "Why the trade page could only show the last known account; empty when its venue was there."
+    day = day_of(remembered)
+    return day.venue.unreachable if day else ""
+
+# %% ../../nbs/66_today.ipynb #608f7138
 def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index: str = "../index.html") -> str:
-    """report.html of a finished run: today on one screen.
+    """report.html of a run that came to its end: today on one screen.
 
     Parameters
     ----------
@@ -191,7 +199,7 @@ def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index:
     orders: list[tuple[object, object]] = [("Orders", f"go to {orders_go(day.venue)}")] if day else []
     return page(_tab_title(run, day), *body, *rest, nav=nav, footer=[*provenance(shown), *orders])
 
-# %% ../../nbs/66_today.ipynb #dc1d679f
+# %% ../../nbs/66_today.ipynb #1084a912
 def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
     "What run.json keeps of a day, so that the overview need not open its pages."
     day, signals = day_of(remembered), remembered.get("signals") or {}
@@ -201,6 +209,7 @@ def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
     refused = sum(item.kind == "refused" for item in day.silent)
     counts = {"signals": wanted, "orders": len(day.orders), "refused": refused, "fills": len(day.fills)}
     moved = {"equity": day.equity, "day_change": day_change(day), "since": since_text(day)}
+    moved |= {"known_day": day.venue.known_day} if day.venue.unreachable else {}
     return moved | {
         "warnings": len(day.warnings) + day.venue.trouble,
         "headline": headline_of(day),
@@ -209,13 +218,13 @@ def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
         "halted": day.halted,
     }
 
-# %% ../../nbs/66_today.ipynb #0ad1ab55
+# %% ../../nbs/66_today.ipynb #b9ac38db
 def _day_lines(day: DayReport) -> list[str]:
     "The day in plain text."
     grown = f", {percent(day.equity / day.initial - 1, signed=True)} since {day.started}" if day.previous_equity else ""
-    lines = [headline_of(day), f"Equity {dollars(day.equity)}, cash {dollars(day.cash)}{grown}"]
+    last = f", last known on {day.venue.known_day}" if day.venue.unreachable and day.venue.known_day else ""
+    lines = [headline_of(day), f"Equity {dollars(day.equity)}, cash {dollars(day.cash)}{last or grown}"]
     lines += [f"■ {day.halted}"] if day.halted else []
-    lines += [f"■ {day.venue.unreachable}"] if day.venue.unreachable else []
     lines += [f"■ {client_id}: nobody knows what became of it" for client_id in day.venue.unknown]
     lines += [
         f"? {w.side} {quantity_text(w.quantity)} {w.symbol}: trading approve {w.digest}" for w in day.venue.waiting
@@ -238,6 +247,6 @@ def live_lines(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> list[st
         str(run.get("status")),
     ]
     first = " · ".join([*kinds, *about])
-    if error:
+    if error and not (day and day.venue.unreachable):
         return [first, (str(error.get("message") or error.get("type") or "").splitlines() or ["unknown error"])[0]]
     return [first, *(_day_lines(day) if day else [str((remembered.get("backtest") or {}).get("headline", "done"))])]

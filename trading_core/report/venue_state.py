@@ -21,7 +21,7 @@ from ..figures import dollars
 from ..ledger import Ledger
 from .markup import Html, badge, count, days_text, el, fold, listed, quantity_text, section
 
-# %% ../../nbs/63a_venue_state.ipynb #d05f36a2
+# %% ../../nbs/63a_venue_state.ipynb #079a84b5
 @dataclass(frozen=True)
 class WaitingLine:
     "One order that waits for a person."
@@ -52,6 +52,7 @@ class VenueState:
     mode: str = "paper"
     approval: str = "auto"
     unreachable: str = ""  # why the venue could not be asked
+    brief: str = ""  # the same in a few words, as a headline has it
     known_day: str | None = None  # of the account that is shown then
     waiting: list[WaitingLine] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)  # orders whose fate nobody knows
@@ -66,11 +67,16 @@ class VenueState:
         return cls(**known | {name: [kind(**row) for row in known.get(name, [])] for name, kind in kinds.items()})
 
     @property
+    def refusal(self) -> str:
+        "What the venue said no to, if it answered at all; empty when it was silent."
+        return "" if self.brief.startswith("No answer") else self.brief
+
+    @property
     def trouble(self) -> int:
         "How many things are not as they should be."
         return bool(self.unreachable) + bool(self.unknown)
 
-# %% ../../nbs/63a_venue_state.ipynb #c95539f6
+# %% ../../nbs/63a_venue_state.ipynb #4890fd19
 def _waiting(ledger: Any) -> list[WaitingLine]:
     "What waits for an answer."
     lines = []
@@ -116,19 +122,20 @@ def venue_state(run: Any, cycle: Any) -> VenueState:
         DifferenceLine(f"{d.kind} {d.subject}", d.ours, d.theirs, d.why) for d in getattr(cycle, "differences", ())
     ]
     return VenueState(
-        **who, unreachable=getattr(cycle, "unreachable", ""),
+        **who, unreachable=getattr(cycle, "unreachable", ""), brief=getattr(cycle, "brief", ""),
         known_day=None if day is None else f"{day:%Y-%m-%d}", waiting=_waiting(run.ledger),
         unknown=_unknown(run.ledger, cycle), foreign=_foreign(cycle), differences=differences,
     )  # fmt: skip
 
-# %% ../../nbs/63a_venue_state.ipynb #30d93a43
+# %% ../../nbs/63a_venue_state.ipynb #aa7240a9
 def state_badges(state: VenueState) -> list[Html]:
     "What stands in the way, in a word each."
-    found = [badge("■ VENUE SILENT", "bad")] if state.unreachable else []
+    said = state.refusal.upper() or "VENUE SILENT"
+    found = [badge(f"■ {said}", "bad")] if state.unreachable else []
     found += [badge(f"■ {count(len(state.unknown), 'order')} unknown".upper(), "bad")] if state.unknown else []
     return found + ([badge(f"● {count(len(state.waiting), 'order')} for you".upper(), "warn")] if state.waiting else [])
 
-# %% ../../nbs/63a_venue_state.ipynb #c2e30ce3
+# %% ../../nbs/63a_venue_state.ipynb #1754c8a0
 def _band(title: str, *told: object) -> Html:
     return section(title, *(el("p", text) for text in told), cls="note bad")
 
@@ -138,8 +145,9 @@ def state_bands(state: VenueState) -> Html:
     bands = []
     if state.unreachable:
         last = f" of {days_text([pd.Timestamp(state.known_day)])}" if state.known_day else ""
-        sure = f"No order was sent. The figures below are the last known account{last}; the next run decides anew."
-        bands.append(_band(f"■ {state.executor} does not answer", sure, el("code", state.unreachable)))
+        sure = f"No new order was sent. The figures below are the last known account{last}; the next run decides anew."
+        title = state.brief or f"{state.executor} does not answer"
+        bands.append(_band(f"■ {title}", sure, el("code", state.unreachable)))
     if state.unknown:
         told = "Sent, and no answer came. Each is looked up by its id at the next start, and none is sent under another id."
         names = [el("li", el("code", client_id)) for client_id in state.unknown]

@@ -231,7 +231,7 @@ def finish(ledger: Ledger, cycle: Cycle) -> None:
     if cycle.status != "done" and open_ended.isdisjoint(ledger.statuses(cycle.job, cycle.as_of).values()):
         ledger.set_cycle(cycle.job, cycle.as_of, "done")
 
-# %% ../../nbs/70_account_day.ipynb #9e9edc67
+# %% ../../nbs/70_account_day.ipynb #f5147b13
 @dataclass(frozen=True)
 class CycleFacts:
     "What a cycle found, decided and did."
@@ -256,6 +256,7 @@ class CycleFacts:
     dry_run: bool
     run_id: str = ""
     unreachable: str = ""  # why the venue could not be asked; then the account is the last one known
+    brief: str = ""  # the same in a few words, for a headline
     known_day: pd.Timestamp | None = None  # of that account
     differences: tuple[Difference, ...] = ()  # between ledger and venue, each explained
     foreign: tuple[Fill, ...] = ()  # trades of others that were taken in

@@ -285,7 +285,7 @@ class Tried(Asked):
         self.remember("engine", {"seconds": result.seconds})
         return result
 
-# %% ../../nbs/70_context.ipynb #a5cae556
+# %% ../../nbs/70_context.ipynb #76e7159a
 class Run(Tried):
     "A context that can also act: decide for a day, and in a run carry it out."
 
@@ -322,7 +322,7 @@ class Run(Tried):
                 dry_run=dry_run,
                 run_id=self.run_id,
             )
-            if not dry_run and not live:
+            if not (dry_run or live or report.unreachable):
                 note_paper_day(ledger, self.config.strategies, self.as_of, simulated=self.simulated)
         return report
 

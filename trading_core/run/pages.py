@@ -187,7 +187,7 @@ class PageKernel:
             self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
 
-# %% ../../nbs/70_pages.ipynb #539e8be7
+# %% ../../nbs/70_pages.ipynb #fed463e0
 class PageError(RunError):
     "A notebook that could not be executed to its end."
 
@@ -214,8 +214,10 @@ REFUSALS = (
     "CodeSaysPaper",
     "TooFewPaperDays",
     "NoPermit",
+    "VenueError",
     "VenueUnreachable",
     "ClearNo",
+    "ExchangeNo",
 )
 
 # %% ../../nbs/70_pages.ipynb #f094fb24

@@ -10,7 +10,7 @@ __all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text',
            'first_facts', 'RunRecord', 'told', 'next_step', 'remembered', 'write_report', 'read_run', 'read_runs',
            'write_index', 'alive', 'KilledError', 'settle_killed', 'job_pages', 'check_executor_settings',
            'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError',
-           'WholeRun', 'RunResult', 'run_job']
+           'NoVenueError', 'WholeRun', 'RunResult', 'run_job']
 
 # %% ../../nbs/71_runner.ipynb #8d879245
 import contextlib
@@ -163,7 +163,7 @@ def remembered(scratch: Path) -> dict[str, Any]:
     notes = scratch.glob("page-*.json")
     return {path.stem.removeprefix("page-"): json.loads(path.read_text(encoding="utf-8")) for path in sorted(notes)}
 
-# %% ../../nbs/71_runner.ipynb #acc3fdf6
+# %% ../../nbs/71_runner.ipynb #616d0c53
 def write_report(record: RunRecord, notes: Mapping[str, Any]) -> Path:
     "report.html of a run, however it went, and backtest.html and its like from the notebooks that were executed."
     from trading_core import report
@@ -174,8 +174,7 @@ def write_report(record: RunRecord, notes: Mapping[str, Any]) -> Path:
         with contextlib.suppress(FileNotFoundError, JSONDecodeError):  # not begun, or torn by a kill while it was saved
             html = report.render_page(notebook, page=page, run=record.facts, pages=pages)
             write_whole(notebook.with_suffix(".html"), html)
-    made = report.report_page if record.facts["status"] == "done" else report.failed_page
-    return write_whole(record.folder / "report.html", made(record.facts, notes))
+    return write_whole(record.folder / "report.html", report.front_page(record.facts, notes))
 
 # %% ../../nbs/71_runner.ipynb #eba31192
 def read_run(folder: Path) -> dict[str, Any] | None:
@@ -460,7 +459,18 @@ class InterruptedRunError(RunError):
     def __str__(self) -> str:
         return f"Stopped by hand. Start it again with `trading run {self.job}`: no order goes out twice."
 
-# %% ../../nbs/71_runner.ipynb #28e2f215
+# %% ../../nbs/71_runner.ipynb #8c49c3a2
+class NoVenueError(RefusedError):
+    "A run whose venue could not be asked, of an account that has begun."
+
+    def __init__(self, why: str):
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+# %% ../../nbs/71_runner.ipynb #318d2ac1
 class WholeRun(PagedRun):
     "A run from its first step to its last."
 
@@ -470,6 +480,7 @@ class WholeRun(PagedRun):
         stopped: BaseException | None = None
         try:
             self.execute(self.prepare(as_of, given))
+            stopped = self.without_venue()
         except KeyboardInterrupt:
             stopped = InterruptedRunError(self.record.facts["job"])
         except Exception as error:
@@ -477,6 +488,13 @@ class WholeRun(PagedRun):
         self.record.facts["seconds"]["total"] = round(time.perf_counter() - began, 3)
         self.store(stopped)
         return stopped
+
+    def without_venue(self) -> NoVenueError | None:
+        "What is to be said when the trade page could only show the last known account."
+        from trading_core import report
+
+        why = report.venue_trouble(remembered(self.scratch))
+        return NoVenueError(why) if why else None
 
     def store(self, stopped: BaseException | None) -> None:
         "Write down how it went, here and in the books."

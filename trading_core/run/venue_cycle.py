@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['EVER', 'worth', 'book_evenings', 'swept', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots',
-           'DecidingDay', 'SendingDay', 'SilentDay', 'venue_cycle']
+           'DecidingDay', 'SendingDay', 'SilentDay', 'brief_of', 'venue_cycle']
 
-# %% ../../nbs/70b_venue_cycle.ipynb #e8fd1d04
+# %% ../../nbs/70b_venue_cycle.ipynb #3076b82d
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,9 +18,10 @@ from functools import cached_property
 import pandas as pd
 
 from ..data.panel import Panel
-from ..execution import ExecutorBase, plan_record
+from ..execution import ExecutorBase, VenueError, plan_record
 from ..execution.comparison import Comparison
-from ..execution.journal import MANUAL, TROUBLE, Journal, open_ones, utc_now
+from ..execution.clock import utc_now
+from ..execution.journal import MANUAL, TROUBLE, Journal, open_ones
 from ..execution.owed import owed_closings
 from ..execution.paper import closes_of
 from ..ledger import Cycle, Ledger, positions_of
@@ -216,11 +217,11 @@ class SendingDay(DecidingDay):
         results = self.journal.resume(cycle) if dry_run else self.send(cycle, resumed=resumed)
         return report_of(self.ledger, self.panel, cycle, results, resumed=resumed, dry_run=dry_run)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #dda7ac2a
+# %% ../../nbs/70b_venue_cycle.ipynb #9f7cc21a
 class SilentDay(SendingDay):
     "A cycle at a venue, which may not answer."
 
-    def silent(self, why: str, *, dry_run: bool) -> CycleReport:
+    def silent(self, why: str, brief: str, *, dry_run: bool) -> CycleReport:
         "The report of a day on which nothing could be sent."
         self.step("unreachable")
         ledger, last = self.ledger, self.ledger.last_day()
@@ -231,7 +232,7 @@ class SilentDay(SendingDay):
         results = [r for o in ledger.intents(cycle.job, cycle.as_of) if (r := ledger.order(o.client_id))]
         return report_of(
             ledger, self.panel, cycle, results,
-            resumed=stored is not None, dry_run=dry_run, unreachable=why, known_day=last,
+            resumed=stored is not None, dry_run=dry_run, unreachable=why, brief=brief, known_day=last,
         )  # fmt: skip
 
     def _refused(self, why: str) -> Cycle:
@@ -247,7 +248,12 @@ class SilentDay(SendingDay):
         record = plan_record(replace(plan, orders=(), cancels=(), refusals=plan.refusals + refused))
         return Cycle(ledger.account, job, self.day, "refused", self.terms.run_id, known.equity, known.cash, record)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #f7e810f8
+# %% ../../nbs/70b_venue_cycle.ipynb #ddc7ffaf
+def brief_of(error: Exception, venue: str) -> str:
+    "What kept a cycle from its venue, in a few words."
+    return error.brief if isinstance(error, VenueError) else f"No answer from {venue}"
+
+# %% ../../nbs/70b_venue_cycle.ipynb #8d4ad9cf
 def venue_cycle(
     ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, terms: Terms, *,
     source_kind: str, foreign: str = "refuse", gate: GateMaker | None = None, dry_run: bool = False,
@@ -271,6 +277,6 @@ def venue_cycle(
     except TROUBLE as error:
         if ledger.opened_with() is None:
             raise
-        return today.silent(str(error), dry_run=dry_run)
+        return today.silent(str(error) or type(error).__name__, brief_of(error, venue.name), dry_run=dry_run)
     adopted = tuple(fill for fill in report.fills if fill.strategy == MANUAL)
     return replace(report, differences=comparison.explained, foreign=adopted)
