@@ -33,7 +33,9 @@ from trading_core.execution.guards import (
     announce,
     fingerprint,
 )
+from trading_core.execution.journal import Journal
 from trading_core.execution.opening import MissingKeysError
+from trading_core.execution.venue.faults import Faults, Force
 from trading_core.ledger import BoundError, Ledger
 from trading_core.model import OrderRequest, OrderStatus, Side
 
@@ -227,3 +229,40 @@ def test_each_executor_asks_for_what_the_settings_limit(executor: str, monkeypat
     value = guards(**none, max_order_value="2500")[0]
     most = value.limits.max_order_value if executor == "paper" else value.most  # type: ignore[attr-defined]
     assert most == 2500
+
+
+@pytest.mark.parametrize("who", ["a guard", "the venue"])
+def test_a_no_to_the_second_copy_of_an_order_is_not_final_while_the_first_may_still_arrive(who: str) -> None:
+    """The first copy is slow, the second is refused since a price or the cash has moved; then the first arrives, and is bought."""
+    bench, order = LocalBench(), OrderRequest("20240325-ACME-b-1", "ACME", Side.BUY, Decimal(10))
+    bench.faults = Faults(0, {}, [Force("delay", method="POST", after=4)])  # type: ignore[assignment]
+    with Ledger("sqlite://", account="demo", write=True) as ledger:
+        ledger.bind("test", "alpaca", bench.venue.cash)
+        journal = Journal(bench.executor(), ledger, now=bench.clock)
+        assert journal.send(order).status is OrderStatus.UNKNOWN
+        cash = bench.venue.cash
+        if who == "a guard":
+            journal.executor.check = lambda order: "worth too much now"  # type: ignore[attr-defined]
+        else:
+            bench.venue.cash = Decimal(1)
+        assert journal.send(order).status is OrderStatus.UNKNOWN
+        bench.venue.cash = cash
+        for _ in range(5):
+            journal.executor.reachable()  # the slow one arrives
+        assert [o.client_id for o in bench.venue.orders] == [order.client_id]
+        assert journal.send(order).status is OrderStatus.ACCEPTED
+        assert len(bench.venue.orders) == 1
+
+
+def test_a_no_to_the_second_copy_is_final_when_the_first_cannot_arrive_any_more() -> None:
+    bench, order = LocalBench(), OrderRequest("20240325-ACME-b-1", "ACME", Side.BUY, Decimal(10))
+    bench.lose("request", "POST")
+    with Ledger("sqlite://", account="demo", write=True) as ledger:
+        ledger.bind("test", "alpaca", bench.venue.cash)
+        journal = Journal(bench.executor(), ledger, now=bench.clock)
+        journal.send(order)
+        journal.executor.check = lambda order: "worth too much now"  # type: ignore[attr-defined]
+        said = journal.send(order)
+        assert (said.status, said.message[:18]) == (OrderStatus.UNKNOWN, "worth too much now")
+        bench.clock.advance(pd.Timedelta(seconds=journal.executor.late_seconds + 1))
+        assert journal.send(order).status is OrderStatus.REJECTED

@@ -86,7 +86,7 @@ class Recorder(JournalBase):
             self.ledger.note("found", known.client_id, status=found.status)
         return self.record(found, day)
 
-# %% ../../nbs/56a_journal.ipynb #3525e827
+# %% ../../nbs/56a_journal.ipynb #2e317bd2
 class Sending(Recorder):
     "Sends orders and takes them back."
 
@@ -110,8 +110,14 @@ class Sending(Recorder):
                 return replace(known, message=str(error))
             if not self.executor.ids_forever and self.may_arrive(order.client_id):
                 return replace(known, message="not found; it is sent again when no earlier copy can arrive any more")
+        late = known is not None and known.status is OrderStatus.UNKNOWN and self.may_arrive(order.client_id)
         self.write_down(order, job, as_of)
-        return self.record(self._submit(order))
+        said = self._submit(order)
+        if late and said.status is OrderStatus.REJECTED and not said.venue_id:
+            said = replace(
+                said, status=OrderStatus.UNKNOWN, message=f"{said.message}; an earlier copy may still arrive"
+            )
+        return self.record(said)
 
     def _submit(self, order: OrderRequest) -> OrderResult:
         "Send an order. Anything but a clear answer leaves it unknown: it may have arrived."
