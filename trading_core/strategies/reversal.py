@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['last_sessions', 'ReversalStrategy', 'EquityReversal', 'fell', 'fall_phrase', 'CryptoReversal']
 
-# %% ../../nbs/23_reversal.ipynb #7789faf9
+# %% ../../nbs/23_reversal.ipynb #0bfe0c9b
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from ..data.panel import Panel
 from ..model import Asset, AssetClass, ExitRules
 from ..sessions import Day, as_day, sessions
 from .indicators import adx, change, on_own_bars, rank_rows
+from .lines import decides
 from .sizing import EqualWeight
 from .strategy import ParameterError, Strategy, need_bars, need_fraction, signed_percent
 
@@ -59,14 +60,7 @@ class ReversalStrategy(Strategy):
         "The panel's symbols of its asset class."
         return [symbol for symbol in panel.symbols if self.covers(panel.assets[symbol])]
 
-# %% ../../nbs/23_reversal.ipynb #2a9dee67
-def _decides(strategy: Strategy, panel: Panel) -> np.ndarray:
-    "Which days are decision days, asset by asset: bool of shape (n_days, n_symbols)."
-    calendars = {asset.calendar for asset in panel.assets.values()}
-    on = {name: panel.days.isin(strategy.calendar_days(name, panel.first, panel.last)) for name in calendars}
-    return np.column_stack([on[panel.assets[symbol].calendar] for symbol in panel.symbols])
-
-# %% ../../nbs/23_reversal.ipynb #a7bc5f19
+# %% ../../nbs/23_reversal.ipynb #a9589f65
 @dataclass(frozen=True)
 class EquityReversal(ReversalStrategy):
     "On each week's last session: hold the equities that fell most, in equal parts."
@@ -101,7 +95,7 @@ class EquityReversal(ReversalStrategy):
         values = self.indicators(panel)
         rank, ranked = values["rank"].to_numpy(), values["ranked"].to_numpy()
         held = rank <= np.ceil(self.lowest * ranked - 1e-9)
-        known = np.isfinite(rank) & _decides(self, panel)
+        known = np.isfinite(rank) & decides(self, panel)
         return pd.DataFrame(np.where(known, held, np.nan), panel.days, list(panel.symbols))
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['above', 'SmaCross']
+__all__ = ['SmaCross']
 
-# %% ../../nbs/24_sma.ipynb #9dad6635
+# %% ../../nbs/24_sma.ipynb #c35a8252
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,16 +19,12 @@ import pandas as pd
 
 from ..data.panel import Panel
 from .indicators import on_own_bars, sma
-from .strategy import ParameterError, Strategy, need_bars, signed_percent
+from .lines import Line, LineStrategy, above
+from .strategy import ParameterError, need_bars, signed_percent
 
-# %% ../../nbs/24_sma.ipynb #a730b282
-def above(fast: np.ndarray, slow: np.ndarray) -> np.ndarray:
-    "Where `fast` is greater than `slow` by more than the rounding of a sum."
-    return np.asarray(fast > slow * (1 + 1e-12))
-
-# %% ../../nbs/24_sma.ipynb #ca3246a9
+# %% ../../nbs/24_sma.ipynb #2e635bbc
 @dataclass(frozen=True)
-class SmaCross(Strategy):
+class SmaCross(LineStrategy):
     "Hold what has a fast average above its slow one, on each asset's own bars."
 
     fast: int = 20  # own bars
@@ -43,12 +39,11 @@ class SmaCross(Strategy):
     def warmup(self) -> int:
         return self.slow - 1
 
+    def pair(self) -> tuple[Line, Line]:
+        return (sma, self.fast), (sma, self.slow)
+
     def indicators(self, panel: Panel) -> dict[str, pd.DataFrame]:
         return {name: on_own_bars(panel, partial(sma, period=getattr(self, name))) for name in ("fast", "slow")}
-
-    def signals(self, panel: Panel) -> pd.DataFrame:
-        fast, slow = (table.to_numpy() for table in self.indicators(panel).values())
-        return pd.DataFrame(np.where(np.isfinite(slow), above(fast, slow), np.nan), panel.days, list(panel.symbols))
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         fast, slow = values["fast"], values["slow"]
