@@ -54,7 +54,7 @@ class DuplicateIsNo(Journal):
         super().__init__(executor, *given, **named)
 
         def after_no(client_id: str, no: Any) -> OrderResult:
-            return OrderResult(client_id, REJECTED, message=no.said.message)
+            return OrderResult(client_id, REJECTED, venue_id="refused", message=no.said.message)  # for good
 
         executor._after_no = after_no  # type: ignore[method-assign]
 
