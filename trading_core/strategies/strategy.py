@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 'no_bar', 'explain', 'SignalError',
-           'checked_signals', 'ParameterError', 'need_bars', 'need_fraction', 'made', 'StrategyLoadError',
+           'checked_signals', 'ParameterError', 'need_bars', 'need_fraction', 'WithExits', 'made', 'StrategyLoadError',
            'strategy_classes', 'load_strategy', 'load_sizer']
 
-# %% ../../nbs/21_strategy.ipynb #ff327498
+# %% ../../nbs/21_strategy.ipynb #70472920
 import importlib
 import inspect
 import math
@@ -20,10 +20,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import copy
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from numbers import Integral, Real
-from types import ModuleType, NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import ModuleType, NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -260,6 +260,23 @@ def need_fraction(strategy: Strategy, *names: str, optional: bool = False) -> No
             )
             raise ParameterError(f"{type(strategy).__name__}.{name}", value, f"a fraction between 0 and 1{cure}")
 
+# %% ../../nbs/21_strategy.ipynb #c56300ee
+@dataclass(frozen=True, kw_only=True)
+class WithExits(Strategy):
+    "Base of strategies whose stops are parameters; without any, only the signals close a position."
+
+    stop_loss: float | None = None  # fraction below the entry price
+    trailing_stop: float | None = None  # fraction below the highest close since the entry
+    time_stop: int | None = None  # own bars, the entry bar being the first
+
+    def __post_init__(self) -> None:
+        need_fraction(self, "stop_loss", "trailing_stop", optional=True)
+        need_bars(self, "time_stop", optional=True)
+
+    @property
+    def exits(self) -> ExitRules:
+        return ExitRules(stop_loss=self.stop_loss, trailing_stop=self.trailing_stop, time_stop=self.time_stop)
+
 # %% ../../nbs/21_strategy.ipynb #12b9b0c6
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -276,11 +293,12 @@ def _convert(text: str, kind: type) -> Any:
         return None
     return kind(text)
 
-# %% ../../nbs/21_strategy.ipynb #9f58b882
+# %% ../../nbs/21_strategy.ipynb #83dbfaad
 def _fitting(where: str, value: object, hint: Any) -> Any:
     "`value`, converted if it is text from a settings file; ParameterError if it cannot be of type `hint`."
-    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind in (int, float, bool, str, NoneType)]
-    if not kinds:
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = [kind for kind in options if kind in (int, float, bool, str, NoneType)]
+    if not kinds or (len(kinds) < len(options) and not isinstance(value, str)):
         return value  # a type of its own: the class itself must judge
     if isinstance(value, str) and str not in kinds:
         for kind in kinds:
