@@ -185,7 +185,12 @@ def schedule(set_: Set = None, settings: Settings = "settings.ini", live: Live =
     options += ["--live"] if live else []
     run_schedule(config_of(settings, set_), Runner([*options, "--settings", settings]))
 
-# %% ../../nbs/73_cli.ipynb #094d7ba6
+# %% ../../nbs/73_cli.ipynb #8dc3660a
+def _cell(found: object) -> str:
+    "A fact of run.json in a table; a dash for one that a run never came to know."
+    return "–" if found is None else f"{found:,.2f}" if isinstance(found, float) else str(found)
+
+
 @app.command()
 def runs(
     last: Annotated[int, typer.Option(help="How many.")] = 10,
@@ -204,7 +209,7 @@ def runs(
         show_facts({"runs": found})
         return
     columns = ("run_id", "as_of", "status", "equity", "account")
-    rows = [[run.get(name) for name in columns] + [run["counts"].get("orders")] for run in found]
+    rows = [[_cell(run.get(name)) for name in columns] + [_cell(run["counts"].get("orders"))] for run in found]
     show(pd.DataFrame(rows, columns=[*columns, "orders"]), False, "No run yet. Start one: trading run daily")
 
 # %% ../../nbs/73_cli.ipynb #8d113b46

@@ -492,14 +492,16 @@ def _all_fills(cycle: CycleLike, ledger: Any) -> list[Fill]:
     known = {fill.venue_id: fill for fill in [*ledger.fills(), *cycle.fills] if fill.day <= cycle.as_of}
     return sorted(known.values(), key=lambda fill: fill.day)
 
-# %% ../../nbs/64_day.ipynb #4a40d3c1
+# %% ../../nbs/64_day.ipynb #d1657908
 def _course(run: RunLike, cycle: CycleLike, panel: Panel, fills: Sequence[Fill]) -> dict[str, Any]:
     "The account by day beside the benchmark, and what moved it last."
-    stored, today = run.ledger.equity(), pd.Series([float(cycle.equity)], pd.DatetimeIndex([cycle.as_of]))
-    past = stored[stored.index < cycle.as_of].astype(float) if len(stored) else None
+    last = getattr(cycle, "known_day", None) or cycle.as_of  # with a silent venue, nobody knows what came after it
+    stored, today = run.ledger.equity(), pd.Series([float(cycle.equity)], pd.DatetimeIndex([last]))
+    past = stored[stored.index < last].astype(float) if len(stored) else None
     history = history_of(today if past is None or past.empty else pd.concat([past, today]), run.benchmark)
     before = getattr(cycle, "previous_day", None)
-    movers = {} if before is None else contributions(fills, panel, before, panel.last).to_dict()
+    moved = before is not None and last == cycle.as_of
+    movers = contributions(fills, panel, before, panel.last).to_dict() if moved else {}
     name = str(run.benchmark.name) if history["benchmark"] else None
     return {
         "history": history, "benchmark": name, "started": history["days"][0], "initial": history["account"][0], "movers": movers,

@@ -40,7 +40,7 @@ def latest_runs(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         latest.setdefault((str(run.get("account")), str(run.get("job"))), run)
     return list(latest.values())
 
-# %% ../../nbs/69_overview.ipynb #d3d51cdd
+# %% ../../nbs/69_overview.ipynb #64b8681a
 def href(run: Mapping[str, Any], name: str = "report") -> str:
     "A page of a run, as seen from the overview."
     return f"{run.get('run_id')}/{name}.html"
@@ -61,15 +61,8 @@ def _orders_text(run: Mapping[str, Any]) -> str:
 def _bad_news(run: Mapping[str, Any]) -> list[Html]:
     "What went wrong, and what to do."
     link = el("p", el("a", el("b", "Open its report →"), href=href(run)))
-    worth = el("p", f"Last known: {_worth(run)}") if run.get("known_day") else None
+    worth = el("p", f"Last known: {dollars(run['equity'])} on {run['known_day']}") if run.get("known_day") else None
     return [el("p", el("b", error_line(run))), *([worth] if worth else []), el("p", "Next: ", next_step(run)), link]
-
-
-def _worth(run: Mapping[str, Any], decimals: int = 2) -> str:
-    "What the account was worth, and when, if that is not the run's day."
-    if run.get("equity") is None:
-        return "–"
-    return dollars(run["equity"], decimals) + (f" on {run['known_day']}" if run.get("known_day") else "")
 
 # %% ../../nbs/69_overview.ipynb #990f18bd
 def _course(equity: pd.Series | None) -> Html:
@@ -122,10 +115,12 @@ def _page_links(run: Mapping[str, Any]) -> Html:
     names = [str(item["name"]) for item in run.get("pages") or [] if item.get("status") in ("done", "failed")]
     return joined([el("a", name, href=href(run, name)) for name in ("report", *names)], " · ")
 
-# %% ../../nbs/69_overview.ipynb #87cdc9a7
+# %% ../../nbs/69_overview.ipynb #db2f5828
 def run_rows(run: Mapping[str, Any]) -> list[Html]:
     "One run: a row, and one more if it went wrong."
-    worth = _worth(run, 0)
+    worth = ("last " if run.get("known_day") else "") + (
+        dollars(run["equity"], 0) if run.get("equity") is not None else "–"
+    )
     moved, took = run.get("day_change"), seconds_of(run)
     cells = {
         "c-st": _mark(run), "nw c-as": el("b", run.get("as_of") or "–"), "c-jb": [f"{run.get('job')} ", el("span", run.get("account"), cls="mut")],

@@ -21,7 +21,7 @@ from ..figures import dollars
 from ..ledger import Ledger
 from .markup import Html, badge, count, days_text, el, fold, listed, quantity_text, section
 
-# %% ../../nbs/63a_venue_state.ipynb #079a84b5
+# %% ../../nbs/63a_venue_state.ipynb #f518cc57
 @dataclass(frozen=True)
 class WaitingLine:
     "One order that waits for a person."
@@ -52,12 +52,12 @@ class VenueState:
     mode: str = "paper"
     approval: str = "auto"
     unreachable: str = ""  # why the venue could not be asked
-    brief: str = ""  # the same in a few words, as a headline has it
     known_day: str | None = None  # of the account that is shown then
     waiting: list[WaitingLine] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)  # orders whose fate nobody knows
     foreign: list[str] = field(default_factory=list)  # trades of others that were taken in
     differences: list[DifferenceLine] = field(default_factory=list)
+    brief: str = ""  # `unreachable` in a few words, as a headline has it
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> VenueState:
