@@ -12,7 +12,7 @@ __all__ = ['QUIET', 'ACCOUNT', 'START', 'PAUSE', 'MOMENT', 'LATEST', 'ORDERS', '
            'priced', 'decided', 'finish_earlier', 'finish', 'evening', 'look_after', 'Outcome', 'Player', 'Nights',
            'play', 'ChaosReport', 'seldom_swept', 'chaos']
 
-# %% ../../nbs/57_chaos.ipynb #ea7c26de
+# %% ../../nbs/57_chaos.ipynb #42d1fba1
 import gc
 import json
 import random
@@ -25,7 +25,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from html import escape
 from itertools import islice
 from multiprocessing import get_context
@@ -293,7 +293,7 @@ class LateFaults(Faults):
         arrived, self.overtaken = self.overtaken, []
         return arrived
 
-# %% ../../nbs/57_chaos.ipynb #3ce64086
+# %% ../../nbs/57_chaos.ipynb #7350e642
 class World:
     "What survives a process."
 
@@ -328,9 +328,9 @@ class World:
         if to - self.clock() >= LATEST:
             self.line.drain()
         self.clock.advance(to)
-        self.log.append(f"-- {to:%Y-%m-%d %H:%M}")
+        self.log.append(f"-- {str(to)[:16]}")
 
-# %% ../../nbs/57_chaos.ipynb #0ec26911
+# %% ../../nbs/57_chaos.ipynb #306560c4
 ACTIVITIES = "/v2/account/activities"
 
 
@@ -342,11 +342,19 @@ def stutter(answer: Response, dice: random.Random) -> None:
         answer._content = json.dumps([*again, *lines]).encode()
 
 
+@lru_cache(maxsize=256)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(query)
+
+
 def prepared(method: str, url: str, given: Mapping[str, Any]) -> PreparedRequest:
     "A request as the adapter takes it. Cookies, redirects and proxies, which the venue has no use for, take longer than its answer."
     request = PreparedRequest()
     query, body = given.get("params"), given.get("json")
-    request.method, request.url = method.upper(), f"{url}?{urlencode(query)}" if query else url
+    request.method, request.url = (
+        method.upper(),
+        f"{url}?{_encoded(tuple((name, str(value)) for name, value in query.items()))}" if query else url,
+    )
     request.headers = CaseInsensitiveDict(given.get("headers") or {})
     request.body = None if body is None else json.dumps(body).encode()
     return request
@@ -580,7 +588,7 @@ class Nights(Player):
         held = track(life.ledger.fills(), self.world.stage.panel, self.world.stage.panel.last)
         self.owing = bool(owed_closings(life.ledger, held))
 
-# %% ../../nbs/57_chaos.ipynb #f64f0a59
+# %% ../../nbs/57_chaos.ipynb #c6b8a27f
 def play(
     seed: int | Schedule, journal_factory: Maker = Journal, *,
     stage: Stage | None = None, cycle: Cycling = evening, lock: Locker = account_lock,
@@ -593,8 +601,8 @@ def play(
     try:
         for number, night in enumerate(schedule.nights):
             player.night(days[schedule.row + number], night)
-        for day in days[schedule.row + len(schedule.nights) :]:
-            player.rest(day)
+        for row in range(schedule.row + len(schedule.nights), len(days)):
+            player.rest(days[row])
             if not player.owing:
                 break
         return player.outcome()

@@ -10,7 +10,7 @@ __all__ = ['OVER', 'CENT', 'STOPS', 'QUESTIONS', 'TheirOrder', 'VenueBook', 'Own
            'nothing_unknown', 'same_states', 'same_fills', 'same_positions', 'same_cash', 'never_overfilled',
            'profit_adds_up', 'flat_after', 'stops_kept', 'violations']
 
-# %% ../../nbs/56d_invariants.ipynb #7b382919
+# %% ../../nbs/56d_invariants.ipynb #a232e4fb
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,13 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from .venue.book import PaperVenue
 from ..ledger import Ledger
 from ..ledger import tables as t
 from ..ledger.fifo import Entry, Running
+from ..ledger.ready import Query
 from ..model import Fill, OrderStatus, cash_of
 
 # %% ../../nbs/56d_invariants.ipynb #428ab816
@@ -58,7 +59,7 @@ class VenueBook:
         values = venue.worth(venue.at)
         return cls(orders, list(venue.activities), positions, values, venue.cash, venue.opened_with)
 
-# %% ../../nbs/56d_invariants.ipynb #71538b44
+# %% ../../nbs/56d_invariants.ipynb #44db6168
 @dataclass(frozen=True)
 class OwnOrder:
     "An order of ours, and what we think of it."
@@ -82,7 +83,11 @@ def _known(rows: Iterable[Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
         yield row, {name: getattr(row, name) for name in _KNOWN}
 
 
-_OWN = select(*(t.intents.c[name] for name in _KNOWN), t.orders.c.status)
+_OWN = Query(
+    select(*(t.intents.c[name] for name in _KNOWN), t.orders.c.status)
+    .join(t.orders, t.orders.c.client_id == t.intents.c.client_id)
+    .where(t.intents.c.account == bindparam("me"))
+)
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,8 @@ class OwnBook:
     @classmethod
     def of(cls, ledger: Ledger) -> OwnBook:
         "The book of a ledger."
-        query = _OWN.join(t.orders, t.orders.c.client_id == t.intents.c.client_id).where(
-            t.intents.c.account == ledger.account
-        )
         with ledger.reading() as look:
-            rows = look.execute(query).all()
+            rows = _OWN.rows(look, {"me": ledger.account})
         orders = {row.client_id: OwnOrder(status=OrderStatus(row.status), **known) for row, known in _known(rows)}
         return cls(orders, ledger.fills(), ledger.cash())
 

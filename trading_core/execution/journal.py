@@ -10,9 +10,9 @@ __all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'JournalBase', 'Recorder', 'S
            'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
            'Opening', 'Journal']
 
-# %% ../../nbs/56a_journal.ipynb #a2d39abc
+# %% ../../nbs/56a_journal.ipynb #0fc1a9ad
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -27,11 +27,11 @@ from .executor import ExecutorBase
 from .router import OrderRouter
 from ..ledger import Ledger
 from ..ledger import tables as t
-from ..ledger.orders import FinalStatusError, UnknownOrderError
-from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, OrderType
-from ..model import PositionInfo, Side, TimeInForce
+from ..ledger.orders import FinalStatusError, UnknownOrderError, _order
+from ..ledger.ready import Query
+from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side
 
-# %% ../../nbs/56a_journal.ipynb #0ce4382b
+# %% ../../nbs/56a_journal.ipynb #6762020c
 FEED, FOREIGN, MANUAL = "fills", "foreign", "manual"  # the cursor; the job and the strategy of what others ordered
 TROUBLE = (OSError, ExecutionError)  # no answer, or none that can be understood
 
@@ -57,8 +57,8 @@ class JournalBase(OrderRouter):
 
     def last_sent(self, client_id: str) -> pd.Timestamp | None:
         "When an order was sent last; None when it never was."
-        sent = self.ledger.events("sent", client_id)
-        return pd.Timestamp(sent["detail"].iloc[-1]["at"]) if len(sent) else None
+        sent = self.ledger.last_event("sent", client_id)
+        return pd.Timestamp(sent["at"]) if sent else None
 
 # %% ../../nbs/56a_journal.ipynb #8f98f0ae
 class Recorder(JournalBase):
@@ -190,27 +190,22 @@ class Cancelling(PlanSending):
             return self.record(OrderResult(client_id, OrderStatus.EXPIRED, message=why), day)
         return known
 
-# %% ../../nbs/56a_journal.ipynb #f5bc2838
-def _order(row: object) -> OrderRequest:
-    "The order that an intent's row describes."
-    values = {item.name: getattr(row, item.name) for item in fields(OrderRequest)}
-    kinds = {"side": Side, "order_type": OrderType, "time_in_force": TimeInForce}
-    return OrderRequest(**values | {name: kind(values[name]) for name, kind in kinds.items()})
-
-
-_INTENTS = select(t.intents).where(
-    t.intents.c.account == bindparam("me"), t.intents.c.client_id.in_(bindparam("ids", expanding=True))
+# %% ../../nbs/56a_journal.ipynb #5eb99a90
+_INTENTS = Query(
+    select(t.intents).where(
+        t.intents.c.account == bindparam("me"), t.intents.c.client_id.in_(bindparam("ids", expanding=True))
+    )
 )
 
 
 def known_orders(ledger: Ledger, client_ids: Iterable[str]) -> dict[str, OrderRequest]:
     "Those of the orders that the ledger has, by id."
     with ledger.reading() as look:
-        rows = look.execute(_INTENTS, {"me": ledger.account, "ids": sorted(set(client_ids))}).all()
+        rows = _INTENTS.rows(look, {"me": ledger.account, "ids": sorted(set(client_ids))})
     return {row.client_id: _order(row) for row in rows}
 
 
-_OPEN = (
+_OPEN = Query(
     select(t.intents, t.orders.c.status, t.orders.c.venue_id, t.orders.c.message)
     .join(t.orders, t.orders.c.client_id == t.intents.c.client_id)
     .where(t.intents.c.account == bindparam("me"), t.orders.c.status.in_([str(s) for s in OrderStatus if s.open]))
@@ -221,14 +216,16 @@ _OPEN = (
 def open_ones(ledger: Ledger) -> dict[str, tuple[OrderRequest, OrderResult]]:
     "Orders whose fate is open, each with what is known of it, by id."
     with ledger.reading() as look:
-        rows = look.execute(_OPEN, {"me": ledger.account}).all()
+        rows = _OPEN.rows(look, {"me": ledger.account})
     known = {r.client_id: OrderResult(r.client_id, OrderStatus(r.status), r.venue_id, r.message) for r in rows}
     return {row.client_id: (_order(row), known[row.client_id]) for row in rows}
 
-# %% ../../nbs/56a_journal.ipynb #b7e72872
-_UNWANTED = select(t.events.c.subject).where(
-    t.events.c.account == bindparam("me"), t.events.c.kind == "cancel",
-    t.events.c.subject.in_(bindparam("ids", expanding=True)),
+# %% ../../nbs/56a_journal.ipynb #f5cdc11a
+_UNWANTED = Query(
+    select(t.events.c.subject).where(
+        t.events.c.account == bindparam("me"), t.events.c.kind == "cancel",
+        t.events.c.subject.in_(bindparam("ids", expanding=True)),
+    )
 )  # fmt: skip
 
 
@@ -263,11 +260,14 @@ class Settling(Cancelling):
         if not client_ids:
             return set()
         with self.ledger.reading() as look:
-            return set(look.execute(_UNWANTED, {"me": self.ledger.account, "ids": list(client_ids)}).scalars())
+            rows = _UNWANTED.rows(look, {"me": self.ledger.account, "ids": list(client_ids)})
+        return {row.subject for row in rows}
 
-# %% ../../nbs/56a_journal.ipynb #282e9f89
-_BOOKED = select(t.fills.c.venue_id, t.fills.c.reason, t.fills.c.strategy).where(
-    t.fills.c.account == bindparam("me"), t.fills.c.venue_id.in_(bindparam("ids", expanding=True))
+# %% ../../nbs/56a_journal.ipynb #dd9f5cb2
+_BOOKED = Query(
+    select(t.fills.c.venue_id, t.fills.c.reason, t.fills.c.strategy).where(
+        t.fills.c.account == bindparam("me"), t.fills.c.venue_id.in_(bindparam("ids", expanding=True))
+    )
 )
 
 
@@ -293,7 +293,7 @@ class Attributing(Settling):
         if not fills:
             return {}
         with self.ledger.reading() as look:
-            rows = look.execute(_BOOKED, {"me": self.ledger.account, "ids": [fill.venue_id for fill in fills]}).all()
+            rows = _BOOKED.rows(look, {"me": self.ledger.account, "ids": [fill.venue_id for fill in fills]})
         return {row.venue_id: row for row in rows}
 
     def _fee_of(self, fill: Fill, earlier: Sequence[Fill], others: Sequence[Fill]) -> OrderRequest | None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['owed_closings']
 
-# %% ../../nbs/56c_owed.ipynb #7adcc714
+# %% ../../nbs/56c_owed.ipynb #cc41fed8
 from collections.abc import Mapping
 
 from sqlalchemy import bindparam, select
 
 from ..ledger import Ledger
 from ..ledger import tables as t
+from ..ledger.ready import Query
 from ..portfolio import Holding
 
-# %% ../../nbs/56c_owed.ipynb #5fff1a8a
-_CAME_TO_NOTHING = (
+# %% ../../nbs/56c_owed.ipynb #f4df4721
+_CAME_TO_NOTHING = Query(
     select(t.intents.c.symbol, t.intents.c.as_of, t.intents.c.reason, t.intents.c.strategy)
     .join(t.orders, t.orders.c.client_id == t.intents.c.client_id)
     .where(
@@ -39,7 +40,7 @@ def owed_closings(ledger: Ledger, holdings: Mapping[str, Holding]) -> dict[str, 
     if not holdings:
         return {}
     with ledger.reading() as look:
-        rows = look.execute(_CAME_TO_NOTHING, {"me": ledger.account, "held": sorted(holdings)}).all()
+        rows = _CAME_TO_NOTHING.rows(look, {"me": ledger.account, "held": sorted(holdings)})
     return {
         row.symbol: row.reason
         for row in rows

@@ -105,15 +105,25 @@ class LockPlaceError(LedgerError):
             f"or keep the ledger elsewhere: --set ledger.database_url=sqlite:////folder/ledger.db"
         )
 
-# %% ../../nbs/07_ledger_lock.ipynb #779eb79a
-def _locked(file: int, how: int, tries: int = 1) -> bool:
+# %% ../../nbs/07_ledger_lock.ipynb #93398cfb
+def _locked(file: int, how: int) -> bool:
     "Whether the lock on the open `file` could be had."
-    for attempt in range(tries):
-        try:
-            fcntl.flock(file, how | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _taken(file: int, tries: int = 5) -> bool:
+    "Whether the lock could be taken; whoever holds it is not waited for, but one who only looks is gone in a moment."
+    for _ in range(tries):
+        if _locked(file, fcntl.LOCK_EX):
             return True
-        except BlockingIOError:
-            time.sleep(0.02 if attempt + 1 < tries else 0)
+        if not _locked(file, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(file, fcntl.LOCK_UN)
+        time.sleep(0.02)
     return False
 
 
@@ -157,7 +167,7 @@ class AccountLock:
     ) -> None:
         self.release()
 
-# %% ../../nbs/07_ledger_lock.ipynb #dd6b1d81
+# %% ../../nbs/07_ledger_lock.ipynb #e74f4897
 class FileLock(AccountLock):
     "The lock of an account whose book is a file."
 
@@ -174,11 +184,12 @@ class FileLock(AccountLock):
     def acquire(self) -> Self:
         "Take the lock, or raise AccountLockedError at once."
         file = _opened(self.path)
-        if not _locked(file, fcntl.LOCK_EX, tries=5):
+        if not _taken(file):
             os.close(file)
             raise AccountLockedError(self.account, Holder.noted(self.path))
         note = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(), "token_sha256": _sha256(self.token)}
-        os.ftruncate(file, 0)
+        if os.fstat(file).st_size:  # left by one that was killed
+            os.ftruncate(file, 0)
         os.pwrite(file, json.dumps(note).encode(), 0)
         self._file = file
         return self

@@ -50,7 +50,7 @@ class Cursors(Trials):
                 _NEW_CURSOR.put(step, {"account": self.account, "feed": feed, "cursor": cursor, "updated": now})
         return new
 
-# %% ../../nbs/08d_ledger_records.ipynb #d88a811a
+# %% ../../nbs/08d_ledger_records.ipynb #c4f8153c
 _EVENTS = _columns(t.events, "number", "moment", "kind", "subject", "detail").order_by(t.events.c.number)
 _NEW_EVENT = Write(insert(t.events))
 _LAST_EVENT = Query(
@@ -64,7 +64,8 @@ class Events(Cursors):
 
     def note(self, kind: str, subject: str, **detail: Any) -> None:
         "Add a line: what happened (sent, answered, unknown, …), to which order, symbol or run, and the rest."
-        plain = json.loads(json.dumps(detail, default=str)) if detail else {}
+        words = all(type(value) is str for value in detail.values())
+        plain = detail if words else json.loads(json.dumps(detail, default=str))
         line = {"kind": str(kind), "subject": str(subject), "detail": plain}
         with self.keeping("event", [line]), self.writing() as step:
             _NEW_EVENT.put(step, line | {"account": self.account, "moment": datetime.now(UTC)})

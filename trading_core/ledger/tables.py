@@ -104,10 +104,18 @@ class NotADayError(DontWrapMixin, LedgerError):
     def __str__(self) -> str:
         return f"A day in the ledger is a UTC midnight, but got {self.value}. For a moment's day write ts.tz_convert('UTC').normalize()."
 
-# %% ../../nbs/06_ledger_tables.ipynb #0adf23fd
+# %% ../../nbs/06_ledger_tables.ipynb #696d7296
 @lru_cache(maxsize=16_384)
 def _midnight(day: date) -> pd.Timestamp:
     return pd.Timestamp(day, tz="UTC").as_unit("ns")
+
+
+@lru_cache(maxsize=16_384)
+def _date(value: pd.Timestamp) -> date:
+    if value.tzinfo is None or value.tz_convert("UTC") != value.tz_convert("UTC").normalize():
+        raise NotADayError(value)
+    day: date = value.tz_convert("UTC").date()
+    return day
 
 
 class Day(TypeDecorator[pd.Timestamp]):
@@ -117,12 +125,7 @@ class Day(TypeDecorator[pd.Timestamp]):
     cache_ok = True
 
     def process_bind_param(self, value: pd.Timestamp | None, dialect: Dialect) -> date | None:
-        if value is None:
-            return None
-        if value.tzinfo is None or value.tz_convert("UTC") != value.tz_convert("UTC").normalize():
-            raise NotADayError(value)
-        day: date = value.tz_convert("UTC").date()
-        return day
+        return None if value is None else _date(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> pd.Timestamp | None:
         return None if value is None else _midnight(value)

@@ -9,11 +9,12 @@ from __future__ import annotations
 __all__ = ['PAGES', 'KEY', 'SECRET', 'Reply', 'reply_of', 'refusal', 'read_body', 'page', 'too_many', 'same_keys', 'turned_away',
            'Line']
 
-# %% ../../../nbs/54b_venue_line.ipynb #423603ee
+# %% ../../../nbs/54b_venue_line.ipynb #9b5fdc90
 import hmac
 import json
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .faults import Call, Fault, Faults
@@ -22,7 +23,7 @@ from .rest import Answer, authorized, route
 if TYPE_CHECKING:
     from trading_core.execution.venue.book import PaperVenue
 
-# %% ../../../nbs/54b_venue_line.ipynb #476e81ef
+# %% ../../../nbs/54b_venue_line.ipynb #fb4b4204
 class Reply(NamedTuple):
     "An answer as it goes over the line."
 
@@ -35,9 +36,12 @@ _JSON = {"Content-Type": "application/json; charset=UTF-8"}
 _HTML = {"Content-Type": "text/html"}
 
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def reply_of(answer: Answer) -> Reply:
     "The bytes of an answer."
-    content = b"" if answer.body is None else json.dumps(answer.body, separators=(",", ":")).encode()
+    content = b"" if answer.body is None else _compact(answer.body).encode()
     return Reply(answer.status, {**_JSON, **answer.headers}, content)
 
 
@@ -98,7 +102,13 @@ def turned_away(venue: PaperVenue, headers: Mapping[str, Any]) -> Reply | None:
     refused = authorized(venue, {KEY: str(key or ""), SECRET: str(secret or "")})
     return reply_of(refused or Answer(401))
 
-# %% ../../../nbs/54b_venue_line.ipynb #7c859f22
+# %% ../../../nbs/54b_venue_line.ipynb #5c4daf0e
+@lru_cache(maxsize=64)
+def _date_text(second: int) -> str:
+    "A second as the header of a reply tells it."
+    return formatdate(second, usegmt=True)
+
+
 _FAILED = {"error_500": 500, "bad_gateway_html": 502, "unavailable": 503, "accepted_504": 504}
 
 
@@ -136,8 +146,8 @@ class Line:
         return fault
 
     def _dated(self, reply: Reply) -> Reply:
-        date = formatdate(self.venue.clock().timestamp(), usegmt=True)
-        return reply._replace(headers={**reply.headers, "Date": date})
+        date = _date_text(int(self.venue.clock().timestamp()))
+        return Reply(reply.status, {**reply.headers, "Date": date}, reply.content)
 
     def arrive(self, call: Call) -> Reply:
         "The venue gets a call, and answers."

@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['call_of', 'response_of', 'raise_lost', 'LocalAdapter', 'LocalSession', 'local_session']
+__all__ = ['call_of', 'LocalResponse', 'response_of', 'raise_lost', 'LocalAdapter', 'LocalSession', 'local_session']
 
-# %% ../../../nbs/54b_venue_local.ipynb #d9e937a5
+# %% ../../../nbs/54b_venue_local.ipynb #227fbd7b
 from collections.abc import Mapping
+from datetime import timedelta
+from functools import lru_cache
 from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from requests import PreparedRequest, Response, Session
 from requests.adapters import BaseAdapter
+from requests.cookies import cookiejar_from_dict
 from requests.exceptions import ConnectionError as ConnectionLost
 from requests.exceptions import ReadTimeout
 from requests.structures import CaseInsensitiveDict
@@ -26,21 +29,39 @@ from .line import Line, Reply, read_body, turned_away
 if TYPE_CHECKING:
     from trading_core.execution.venue.book import PaperVenue
 
-# %% ../../../nbs/54b_venue_local.ipynb #0d0f87fc
+# %% ../../../nbs/54b_venue_local.ipynb #daaf06ca
+@lru_cache(maxsize=256)
+def _asked(query: str) -> Mapping[str, str]:
+    "What stands behind the question mark."
+    return dict(parse_qsl(query, keep_blank_values=True))
+
+
 def call_of(request: PreparedRequest) -> Call | Reply:
     "A request as the venue's line takes it; a refusal when its body is no JSON object."
     split = urlsplit(request.url or "")
     body = read_body(request.body) if isinstance(request.body, str | bytes) and request.body else None
     if isinstance(body, Reply):
         return body
-    query = dict(parse_qsl(split.query, keep_blank_values=True)) if split.query else {}
+    query = dict(_asked(split.query)) if split.query else {}
     path = unquote(split.path) if "%" in split.path else split.path
     return Call(request.method or "GET", path, query, body)
 
-# %% ../../../nbs/54b_venue_local.ipynb #2efd9625
+# %% ../../../nbs/54b_venue_local.ipynb #0c1fc44e
+class LocalResponse(Response):
+    "A response that has come already: without a jar of cookies, and without a stream to read from."
+
+    _content_consumed, _next, raw, elapsed = True, None, None, timedelta(0)
+
+    def __init__(self) -> None:
+        self.history, self.cookies = [], _NO_COOKIES
+
+
+_NO_COOKIES = cookiejar_from_dict({})
+
+
 def response_of(request: PreparedRequest, reply: Reply) -> Response:
     "A reply as `requests` hands it to the client."
-    response = Response()
+    response = LocalResponse()
     response.status_code, response.reason = reply.status, responses.get(reply.status, "")
     response.headers = CaseInsensitiveDict(reply.headers)
     response._content = reply.content
