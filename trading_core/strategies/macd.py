@@ -27,7 +27,7 @@ def zero(close: np.ndarray) -> np.ndarray:
     "A line of zeros."
     return np.zeros_like(close)
 
-# %% ../../nbs/26a_macd.ipynb #47cb2f17
+# %% ../../nbs/26a_macd.ipynb #abb31c93
 @dataclass(frozen=True)
 class MacdTrend(WithExits, LineStrategy):
     "Hold what has its MACD above the signal line, on each asset's own bars."
@@ -50,11 +50,10 @@ class MacdTrend(WithExits, LineStrategy):
         return (macd_lead, self.fast, self.slow, self.signal), (zero,)
 
     def indicators(self, panel: Panel) -> dict[str, pd.DataFrame]:
-        averages = {"fast": self.fast, "slow": self.slow}
         return {
-            "macd": on_own_bars(panel, partial(macd, **averages)),
-            "signal": on_own_bars(panel, partial(macd_signal, **averages, signal=self.signal)),
-            "lead": on_own_bars(panel, partial(macd_lead, **averages, signal=self.signal)),
+            "macd": on_own_bars(panel, partial(macd, fast=self.fast, slow=self.slow)),
+            "signal": on_own_bars(panel, partial(macd_signal, fast=self.fast, slow=self.slow, signal=self.signal)),
+            "lead": on_own_bars(panel, partial(macd_lead, fast=self.fast, slow=self.slow, signal=self.signal)),
         }
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
