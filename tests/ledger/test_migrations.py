@@ -78,9 +78,9 @@ def test_a_writer_brings_an_old_book_up_to_date_and_puts_a_copy_aside(old: Path)
 
 
 def test_an_upgrade_that_fails_halfway_leaves_the_old_book(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trading_core.ledger import migrations
+    from trading_core.ledger import positions
 
-    monkeypatch.setattr(migrations, "recount", lambda *_: 1 / 0)
+    monkeypatch.setattr(positions, "recount", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         Ledger.open(old, "small")
     monkeypatch.undo()
@@ -94,8 +94,8 @@ def test_an_upgrade_that_fails_halfway_leaves_the_old_book(old: Path, monkeypatc
 
 def test_a_killed_upgrade_is_done_again_by_the_next_run(old: Path) -> None:
     code = (
-        "import os, sys\nfrom trading_core.ledger import Ledger, migrations\n"
-        "import trading_core.ledger.migrations as m\nm.recount = lambda *_: os.kill(os.getpid(), 9)\n"
+        "import os, sys\nfrom trading_core.ledger import Ledger\n"
+        "import trading_core.ledger.positions as p\np.recount = lambda *_: os.kill(os.getpid(), 9)\n"
         "Ledger.open(sys.argv[1], 'small')\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(old)], timeout=60, check=False, capture_output=True)

@@ -128,7 +128,7 @@ def entries(step: Connection, account: str, symbol: str | None = None) -> Iterat
         day = days.get(raw) or days.setdefault(raw, pd.Timestamp(raw, tz="UTC").as_unit("ns"))
         yield Entry(venue_id, name, side == "buy", Decimal(quantity), Decimal(price), Decimal(fee), day, strategy)
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #4d4d8e8c
+# %% ../../nbs/08ab_ledger_positions.ipynb #299c807f
 def recount(step: Connection, account: str, symbol: str | None = None) -> None:
     "Make the tallies of `account` anew from its fills: of one symbol, or of all."
     for table in (t.positions, t.lots):
@@ -146,6 +146,11 @@ def recount(step: Connection, account: str, symbol: str | None = None) -> None:
 
 class Booked(Tallies):
     "Tallies that follow the fills."
+
+    def _brought_up(self, step: Connection) -> None:
+        super()._brought_up(step)
+        for account in step.execute(select(t.accounts.c.account)).scalars().all():
+            recount(step, account)
 
     def _booked(self, step: Connection, new: Sequence[Fill]) -> None:
         super()._booked(step, new)

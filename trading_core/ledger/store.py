@@ -10,10 +10,10 @@ __all__ = ['StoreError', 'UnreadableLedgerError', 'UnwritableLedgerError', 'Sche
            'FileStore', 'Store', 'WhichAccountError', 'AccountStore', 'ReadOnlyLedgerError', 'LookingStore',
            'KeepingStore', 'BegunStore', 'SteppedStore', 'ClosingStore', 'Book']
 
-# %% ../../nbs/08_ledger_store.ipynb #9f0d0045
+# %% ../../nbs/08_ledger_store.ipynb #c326b78c
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -43,6 +43,7 @@ from sqlalchemy.pool import Pool, QueuePool, StaticPool
 from ..errors import LedgerError, LockedError, TradingError
 from . import tables as t
 from .lock import TOKEN_VARIABLE, AccountLock, account_lock, check_token
+from .migrations import upgrade
 from .place import Place, UnreachableLedgerError, server_engine, told
 from .ready import Query, plainly
 from .server import _MAKING, LostLockError, Turn, notes
@@ -196,7 +197,7 @@ def _make_tables(connection: Connection) -> None:
     t.metadata.create_all(connection)
     connection.execute(insert(t.schema_version).values(version_num=t.SCHEMA))
 
-# %% ../../nbs/08_ledger_store.ipynb #b6d13278
+# %% ../../nbs/08_ledger_store.ipynb #7b9ed568
 def _copied(path: Path, target: sqlite3.Connection) -> None:
     "Copy the database at `path` into `target`, as it is at one moment."
     source = _connect(path)
@@ -223,19 +224,18 @@ def _put_aside(path: Path, version: str) -> Path:
     return copy
 
 
-def _upgraded_copy(path: Path) -> Engine:
-    "The ledger at `path`, in memory and up to date."
-    from trading_core.ledger.migrations import upgrade
-
+def _upgraded_copy(path: Path, then: Callable[[Connection], None]) -> Engine:
+    "The ledger at `path`, in memory and up to date, after `then`."
     raw = _connect(None)
     _copied(path, raw)
     engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
     with engine.connect() as connection:
         upgrade(connection)
+        then(connection)
         connection.commit()
     return engine
 
-# %% ../../nbs/08_ledger_store.ipynb #afb655bf
+# %% ../../nbs/08_ledger_store.ipynb #f0326333
 class PlacedStore:
     "A database that may be used."
 
@@ -255,18 +255,20 @@ class PlacedStore:
         if version is None:
             _make_tables(connection)
         elif version in t.OLDER:
-            from trading_core.ledger.migrations import upgrade
-
             upgrade(connection)
+            self._brought_up(connection)
         if self.write:  # a real write: better refused now than after the first order
             connection.execute(update(t.schema_version).values(version_num=t.SCHEMA))
+
+    def _brought_up(self, connection: Connection) -> None:
+        "What is still to be done in a book that was brought up to date: here nothing, for tallies a count."
 
     def _hang_up(self) -> None:
         if self._look is not None:
             self._look.close()
         self._look = None
 
-# %% ../../nbs/08_ledger_store.ipynb #c24697ad
+# %% ../../nbs/08_ledger_store.ipynb #02d7e353
 def _stamp(path: Path) -> tuple[int, int]:
     "What changes when a file does."
     there = path.stat()
@@ -290,7 +292,7 @@ class FileStore(PlacedStore):
             version = _version(connection, str(path))
             if version in t.OLDER and not self.write:
                 self._seen = _stamp(path)
-                return _upgraded_copy(path)
+                return _upgraded_copy(path, self._brought_up)
             if version in t.OLDER:
                 _put_aside(path, str(version))
             self._prepare(connection, version)

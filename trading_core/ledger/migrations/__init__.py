@@ -8,15 +8,14 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['upgrade']
 
-# %% ../../../nbs/08e_ledger_migrations.ipynb #bb852b50
+# %% ../../../nbs/08e_ledger_migrations.ipynb #e060bf91
 from importlib.resources import files
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from .. import tables as t
-from ..positions import recount
 
-# %% ../../../nbs/08e_ledger_migrations.ipynb #dbbedc75
+# %% ../../../nbs/08e_ledger_migrations.ipynb #e1f83675
 def upgrade(connection: Connection) -> None:
     "Bring the ledger on `connection` up to date, within the transaction that is open there."
     from alembic.config import Config
@@ -33,5 +32,3 @@ def upgrade(connection: Connection) -> None:
     with EnvironmentContext(config, script, fn=lambda have, _: steps(t.SCHEMA, have)) as environment:
         environment.configure(connection=connection)
         environment.run_migrations()
-    for account in connection.execute(select(t.accounts.c.account)).scalars().all():
-        recount(connection, account)
