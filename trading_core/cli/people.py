@@ -262,17 +262,18 @@ def why(
     else:
         typer.echo(str(answer))
 
-# %% ../../nbs/78b_cli_people.ipynb #427ca5f6
-def _past_highs(config: TradingConfig, ledger: Ledger) -> dict[str, Any]:
-    "Open positions on the panel's last day, with their highest closes; nothing, with a word, when there is no market data."
+# %% ../../nbs/78b_cli_people.ipynb #a3a68b6e
+def _past_highs(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Timestamp]) -> dict[str, Any]:
+    "Open positions on the last day that is over at the venue, with their highest closes; nothing, with a word, without market data."
     from trading_core.errors import TradingError
     from trading_core.portfolio import track
-    from trading_core.run.context import load_market
+    from trading_core.run.context import as_of_day, load_market
 
     if not ledger.positions():
         return {}
     try:
         panel = load_market(config).panel
+        panel = panel.until(min(panel.last, as_of_day("", now())))
         known = [fill for fill in ledger.fills() if fill.symbol in panel.symbols]
         return dict(track(known, panel, panel.last))
     except (TradingError, OSError) as error:
@@ -290,7 +291,8 @@ def _monitor_of(config: TradingConfig, live: bool = False) -> Monitor:
         return Ledger(config.ledger_url, account=config.account, write=write, spare=config.outputs)
 
     with books(False) as ledger:
-        executor, past = _venue_of(config, ledger, live), _past_highs(config, ledger)
+        executor = _venue_of(config, ledger, live)
+        past = _past_highs(config, ledger, executor.now)
     return Monitor(
         books, executor, {name: strategy.exits for name, (strategy, _) in load_strategies(config).items()},
         settings=config.monitor, past=past,
