@@ -171,7 +171,7 @@ def overfitting(returns: pd.DataFrame | np.ndarray, blocks: int = 16) -> Overfit
         logits=np.log(share / (1 - share)), chosen_later=np.column_stack([when_chosen, later]),
     )  # fmt: skip
 
-# %% ../../nbs/46a_overfitting.ipynb #4beed0c1
+# %% ../../nbs/46a_overfitting.ipynb #e89241d7
 def overfitting_figure(found: Overfitting, annual_days: int = 252) -> Figure:
     "Choices of all splits: the ratio when chosen and the ratio later, of a year, and where they rank."
     fig = sheet(760, 320)
@@ -187,7 +187,9 @@ def overfitting_figure(found: Overfitting, annual_days: int = 252) -> Figure:
         style(right).hist(found.logits[part], edges, color=PALETTE[colour], alpha=0.85)
     right.set_yticks([])
     right.set_xlabel("below the median | above", size=12, color=PALETTE["muted"])
-    title = f"In {found.pbo:.0%} of splits the choice ended below the median"
+    title = (
+        f"In {found.pbo:.0%} of splits the choice ended below the median" if found.splits else "Nothing to choose from"
+    )
     fig.text(0.01, 0.92, title, weight="bold", size=14, color=PALETTE["ink"])
     return fig
 
