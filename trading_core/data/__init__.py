@@ -8,12 +8,13 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['BarSource', 'CsvBars', 'HybridDataNormalizer', 'Panel', 'SimulatedBars', 'YahooBars', 'load_panel', 'open_source']
 
-# %% ../../nbs/19_data_init.ipynb #d6251414
+# %% ../../nbs/19_data_init.ipynb #f968806f
 from .csv_files import CsvBars
 from .normalizer import HybridDataNormalizer, load_panel
 from .panel import Panel
 from .simulated import SimulatedBars
-from .sources import BarSource, open_source
+from .opening import open_source
+from .sources import BarSource
 from .yahoo import YahooBars
 
 # %% ../../nbs/19_data_init.ipynb #ee1e44c1

@@ -6,18 +6,17 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['COLUMNS', 'KINDS', 'faults', 'BadBarsError', 'checked_days', 'checked_bars', 'BarSource', 'asked_for', 'has_days',
-           'NoBarsError', 'check_source', 'open_source']
+__all__ = ['COLUMNS', 'faults', 'BadBarsError', 'checked_days', 'checked_bars', 'BarSource', 'asked_for', 'has_days',
+           'NoBarsError', 'check_source']
 
-# %% ../../nbs/10_sources.ipynb #837945df
-import os
-from collections.abc import Callable, Iterator, Sequence
+# %% ../../nbs/10_sources.ipynb #89d263bd
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
-from ..errors import ConfigError, DataError, UnknownNameError
+from ..errors import DataError
 from ..sessions import Day, as_day
 
 # %% ../../nbs/10_sources.ipynb #5ebca767
@@ -176,39 +175,3 @@ def check_source(source: BarSource, symbol: str) -> pd.DataFrame:
         return whole
     promise(False, f"{len(after)} bars after the last one and no error", "a window without bars is refused")
     return whole
-
-# %% ../../nbs/10_sources.ipynb #fcbb9d8c
-def _simulated(path: Any, allow_gaps: bool, today: Day | None) -> BarSource:
-    from trading_core.data.simulated import SimulatedBars
-
-    return SimulatedBars(today=today)
-
-
-def _csv(path: Any, allow_gaps: bool, today: Day | None) -> BarSource:
-    from trading_core.data.csv_files import CsvBars
-
-    if not path:
-        raise ConfigError("market.source=csv needs market.path: a folder, a file, or several separated by commas.")
-    return CsvBars(path, allow_gaps=allow_gaps)
-
-
-def _yahoo(path: Any, allow_gaps: bool, today: Day | None) -> BarSource:
-    from trading_core.data.yahoo import YahooBars
-
-    return YahooBars(today=today)
-
-
-KINDS: dict[str, Callable[[Any, bool, Day | None], BarSource]] = {"csv": _csv, "simulated": _simulated, "yahoo": _yahoo}
-
-# %% ../../nbs/10_sources.ipynb #c7fdb89c
-def open_source(
-    kind: str,
-    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
-    *,
-    allow_gaps: bool = False,
-    today: Day | None = None,
-) -> BarSource:
-    "The source that settings call `kind`."
-    if kind not in KINDS:
-        raise UnknownNameError("market.source", kind, KINDS)
-    return KINDS[kind](path, allow_gaps, today)
