@@ -19,7 +19,7 @@ from trading_core.execution import (
     OrderRouter,
     digest_of,
 )
-from trading_core.execution.approvals import HaltedApprovalError
+from trading_core.execution.approvals import HaltedApprovalError, clock_of, gate_for
 from trading_core.ledger import Cycle, Ledger
 from trading_core.model import OrderRequest, OrderResult, OrderStatus, OrderType, Side, TimeInForce
 
@@ -262,3 +262,31 @@ def test_nothing_can_be_answered_through_a_ledger_that_is_only_read(tmp_path: ob
             people.refuse(people.waiting()[0], "no")
     with Ledger(place, account="demo") as ledger:
         assert ledger.approvals()[0].status == "asked"
+
+
+class March(Venue):
+    "Replays last March, and tells the time of it."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+
+    def quotes(self, symbols: object) -> dict[str, object]:
+        return {}
+
+    def now(self) -> pd.Timestamp:
+        return pd.Timestamp(self.clock.time) + pd.Timedelta(7, "ns")  # finer than a question keeps
+
+
+def test_a_question_is_asked_and_lapses_by_the_clock_of_its_venue() -> None:
+    ledger, venue = book(), March()
+    cycle = planned(ledger, BUY)
+    gate_for(ExecutionSettings(approval="manual", approval_hours=12))(ledger, venue, PRICES)(cycle, [BUY])  # type: ignore[arg-type]
+    (asked,) = ledger.approvals("asked")
+    assert asked.expires - asked.asked == timedelta(hours=12)
+    assert asked.expires == datetime(2024, 3, 29, 12, 10, tzinfo=UTC)
+    desk = Approvals(ledger, now=clock_of(venue))  # type: ignore[arg-type]
+    venue.clock.pass_(11.9)
+    assert desk.lapsed(desk.find(asked.digest), None) == ""
+    venue.clock.pass_(0.2)
+    assert "until 2024-03-29 12:10 UTC" in desk.lapsed(desk.find(asked.digest), None)

@@ -19,14 +19,15 @@ import pytest
 from trading_core.config import MonitorSettings
 from trading_core.data import HybridDataNormalizer
 from trading_core.data.panel import Panel
-from trading_core.execution import Look, Monitor, NothingToWatchError, PaperExecutor, open_hours
+from trading_core.execution import Look, Monitor, NothingToWatchError, PaperExecutor, Quote, open_hours
 from trading_core.execution.alpaca import AlpacaExecutor
 from trading_core.execution.journal import Journal
+from trading_core.execution.monitor import CLOSED, Watch
 from trading_core.execution.venue import ManualClock, PanelMarket, PaperVenue
 from trading_core.execution.venue.faults import Fault, Faults
 from trading_core.execution.venue.local import local_session
 from trading_core.ledger import Ledger, account_lock
-from trading_core.model import ExitRules, OrderRequest, OrderStatus, Side, TimeInForce
+from trading_core.model import ExitRules, OrderRequest, OrderStatus, PositionInfo, Side, TimeInForce
 from trading_core.portfolio import Holding
 from trading_core.sessions import sessions
 
@@ -246,6 +247,61 @@ def test_no_sale_follows_from_a_price_of_tomorrow() -> None:
     assert not look.alarms
     assert not any(monitor.hear(quote) for quote in early(["ACME"]).values())  # type: ignore[arg-type]
     assert account.sales() == []
+
+
+def test_without_a_clock_of_ours_the_venues_counts_and_the_stop_is_sold() -> None:
+    account = Account()
+    account.hold()
+    account.clock.advance("2024-11-29 16:50")
+    monitor = Monitor(account.books, account.executor(), RULES)
+    look = monitor.look()
+    assert look.moment == at("2024-11-29 16:50")
+    assert list(look.results) == ["ACME"]
+    assert look.results["ACME"].client_id.startswith("20241129-ACME-s-")
+    assert look.blind == {}
+
+
+def test_a_venue_that_does_not_tell_its_time_is_trouble_and_no_reason_to_die() -> None:
+    account = Account()
+    account.hold()
+    account.clock.advance("2024-11-29 16:50")
+    account.line.wanted += ["drop_request"]
+    monitor = Monitor(account.books, account.executor(), RULES)
+    look = monitor.look()
+    assert "tell the time" in look.trouble
+    assert (look.watched, look.blind) == ((), {})
+    assert list(monitor.look().results) == ["ACME"]
+
+
+def test_a_price_that_is_heard_while_the_clock_is_silent_is_judged_by_the_next_look() -> None:
+    account = Account()
+    account.hold()
+    account.clock.advance("2024-11-29 14:40")
+    monitor = Monitor(account.books, account.executor(), RULES)
+    monitor.look()
+    account.clock.advance("2024-11-29 14:41")
+    account.line.wanted += ["drop_request"]
+    low = Quote("ACME", Decimal(40), account.clock())
+    assert monitor.hear(low)
+    assert monitor.look().results["ACME"].status.open or account.sales() == ["filled"]
+    late = replace(low, moment=low.moment - pd.Timedelta(hours=1))
+    assert not monitor.hear(late)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "blind"),
+    [
+        ({}, []),
+        ({"ACME": CLOSED}, []),  # the coin was judged
+        ({"ACME": CLOSED, "COIN/USD": CLOSED}, ["ACME", "COIN/USD"]),
+        ({"COIN/USD": "the venue tells no price"}, ["COIN/USD"]),
+        ({"ACME": CLOSED, "COIN/USD": "the venue tells no price"}, ["COIN/USD"]),
+    ],
+)
+def test_a_look_knows_what_it_could_not_judge(quiet: dict[str, str], blind: list[str]) -> None:
+    held = [Watch(PositionInfo(s, Decimal(1), Decimal(50)), "f", Decimal(50)) for s in ("ACME", "COIN/USD")]
+    assert sorted(Look(at("2024-11-29 16:50"), tuple(held), quiet).blind) == blind
+    assert Look(at("2024-11-29 16:50")).blind == {}  # nothing is open, so nothing is missed
 
 
 def test_an_alarm_is_not_acted_on_while_its_price_is_stale_and_not_forgotten_when_it_recovers() -> None:
@@ -530,7 +586,6 @@ def falling_coin() -> Panel:
 def test_a_stream_rings_when_a_stop_is_reached_between_two_looks() -> None:
     from threading import Event
 
-    from trading_core.execution.executor import Quote
     from trading_core.execution.price_stream import PriceStream
     from trading_core.execution.venue.server import VenueServer
 

@@ -14,7 +14,9 @@ from trading_core.config import load_config
 from trading_core.execution.comparison import Difference
 from trading_core.model import Fill, OrderRequest, OrderResult, OrderStatus, Side
 from trading_core.report.day import FOR_YOU, DayReport, _waiting
-from trading_core.report.sections import headline_of, orders_section, waiting_text
+from trading_core.report.overview import index_page
+from trading_core.report.pages import front_page
+from trading_core.report.sections import day_change, headline_of, orders_section, waiting_text
 from trading_core.report.today import live_lines, report_page, run_facts
 from trading_core.report.venue_state import (
     DifferenceLine,
@@ -83,6 +85,74 @@ def test_the_facts_of_a_run_count_what_is_wrong(day: DayReport) -> None:
     assert bad["headline"].startswith("No answer from alpaca; ")
 
 
+KEY = "alpaca refused the key (HTTP 403)"
+NO = replace(
+    BAD,
+    brief=KEY,
+    unreachable="alpaca refused to list its open orders: forbidden. Check ALPACA_API_KEY.",
+    unknown=[],
+    waiting=[],
+)
+ERROR = {"type": "NoVenueError", "message": NO.unreachable, "page": None, "cell": None}
+
+
+def test_a_refused_key_is_no_silence_and_the_account_is_that_of_the_last_known_day(day: DayReport) -> None:
+    alone = replace(day, venue=NO, orders=[], warnings=[])
+    html = front_page(run(status="refused", error=ERROR), {"trade": json.loads(json.dumps(alone.to_dict()))})
+    order = [
+        html.index(text)
+        for text in ("■ REFUSED", KEY.upper(), f"■ {KEY}", "ALPACA_API_KEY", "<h1>", "last known of Thu 27 Jun")
+    ]
+    assert order == sorted(order)
+    assert "No answer" not in html
+    assert "VENUE SILENT" not in html
+    assert "ALL WELL" not in html
+    assert headline_of(alone) == f"{KEY}; no new order was sent; the account is the last one known, of Thu 27 Jun"
+    assert "1 order waits" in headline_of(replace(alone, orders=day.orders[:1]))
+    assert day_change(alone) is None
+
+
+def test_only_a_refusal_with_a_day_to_show_gets_the_page_of_the_day(day: DayReport) -> None:
+    silent = {"trade": replace(day, venue=BAD).to_dict()}
+    calm = {"trade": replace(day, venue=VenueState()).to_dict()}
+    titles = {}
+    for name, status, notes in (
+        ("silent", "refused", silent), ("refused before", "refused", {}), ("refused after", "refused", calm),
+        ("failed", "failed", silent), ("done", "done", calm),
+    ):  # fmt: skip
+        error = None if status == "done" else ERROR
+        titles[name] = front_page(run(status=status, error=error), notes).partition("<h1>")[2].partition("</h1>")[0]
+    assert titles["silent"].startswith("No answer from alpaca; no new order was sent")
+    assert [name for name, title in titles.items() if title.startswith("The run for")] == [
+        "refused before",
+        "refused after",
+        "failed",
+    ]
+
+
+def test_the_list_of_all_runs_shows_it_as_refused_with_the_reason_and_the_day_of_the_figures(day: DayReport) -> None:
+    facts = run_facts({"trade": replace(day, venue=NO).to_dict()})
+    assert (facts["known_day"], facts["day_change"]) == ("2019-06-27", None)
+    html = index_page([run(status="refused", error=ERROR, started="2019-06-29T00:10:04Z", **facts)])
+    for text in (
+        "did not end well",
+        "■ REFUSED",
+        "ALPACA_API_KEY",
+        "on 2019-06-27",
+        "trading run daily --as-of 2019-06-28",
+    ):
+        assert text in html
+    assert "known_day" not in run_facts({"trade": replace(day, venue=VenueState()).to_dict()})
+
+
+def test_the_terminal_shows_the_last_known_account_and_not_only_the_error(day: DayReport) -> None:
+    notes = {"trade": replace(day, venue=NO, orders=[]).to_dict()}
+    lines = live_lines(run(status="refused", error=ERROR), notes)
+    assert lines[0].endswith("refused")
+    assert lines[1].startswith(KEY)
+    assert "last known on 2019-06-27" in lines[2]
+
+
 def test_the_log_says_it_too(day: DayReport) -> None:
     lines = live_lines(run(), {"trade": replace(day, venue=BAD).to_dict()})
     assert "? buy 20 NVDA: trading approve 0e3d76cce5b2" in lines
@@ -125,13 +195,13 @@ def test_the_state_is_gathered_from_run_and_cycle() -> None:
     fill = Fill("v1", "hand", "TSLA", Side.BUY, Decimal("3.00"), Decimal("180.50"), Decimal(0), day)
     cycle = SimpleNamespace(
         results=[OrderResult("x", OrderStatus.UNKNOWN), OrderResult("y", OrderStatus.ACCEPTED)], foreign=(fill,),
-        differences=(Difference("cash", "USD", "1", "2", "a fee"),), unreachable="dead", known_day=day,
+        differences=(Difference("cash", "USD", "1", "2", "a fee"),), unreachable="dead", brief="No answer", known_day=day,
     )  # fmt: skip
     config = load_config(None, None, **{"execution.executor": "alpaca"})
     state = venue_state(SimpleNamespace(config=config, ledger=None), cycle)
     assert state.unknown == ["x"]
     assert state.foreign == ["buy 3 TSLA at 180.5"]
-    assert (state.approval, state.known_day) == ("auto", "2019-06-28")
+    assert (state.approval, state.known_day, state.brief) == ("auto", "2019-06-28", "No answer")
     assert state.differences == [DifferenceLine("cash USD", "1", "2", "a fee")]
 
 

@@ -178,3 +178,20 @@ def test_output_that_nobody_reads_to_its_end_is_no_error():
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait()
+
+
+def test_a_run_without_an_account_has_a_dash_for_its_equity(book: Path, capsys: pytest.CaptureFixture[str]):
+    from trading_core.errors import ConfigError
+    from trading_core.run.runner import RunRecord
+
+    config = load_config("settings.ini", None)
+    RunRecord.begin(config, "daily", {}).end(ConfigError("no"))
+    known = RunRecord.begin(config, "weekly", {})
+    known.facts |= {"as_of": "2024-03-04", "equity": 100_250.5}
+    known.end()
+    said = Said(capsys, "runs").out
+    assert "None" not in said
+    assert "nan" not in said.lower()
+    rows = {line.split()[0].split("-")[1]: line.split()[1:] for line in said.splitlines()[1:]}
+    assert rows["daily"] == ["–", "refused", "–", "simulated", "0"]
+    assert rows["weekly"] == ["2024-03-04", "done", "100,250.50", "simulated", "0"]

@@ -149,3 +149,37 @@ def test_a_silent_venue_takes_no_yes_and_the_question_stays(desk: Desk) -> None:
     assert code == 1
     assert "cannot be reached" in said
     assert desk.digests() == asked
+
+
+def test_a_question_lapses_by_the_clock_of_the_venue_and_not_by_ours(desk: Desk) -> None:
+    asked = desk.digests()
+    with Ledger(load_config(desk.folder / "settings.ini", None).ledger_url, account="simulated") as books:
+        expires = {pd.Timestamp(approval.expires) for approval in books.approvals("asked")}
+    assert expires == {NIGHT + pd.Timedelta("36h10min")}  # twelve hours after it was asked, in March 2024
+    desk.clock.advance(NIGHT + pd.Timedelta("36h9min"))
+    coin, other = sorted(asked, key=lambda symbol: "/" not in symbol)[:2]
+    assert desk.say("approve", asked[coin])[0] == 0
+    desk.clock.advance(NIGHT + pd.Timedelta("36h11min"))
+    code, said = desk.say("approve", asked[other])
+    assert (code, "could be approved until 2024-03-05 12:10 UTC" in said) == (2, True), said
+    assert at_the_venue(desk) == {coin}
+
+
+def test_one_look_of_the_monitor_goes_by_the_clock_of_the_venue_and_says_when_it_saw_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coin = next(symbol for symbol in sorted(desk.digests()) if "/" in symbol)
+    assert desk.say("monitor", "--once") == (0, "")  # nothing is open yet
+    assert desk.say("approve", desk.digests()[coin])[0] == 0
+    desk.clock.advance(desk.clock() + pd.Timedelta("5min"))
+    desk.venue.step()
+    desk.say("monitor", "--once")  # hears of the fill
+    code, said = desk.say("monitor", "--once", "--json")
+    seen = json.loads(said)["watched"][coin]
+    assert (code, seen["quiet"]) == (0, ""), said
+    with Ledger(load_config(desk.folder / "settings.ini", None).ledger_url, account="simulated") as books:
+        assert float(seen["highest"]) < 1.1 * float(books.positions()[coin].entry_price)  # no close of later years
+    monkeypatch.setattr(AlpacaExecutor, "quotes", lambda self, symbols: {})
+    code, said = desk.say("monitor", "--once")
+    told = f"No stop was watched, as no price could be judged. {coin}: the venue tells no price."
+    assert (code, told in said) == (2, True), said

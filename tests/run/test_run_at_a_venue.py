@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from trading_core.ledger import Ledger
 from trading_core.model import OrderRequest, Side
 from trading_core.portfolio import Costs
 from trading_core.run import RunResult, run_job
-from trading_core.run.context import load_market
+from trading_core.run.context import Run, load_market
+from trading_core.run.runner import read_run
 
 SETTINGS = """
 [market]
@@ -83,8 +85,15 @@ def test_the_same_job_trades_at_the_venue_by_a_setting_and_keys_in_the_env_file(
         assert house.venue.secret not in path.read_text(encoding="utf-8", errors="replace")
     server_gone = house.night(server.url, NIGHTS[2])
     assert (server_gone.status, server_gone.exit_code) == ("refused", 2)
-    page = (server_gone.folder / "trade.html").read_text(encoding="utf-8")
-    assert "cannot be reached" in page
+    assert "cannot be reached" in server_gone.error
+    for name in ("trade.html", "report.html"):
+        page = (server_gone.folder / name).read_text(encoding="utf-8")
+        assert "■ No answer from alpaca" in page
+        assert "last known account of Tue 5 Mar" in page
+    with house.book() as book:
+        ours = book.runs().set_index("run_id").loc[server_gone.run_id]
+        assert (ours["status"], "cannot be reached" in ours["error"]) == ("refused", True)
+        assert len(book.events("paper day")) == 0  # of a simulated market, none counts
     with VenueServer(house.venue) as server:
         sold = OrderRequest("by-hand", "BTC/USD", Side.BUY, Decimal("0.1"))
         house.venue.submit(
@@ -108,3 +117,48 @@ def test_without_keys_nothing_begins(house: House) -> None:
     result = house.night("http://127.0.0.1:9", NIGHTS[0])
     assert (result.status, result.exit_code) == ("refused", 2)
     assert "ALPACA_API_KEY" in result.error
+
+
+def test_a_wrong_key_refuses_the_run_of_an_account_that_has_begun_and_is_not_called_silence(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPACA_API_KEY", house.venue.key)
+    monkeypatch.setenv("ALPACA_SECRET_KEY", house.venue.secret)
+    with VenueServer(house.venue) as server:
+        house.clock.advance(NIGHTS[0] + pd.Timedelta("24h10min"))
+        market = load_market(house.config(server.url), NIGHTS[0])
+        (house.folder / "scratch").mkdir()
+        Run(house.config(server.url), market, scratch=house.folder / "scratch").cycle(dry_run=False)
+        sent = len(house.venue.orders)
+        monkeypatch.setenv("ALPACA_API_KEY", "wrong")
+        result = house.night(server.url, NIGHTS[1])
+    assert (result.status, result.exit_code) == ("refused", 2)
+    assert "Check ALPACA_API_KEY" in result.error
+    assert result.lines[1].startswith("alpaca refused the key (HTTP 403); no new order was sent; ")
+    assert len(house.venue.orders) == sent
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert "last known account of Mon 4 Mar" in page
+    assert "No answer" not in page
+    facts = read_run(result.folder)
+    assert facts is not None
+    assert (facts["status"], facts["known_day"], facts["error"]["type"]) == ("refused", "2024-03-04", "NoVenueError")
+    index = (house.config("").outputs / "index.html").read_text(encoding="utf-8")
+    assert "■ REFUSED" in index
+    assert "Check ALPACA_API_KEY" in index
+    with house.book() as book:
+        assert book.cycle("daily", NIGHTS[1]) is None  # nothing was decided: the next run does
+
+
+def test_a_night_without_a_venue_is_no_day_on_paper(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPACA_API_KEY", house.venue.key)
+    monkeypatch.setenv("ALPACA_SECRET_KEY", house.venue.secret)
+    (house.folder / "scratch").mkdir()
+    with VenueServer(house.venue) as server:
+        for day, url in ((NIGHTS[0], server.url), (NIGHTS[1], "http://127.0.0.1:9")):
+            house.clock.advance(day + pd.Timedelta("24h10min"))
+            config = house.config(url)
+            market = replace(load_market(config, day), simulated=False)  # as if the prices were real
+            report = Run(config, market, scratch=house.folder / "scratch").cycle(dry_run=False)
+    assert report.brief == "No answer from alpaca"
+    with house.book() as book:
+        assert [row["as_of"] for row in book.events("paper day")["detail"]] == ["2024-03-04"]
