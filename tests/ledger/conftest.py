@@ -10,20 +10,8 @@ from pathlib import Path
 import pytest
 
 from trading_core.ledger import Ledger
-from trading_core.ledger.private import NoServerError, private_server
 
 _SCHEMA = count(1)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    "The URL of a PostgreSQL server of our own, or a skip that says why there is none."
-    pytest.importorskip("psycopg", reason="no psycopg: the tests on PostgreSQL are skipped")
-    try:
-        with private_server() as url:
-            yield url
-    except NoServerError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
@@ -12,18 +11,7 @@ from test_cycle_on_a_venue import Desk, tale
 from trading_core.execution import Journal, MismatchError
 from trading_core.execution.doctor import Doctor
 from trading_core.ledger import Ledger
-from trading_core.ledger.private import NoServerError, private_server
 from trading_core.model import Side
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    pytest.importorskip("psycopg", reason="no psycopg: the tests on PostgreSQL are skipped")
-    try:
-        with private_server() as url:
-            yield url
-    except NoServerError as missing:
-        pytest.skip(str(missing))
 
 
 def test_a_month_at_the_venue_a_hand_that_trades_and_the_doctor_on_postgresql(server: str) -> None:
