@@ -25,7 +25,7 @@ from ..errors import DataError, did_you_mean
 from ..model import Asset
 from ..sessions import Day, as_day, session_number
 
-# %% ../../nbs/14_panel.ipynb #c775d8c4
+# %% ../../nbs/14_panel.ipynb #b5235a9a
 FIELDS = ("open", "high", "low", "close", "volume")
 
 
@@ -44,6 +44,8 @@ class PanelArrays:
         Without a bar open, high, low and close repeat the last close and volume is 0; NaN before the first bar.
     real : bool array, read-only
         True where the values belong to a bar that was traded.
+    by_day : mapping of str to array, read-only, optional
+        open, close and real once more, one day after the other in memory, as an engine reads them; made if not given.
     """
 
     days: pd.DatetimeIndex
@@ -51,12 +53,16 @@ class PanelArrays:
     assets: Mapping[str, Asset]
     arrays: Mapping[str, np.ndarray]
     real: np.ndarray
+    by_day: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
-        for array in (*self.arrays.values(), self.real):
+        asked = {"open": self.arrays["open"], "close": self.arrays["close"], "real": self.real}
+        by_day = self.by_day or {name: np.ascontiguousarray(array) for name, array in asked.items()}
+        for array in (*self.arrays.values(), self.real, *by_day.values()):
             array.flags.writeable = False
         object.__setattr__(self, "assets", MappingProxyType(dict(self.assets)))
         object.__setattr__(self, "arrays", MappingProxyType(dict(self.arrays)))
+        object.__setattr__(self, "by_day", MappingProxyType(dict(by_day)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.days, self.symbols, dict(self.assets), dict(self.arrays), self.real)
@@ -130,7 +136,7 @@ class PanelAges(PanelTables):
         missed.flags.writeable = False
         return missed
 
-# %% ../../nbs/14_panel.ipynb #6dee48a9
+# %% ../../nbs/14_panel.ipynb #fc3cca81
 class BeforePanelError(DataError):
     "A day was asked for before the panel's first one, when nothing is known yet."
 
@@ -167,7 +173,8 @@ class PanelPast(PanelAges):
         if rows == len(self.days):
             return self
         arrays = {field: array[:rows] for field, array in self.arrays.items()}
-        return type(self)(self.days[:rows], self.symbols, self.assets, arrays, self.real[:rows])
+        by_day = {name: array[:rows] for name, array in (self.by_day or {}).items()}
+        return type(self)(self.days[:rows], self.symbols, self.assets, arrays, self.real[:rows], by_day)
 
 # %% ../../nbs/14_panel.ipynb #a7c4938f
 class UnknownSymbolError(DataError):
