@@ -12,7 +12,7 @@ __all__ = ['QUIET', 'ACCOUNT', 'START', 'PAUSE', 'MOMENT', 'LATEST', 'ORDERS', '
            'priced', 'decided', 'finish_earlier', 'finish', 'evening', 'look_after', 'Outcome', 'Player', 'Nights',
            'play', 'ChaosReport', 'seldom_swept', 'chaos']
 
-# %% ../../nbs/57_chaos.ipynb #42d1fba1
+# %% ../../nbs/57_chaos.ipynb #f85258dc
 import gc
 import json
 import random
@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
+# %% ../../nbs/57_chaos.ipynb #1ffee8e7
 import pandas as pd
 from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
@@ -201,7 +202,7 @@ class WornCursor(sqlite3.Cursor):
             words = statement.split(None, 3)
             wear.write(" ".join(words[:2] if words[0] == "UPDATE" else words[:3]).lower())
 
-# %% ../../nbs/57_chaos.ipynb #08a5ce5a
+# %% ../../nbs/57_chaos.ipynb #62fa329a
 class Shelf:
     "One database in memory, emptied before each use; making one takes longer than playing a schedule."
 
@@ -210,7 +211,9 @@ class Shelf:
         with Ledger("sqlite://", account=ACCOUNT, write=True) as empty, empty.reading() as look:
             driver_of(look).backup(self.line)
         self.line.execute("PRAGMA foreign_keys = ON")
-        self.engine = create_engine("sqlite://", creator=lambda: self.line, poolclass=StaticPool)
+        self.engine = create_engine(
+            "sqlite://", creator=lambda: self.line, poolclass=StaticPool, pool_reset_on_return=None
+        )
 
     @property
     def wear(self) -> Wear | None:
@@ -243,7 +246,7 @@ class ShelfLedger(Ledger):
     def _opened(self) -> Engine:
         return shelf().engine
 
-# %% ../../nbs/57_chaos.ipynb #ce573fdb
+# %% ../../nbs/57_chaos.ipynb #ed799654
 START, PAUSE, MOMENT = pd.Timedelta(days=1), pd.Timedelta(minutes=3), pd.Timedelta(seconds=4)
 LATEST = pd.Timedelta(seconds=AlpacaExecutor.late_seconds)  # after so long a request has arrived, or never will
 
@@ -257,7 +260,7 @@ ORDERS = {
     "reset": 0.04,
 }
 
-
+# %% ../../nbs/57_chaos.ipynb #15c3e3e7
 class LateFaults(Faults):
     "A line that is worst when an order is sent, and on which a request can be overtaken by a dozen others."
 
@@ -330,7 +333,7 @@ class World:
         self.clock.advance(to)
         self.log.append(f"-- {str(to)[:16]}")
 
-# %% ../../nbs/57_chaos.ipynb #306560c4
+# %% ../../nbs/57_chaos.ipynb #65da7a82
 ACTIVITIES = "/v2/account/activities"
 
 
@@ -341,25 +344,22 @@ def stutter(answer: Response, dice: random.Random) -> None:
         again = lines[: dice.randint(0, len(lines))]
         answer._content = json.dumps([*again, *lines]).encode()
 
-
+# %% ../../nbs/57_chaos.ipynb #45e5cd31
 @lru_cache(maxsize=256)
 def _encoded(query: tuple[tuple[str, str], ...]) -> str:
-    return urlencode(query)
+    return f"?{urlencode(query)}" if query else ""
 
 
 def prepared(method: str, url: str, given: Mapping[str, Any]) -> PreparedRequest:
-    "A request as the adapter takes it. Cookies, redirects and proxies, which the venue has no use for, take longer than its answer."
-    request = PreparedRequest()
-    query, body = given.get("params"), given.get("json")
-    request.method, request.url = (
-        method.upper(),
-        f"{url}?{_encoded(tuple((name, str(value)) for name, value in query.items()))}" if query else url,
-    )
+    "A request as the adapter takes it."
+    request, body = PreparedRequest(), given.get("json")
+    query = tuple((name, str(value)) for name, value in (given.get("params") or {}).items())
+    request.method, request.url = method.upper(), url + _encoded(query)
     request.headers = CaseInsensitiveDict(given.get("headers") or {})
     request.body = None if body is None else json.dumps(body).encode()
     return request
 
-
+# %% ../../nbs/57_chaos.ipynb #b1301a07
 class SteppingSession:
     "The way to the venue, on which a process may be killed before a request and after its answer."
 
@@ -420,7 +420,7 @@ class Life:
     def _seconds(self) -> float:
         return float(self.world.clock().timestamp())
 
-# %% ../../nbs/57_chaos.ipynb #dbb10f88
+# %% ../../nbs/57_chaos.ipynb #b7c3ddf2
 JOB = "chaos"
 
 
@@ -435,7 +435,7 @@ def priced(plan: Plan, world: World) -> Plan:
         orders.append(order)
     return replace(plan, orders=tuple(orders))
 
-
+# %% ../../nbs/57_chaos.ipynb #0dbe7273
 def decided(life: Life, day: pd.Timestamp) -> tuple[Plan, AccountInfo]:
     "What the strategies want at the close of `day`, given what the account holds now."
     stage, info = life.world.stage, life.executor.account()
@@ -448,7 +448,7 @@ def decided(life: Life, day: pd.Timestamp) -> tuple[Plan, AccountInfo]:
     )  # fmt: skip
     return priced(plan, life.world), info
 
-# %% ../../nbs/57_chaos.ipynb #8abf69d2
+# %% ../../nbs/57_chaos.ipynb #d0815c3e
 def finish_earlier(life: Life, day: pd.Timestamp) -> None:
     "Sales of earlier evenings that were never sent are sent; purchases have come too late."
     for cycle in life.ledger.unfinished(day):
@@ -465,7 +465,7 @@ def finish(ledger: Ledger, cycle: Cycle) -> None:
     if OrderStatus.UNKNOWN not in ledger.statuses(cycle.job, cycle.as_of).values():
         ledger.set_cycle(cycle.job, cycle.as_of, "done")
 
-
+# %% ../../nbs/57_chaos.ipynb #a93f3c6c
 def evening(life: Life, day: pd.Timestamp) -> None:
     "Recover, finish what was left behind, decide once, and send."
     life.journal.recover(day)
@@ -642,7 +642,7 @@ class ChaosReport:
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
 
-# %% ../../nbs/57_chaos.ipynb #da437e9e
+# %% ../../nbs/57_chaos.ipynb #316de375
 @contextmanager
 def seldom_swept() -> Iterator[None]:
     "Look for circles of garbage seldom: a schedule leaves few, and looking takes a tenth of its time."
@@ -653,7 +653,7 @@ def seldom_swept() -> Iterator[None]:
     finally:
         gc.set_threshold(*before)
 
-
+# %% ../../nbs/57_chaos.ipynb #3cd3c81a
 def _play_some(seeds: list[int], options: Mapping[str, Any]) -> list[Outcome]:
     "Play seeds; the logs stay here, as each can be had again from its seed."
     with seldom_swept():

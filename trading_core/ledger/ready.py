@@ -71,10 +71,7 @@ def form_of(statement: Statement, given: Mapping[str, Any]) -> Form:
     names = state.positiontup or ()
     return Form(state.statement, tuple(_place(compiled, n, origin.get(n, n), values[n], given) for n in names))
 
-# %% ../../nbs/06b_ledger_ready.ipynb #e825ec12
-LONGEST = 40  # items of a list for which a form is kept
-
-
+# %% ../../nbs/06b_ledger_ready.ipynb #c8e2a286
 def alone(connection: Connection) -> bool:
     "Whether statements may go to the driver at once: it is SQLite's, and nobody listens to what is executed."
     return connection.dialect.name == "sqlite" and not connection.engine.dispatch.before_cursor_execute
@@ -92,7 +89,10 @@ def plainly(connection: Connection, sql: str) -> None:
     else:
         connection.exec_driver_sql(sql)
 
-# %% ../../nbs/06b_ledger_ready.ipynb #cdf354a4
+# %% ../../nbs/06b_ledger_ready.ipynb #e9fe8fbd
+LONGEST = 40  # items of a list for which a form is kept
+
+
 class Ready:
     "A statement that is worded once."
 

@@ -10,11 +10,11 @@ __all__ = ['StoreError', 'UnreadableLedgerError', 'UnwritableLedgerError', 'Sche
            'FileStore', 'Store', 'WhichAccountError', 'AccountStore', 'ReadOnlyLedgerError', 'LookingStore',
            'KeepingStore', 'BegunStore', 'SteppedStore', 'ClosingStore', 'Book']
 
-# %% ../../nbs/08_ledger_store.ipynb #c326b78c
+# %% ../../nbs/08_ledger_store.ipynb #30917fd8
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +45,7 @@ from . import tables as t
 from .lock import TOKEN_VARIABLE, AccountLock, account_lock, check_token
 from .migrations import upgrade
 from .place import Place, UnreachableLedgerError, server_engine, told
-from .ready import Query, plainly
+from .ready import Query, driver_of, plainly
 from .server import _MAKING, LostLockError, Turn, notes
 
 # %% ../../nbs/08_ledger_store.ipynb #541703f5
@@ -405,7 +405,7 @@ class ReadOnlyLedgerError(LedgerError):
             f"writing; by hand: Ledger.open(url, account)."
         )
 
-# %% ../../nbs/08_ledger_store.ipynb #233ea720
+# %% ../../nbs/08_ledger_store.ipynb #176705c1
 class LookingStore(AccountStore):
     "`reading()` gives a connection to look with."
 
@@ -422,7 +422,8 @@ class LookingStore(AccountStore):
             with _spoken(self.place, write=False):
                 yield self._step or self._line()
         except BaseException:  # interrupted, perhaps in the middle of an answer: the next look takes a fresh line
-            self._hang_up()
+            if self._step is None:
+                self._hang_up()
             raise
 
     @contextmanager
@@ -472,7 +473,7 @@ class KeepingStore(LookingStore):
         "Called when what is `known` could not be written; returns the error to be raised."
         return error
 
-# %% ../../nbs/08_ledger_store.ipynb #adae6b38
+# %% ../../nbs/08_ledger_store.ipynb #90772869
 class BegunStore(KeepingStore):
     "A store that can begin a step, and end it."
 
@@ -492,7 +493,9 @@ class BegunStore(KeepingStore):
                     _set_level(line, "NORMAL" if told_again else "FULL")
                 plainly(line, "BEGIN IMMEDIATE")
                 yield line
-        except BaseException:
+        except BaseException:  # a commit that fails leaves the step open
+            with suppress(SQLAlchemyError, sqlite3.Error):
+                driver_of(line).rollback()
             self._hang_up()
             raise
 
