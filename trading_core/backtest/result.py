@@ -28,7 +28,7 @@ from ..portfolio.fills import Refusal
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# %% ../../nbs/41_result.ipynb #6bae0c02
+# %% ../../nbs/41_result.ipynb #3323deea
 FILL_COLUMNS = ["day", "symbol", "side", "quantity", "price", "fee", "reason", "strategy", "cut"]
 REFUSAL_COLUMNS = ["day", "symbol", "strategy", "side", "reason", "detail"]
 
@@ -44,7 +44,7 @@ def fills_table(fills: list[Fill]) -> pd.DataFrame:
         day=pd.to_datetime(table["day"], utc=True)
     )
 
-
+# %% ../../nbs/41_result.ipynb #d86944ee
 def refusals_table(refusals: list[tuple[pd.Timestamp, Refusal]]) -> pd.DataFrame:
     "Wishes that became no order, with their reasons, as a table."
     rows = [(day, r.symbol, r.strategy, r.side.value if r.side else "", r.reason, r.detail) for day, r in refusals]

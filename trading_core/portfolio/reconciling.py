@@ -95,12 +95,12 @@ class Difference:
             OrderRequest(client_id, symbol, side, quantity, reason, self.strategy, whole, time_in_force=force)
         )
 
-# %% ../../nbs/33_reconcile.ipynb #334496e9
+# %% ../../nbs/33_reconcile.ipynb #6bbed49c
 def sells_first(orders: Iterable[OrderRequest]) -> list[OrderRequest]:
     "Sells before buys, each in symbol order."
     return sorted(orders, key=lambda order: (order.side is Side.BUY, order.symbol))
 
-
+# %% ../../nbs/33_reconcile.ipynb #8eb55297
 def reconcile(
     targets: Mapping[str, float],
     held: Mapping[str, Decimal],
