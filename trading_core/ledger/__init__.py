@@ -10,7 +10,7 @@ __all__ = ['AccountLock', 'AccountLockedError', 'AccountNameError', 'Approval', 
            'UnreadableLedgerError', 'UnwritableLedgerError', 'WhichAccountError', 'account_lock', 'check_token',
            'fifo_pnl', 'lock_holder', 'open_lots', 'positions_of']
 
-# %% ../../nbs/04_ledger.ipynb #3a024a9a
+# %% ../../nbs/04_ledger.ipynb #8639ca87
 from .backup import KeptAsideError
 from .cycles import Cycle, PlannedError
 from .fills import FillConflictError, positions_of
@@ -23,7 +23,7 @@ from trading_core.ledger.lock import (
     Holder,
     StaleTokenError,
 )
-from .lock import account_lock, check_token, lock_holder
+from .locking import account_lock, check_token, lock_holder
 from .opening import Ledger
 from .orders import BoundError
 from .place import LedgerUrlError, MissingDriverError, UnreachableLedgerError

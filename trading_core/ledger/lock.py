@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TOKEN_VARIABLE', 'AccountNameError', 'check_account', 'lock_path', 'Holder', 'AccountLockedError', 'LockPlaceError',
-           'AccountLock', 'FileLock', 'account_lock', 'StaleTokenError', 'check_token', 'match_token', 'lock_holder']
+           'AccountLock', 'FileLock', 'StaleTokenError', 'check_file_token', 'match_token', 'file_holder']
 
-# %% ../../nbs/07_ledger_lock.ipynb #e0a531cb
+# %% ../../nbs/07_ledger_lock.ipynb #ddd55477
 import fcntl
 import hashlib
 import hmac
@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import LedgerError, LockedError
-from .place import file_of, on_server
+from .place import file_of
 
 # %% ../../nbs/07_ledger_lock.ipynb #491da480
 class AccountNameError(LedgerError):
@@ -202,15 +202,6 @@ class FileLock(AccountLock):
             os.close(self._file)
             self._file = None
 
-# %% ../../nbs/07_ledger_lock.ipynb #7b9ff6ad
-def account_lock(place: str | Path, account: str) -> AccountLock:
-    "Hold the lock of `account` during a `with` block; its `.token` is for TRADING_LEDGER_TOKEN of the children."
-    if on_server(place):
-        from trading_core.ledger.server import ServerLock
-
-        return ServerLock(place, account)
-    return FileLock(place, account)
-
 # %% ../../nbs/07_ledger_lock.ipynb #33f7fa62
 TOKEN_VARIABLE = "TRADING_LEDGER_TOKEN"  # in the environment of a holder's children
 
@@ -228,13 +219,9 @@ class StaleTokenError(LedgerError):
             f"in its name. Start the job again with `trading run`; by hand, unset {TOKEN_VARIABLE} first."
         )
 
-# %% ../../nbs/07_ledger_lock.ipynb #4bf20e3c
-def check_token(place: str | Path, account: str, token: str) -> None:
+# %% ../../nbs/07_ledger_lock.ipynb #713f3760
+def check_file_token(place: str | Path, account: str, token: str) -> None:
     "Refuse a `token` unless the present, living holder of the account's lock gave it."
-    if on_server(place):
-        from trading_core.ledger.server import check_server_token
-
-        return check_server_token(place, account, token)
     path = lock_path(place, account)
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -253,13 +240,9 @@ def match_token(account: str, holder: Holder, token: str) -> None:
     if not hmac.compare_digest(holder.token_sha256, _sha256(token)):
         raise AccountLockedError(account, holder)
 
-# %% ../../nbs/07_ledger_lock.ipynb #4d09342e
-def lock_holder(place: str | Path, account: str) -> Holder | None:
+# %% ../../nbs/07_ledger_lock.ipynb #222e311d
+def file_holder(place: str | Path, account: str) -> Holder | None:
     "Who holds the lock of `account` now; None when nobody does."
-    if on_server(place):
-        from trading_core.ledger.server import server_holder
-
-        return server_holder(place, account)
     try:
         file = os.open(lock_path(place, account), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -10,7 +10,7 @@ __all__ = ['StoreError', 'UnreadableLedgerError', 'UnwritableLedgerError', 'Sche
            'FileStore', 'Store', 'WhichAccountError', 'AccountStore', 'ReadOnlyLedgerError', 'LookingStore',
            'KeepingStore', 'BegunStore', 'SteppedStore', 'ClosingStore', 'Book']
 
-# %% ../../nbs/08_ledger_store.ipynb #30917fd8
+# %% ../../nbs/08_ledger_store.ipynb #c1402587
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,7 +42,8 @@ from sqlalchemy.pool import Pool, QueuePool, StaticPool
 
 from ..errors import LedgerError, LockedError, TradingError
 from . import tables as t
-from .lock import TOKEN_VARIABLE, AccountLock, account_lock, check_token
+from .lock import TOKEN_VARIABLE, AccountLock
+from .locking import account_lock, check_token
 from .migrations import upgrade
 from .place import Place, UnreachableLedgerError, server_engine, told
 from .ready import Query, driver_of, plainly
