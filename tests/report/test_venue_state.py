@@ -107,6 +107,7 @@ def test_a_refused_key_is_no_silence_and_the_account_is_that_of_the_last_known_d
     assert "No answer" not in html
     assert "VENUE SILENT" not in html
     assert "ALL WELL" not in html
+    assert "No order today" not in html
     assert headline_of(alone) == f"{KEY}; no new order was sent; the account is the last one known, of Thu 27 Jun"
     assert "1 order waits" in headline_of(replace(alone, orders=day.orders[:1]))
     assert day_change(alone) is None

@@ -21,7 +21,7 @@ def utc_now() -> pd.Timestamp:
     "This moment, by the clock of this machine."
     return pd.Timestamp.now(tz="UTC")
 
-# %% ../../nbs/50_clock.ipynb #0f342036
+# %% ../../nbs/50_clock.ipynb #26eb6164
 KEEP = 5.0  # seconds for which an answer is carried on
 APART = 0.5  # seconds between two answers that say something about speed
 OFF = 0.05  # by how much the speeds may differ; an answer takes its time on the way
@@ -40,7 +40,7 @@ class Told:
 
     def speed_since(self, before: Told) -> float:
         "How many seconds passed there in one of ours."
-        return (self.there - before.there).total_seconds() / (self.here - before.here)
+        return float((self.there - before.there).total_seconds() / (self.here - before.here))
 
 # %% ../../nbs/50_clock.ipynb #430e822c
 class AskedClock:

@@ -235,7 +235,7 @@ def next_text(day: DayReport) -> str:
     said = [f"{row['name']} decides next on {short_day(row['day'])}" for row in day.next_decisions]
     return "; ".join(said) + ("." if said else "")
 
-# %% ../../nbs/65_sections.ipynb #7cc0ee1d
+# %% ../../nbs/65_sections.ipynb #8c0cd7e0
 def orders_section(day: DayReport) -> Html:
     "The orders that wait for the next open, and what got none."
     label = f"{count(len(day.silent), 'thing')} that got no order, and why"
@@ -245,6 +245,8 @@ def orders_section(day: DayReport) -> Html:
         return section(
             done_text(day), orders_table(day.done), silent, sub="while they were sent; values at the last close"
         )
+    if not day.orders and day.venue.unreachable:
+        return section("No new order was sent", el("p", "There was nobody to send one to."), silent)
     if not day.orders:
         return section("No order today", el("p", f"Nothing had to be bought or sold. {next_text(day)}"), silent)
     sides = {side: [order for order in day.orders if order.side == side] for side in ("sell", "buy")}
