@@ -48,12 +48,14 @@ class Member:
         short = f"{self.weight:g}"
         return f"{written(self.strategy)}:{short if float(short) == self.weight else repr(float(self.weight))}"
 
-# %% ../../nbs/26e_voting.ipynb #0e25454c
+# %% ../../nbs/26e_voting.ipynb #1c03f486
 def written(strategy: Strategy) -> str:
     "A strategy as text: `SmaCross(fast=10)`, or `my_module:Mine` for a class of one's own."
     kind = type(strategy)
     own = "" if kind.__module__.startswith("trading_core.") else f"{kind.__module__}:"
-    defaults = {field.name: field.default for field in fields(strategy)} if is_dataclass(strategy) else {}
+    defaults: dict[str, object] = {}
+    if is_dataclass(strategy):
+        defaults = {field.name: field.default for field in fields(strategy)}
     changed = {name: value for name, value in strategy.parameters.items() if value != defaults[name]}
     inside = ", ".join(f"{name}={_text(value)}" for name, value in changed.items())
     return f"{own}{kind.__name__}({inside})" if inside else f"{own}{kind.__name__}"
