@@ -5198,6 +5198,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                        'trading_core/strategies/strategy.py'),
                                                   'trading_core.strategies.strategy.strategy_classes': ( 'strategy.html#strategy_classes',
                                                                                                          'trading_core/strategies/strategy.py'),
+                                                  'trading_core.strategies.strategy.strengths_of': ( 'strategy.html#strengths_of',
+                                                                                                     'trading_core/strategies/strategy.py'),
                                                   'trading_core.strategies.strategy.with_sizer': ( 'strategy.html#with_sizer',
                                                                                                    'trading_core/strategies/strategy.py')},
             'trading_core.strategies.voting': { 'trading_core.strategies.voting.Member': ( 'voting.html#member',

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 'no_bar', 'explain', 'SignalError',
-           'checked_signals', 'ParameterError', 'need_bars', 'need_fraction', 'WithExits', 'made', 'StrategyLoadError',
-           'strategy_classes', 'load_strategy', 'load_sizer']
+           'strengths_of', 'checked_signals', 'ParameterError', 'need_bars', 'need_fraction', 'WithExits', 'made',
+           'StrategyLoadError', 'strategy_classes', 'load_strategy', 'load_sizer']
 
 # %% ../../nbs/21_strategy.ipynb #70472920
 import importlib
@@ -177,7 +177,7 @@ class SignalError(StrategyError):
         value = f"{self.value:.6g}" if isinstance(self.value, float) else repr(self.value)
         return f"{self.strategy}.signals: {self.symbol} on {self.day:%Y-%m-%d} is {value}, but {self.problem}"
 
-# %% ../../nbs/21_strategy.ipynb #0ad8893a
+# %% ../../nbs/21_strategy.ipynb #d93b2c70
 def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
     "`given` as floats in the panel's rows and columns, or SignalError."
     cure = "Return a DataFrame with index panel.days and columns panel.symbols."
@@ -193,12 +193,19 @@ def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
         raise SignalError(
             name, f"columns differ from the panel's symbols in {', '.join(odd[:5])}. {cure} No opinion is NaN."
         )
+    if list(given.columns) == list(panel.symbols) and (given.dtypes == float).all():
+        return given
     try:
         return given[list(panel.symbols)].astype(float)
     except (TypeError, ValueError) as error:
         raise SignalError(name, f"strengths must be numbers, but {error}. {cure}") from error
 
-# %% ../../nbs/21_strategy.ipynb #dfec563d
+# %% ../../nbs/21_strategy.ipynb #563cf17b
+def strengths_of(strategy: Strategy, panel: Panel) -> np.ndarray:
+    "The strategy\x27s signals as floats of shape (n_days, n_symbols), not yet checked for what is in them."
+    return np.asarray(_table(strategy.name, strategy.signals(panel), panel).to_numpy())
+
+
 def checked_signals(strategy: Strategy, panel: Panel) -> pd.DataFrame:
     """The strategy's signals as float64 of shape (n_days, n_symbols), symbols in the panel's order.
 
@@ -210,8 +217,7 @@ def checked_signals(strategy: Strategy, panel: Panel) -> pd.DataFrame:
     SignalError
         Rows or columns are not the panel's, or a strength is infinite or outside -1 to 1.
     """
-    table = _table(strategy.name, strategy.signals(panel), panel)
-    values = table.to_numpy()
+    values = strengths_of(strategy, panel)
     wrong = np.argwhere(np.abs(values) > 1)
     if wrong.size:
         row, column = wrong[0]
