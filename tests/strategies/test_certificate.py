@@ -1,0 +1,184 @@
+"""Certificates: bound to the code, kept in a folder, asked for before anything is bought."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from random_panels import random_panel
+
+from trading_core.strategies import (
+    Certificate,
+    InverseVolatility,
+    SmaCross,
+    UncertifiedError,
+    check_causal,
+    code_hash,
+    find_certificate,
+    keep_certificate,
+    load_strategy,
+    with_sizer,
+)
+from trading_core.strategies.causal import Permits, project_files
+
+RULE = """
+from dataclasses import dataclass
+from {package}.helper import rising
+from trading_core.strategies import Strategy
+
+class Base(Strategy):
+    def signals(self, panel):
+        from {package} import lazy
+        return lazy.last(rising(panel, self.days))
+
+@dataclass(frozen=True)
+class Rising(Base):
+    days: int = 5
+"""
+HELPER = "def rising(panel, days):\n    return (panel.close > panel.close.shift(days)).astype(float)\n"
+LAZY = "from . import deeper\ndef last(table):\n    return deeper.same(table)\n"
+DEEPER = "def same(table):\n    return table\n"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    "A package of one's own in the current folder."
+    name = f"rules_{tmp_path.name.replace('-', '_')}"
+    folder = tmp_path / name
+    folder.mkdir()
+    for file, text in {
+        "__init__": "",
+        "rule": RULE.format(package=name),
+        "helper": HELPER,
+        "lazy": LAZY,
+        "deeper": DEEPER,
+    }.items():
+        (folder / f"{file}.py").write_text(text)
+    (folder / "unused.py").write_text("x = 1\n")
+    monkeypatch.chdir(tmp_path)
+    yield folder
+    for module in [module for module in sys.modules if module.startswith(name)]:
+        del sys.modules[module]
+
+
+def test_the_code_is_that_of_the_class_its_bases_and_what_they_import_even_within_functions(project):
+    strategy = load_strategy(f"{project.name}.rule:Rising")
+    before = code_hash(strategy)
+    assert set(project_files(f"{project.name}.rule")) == {
+        project.name, *(f"{project.name}.{part}" for part in ("rule", "helper", "lazy", "deeper"))
+    }  # fmt: skip
+    for file in ("rule", "helper", "lazy", "deeper"):
+        path = project / f"{file}.py"
+        text = path.read_text()
+        path.write_text(text + "\n# another line\n")
+        assert code_hash(strategy) != before, file
+        path.write_text(text)
+    (project / "unused.py").write_text("x = 2\n")
+    assert code_hash(strategy) == before
+
+
+def test_parameters_and_the_sizer_are_part_of_it():
+    hashes = [
+        code_hash(SmaCross()),
+        code_hash(SmaCross(fast=10)),
+        code_hash(with_sizer(SmaCross(), InverseVolatility())),
+        code_hash(with_sizer(SmaCross(), InverseVolatility(lookback=60))),
+    ]
+    assert len(set(hashes)) == 4
+    assert code_hash(SmaCross()) == hashes[0]
+
+
+def test_another_process_finds_the_same_code(project):
+    program = (
+        "import sys; from trading_core.strategies import code_hash, load_strategy; "
+        f"print(code_hash(load_strategy('{project.name}.rule:Rising', days=7)))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.strip() == code_hash(load_strategy(f"{project.name}.rule:Rising", days=7))
+
+
+def test_what_a_strategy_is_made_of_counts_with_its_own_code(project):
+    from dataclasses import dataclass
+
+    from trading_core.strategies import Strategy
+
+    @dataclass(frozen=True)
+    class Vote(Strategy):
+        members: tuple[Strategy, ...]
+
+        def signals(self, panel):
+            return self.members[0].signals(panel)
+
+    member = load_strategy(f"{project.name}.rule:Rising")
+    before = code_hash(Vote((member,)))
+    assert code_hash(Vote((load_strategy(f"{project.name}.rule:Rising", days=6),))) != before
+    (project / "helper.py").write_text(HELPER + "# changed\n")
+    assert code_hash(Vote((member,))) != before
+
+
+def test_functions_and_classes_without_a_file_are_told_apart_by_what_they_do():
+    def typed(text: str):
+        space: dict[str, object] = {"__name__": "no_such_module"}
+        exec(text, space)
+        return space["f"]
+
+    one, two = typed("def f(panel):\n    return panel.close"), typed("def f(panel):\n    return panel.open")
+    assert code_hash(one) == code_hash(typed("def f(panel):\n    return panel.close"))
+    assert code_hash(one) != code_hash(two)
+
+
+def test_a_certificate_survives_its_file_and_pickling(tmp_path):
+    certificate = check_causal(SmaCross(3, 8), random_panel(2), days=40)
+    keep_certificate(tmp_path, certificate)
+    found = find_certificate(tmp_path, SmaCross(3, 8))
+    assert found == certificate
+    assert pickle.loads(pickle.dumps(found)) == certificate
+    assert found.line == f"✓ checked at 40 of {found.possible} days on {found.made[:10]}, code {found.code[:8]}"
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
+def test_one_that_failed_is_found_again_with_its_sentence(project, tmp_path):
+    (project / "helper.py").write_text(HELPER.replace("shift(days)", "shift(-days)"))
+    strategy = load_strategy(f"{project.name}.rule:Rising")
+    certificate = check_causal(strategy, random_panel(2), seconds=5)
+    assert not certificate.ok
+    keep_certificate(tmp_path / "c", certificate)
+    found = find_certificate(tmp_path / "c", strategy)
+    assert found == certificate
+    assert found.line == f"✗ {certificate}"
+
+
+@pytest.mark.parametrize("spoil", ["", "{}", "[1]", '{"code": 7}', "not json"])
+def test_a_spoilt_file_is_no_certificate(tmp_path, spoil):
+    certificate = check_causal(SmaCross(3, 8), random_panel(2), days=5)
+    path = keep_certificate(tmp_path, certificate)
+    path.write_text(spoil)
+    assert find_certificate(tmp_path, SmaCross(3, 8)) is None
+
+
+def test_one_of_other_code_under_this_name_is_none(tmp_path):
+    certificate = check_causal(SmaCross(3, 8), random_panel(2), days=5)
+    path = keep_certificate(tmp_path, certificate)
+    path.write_text(json.dumps(certificate.to_dict() | {"code": "0" * 64}))
+    assert find_certificate(tmp_path, SmaCross(3, 8)) is None
+    path.unlink()
+    assert find_certificate(tmp_path, SmaCross(3, 8)) is None
+    assert find_certificate(Path(tmp_path / "nowhere"), SmaCross(3, 8)) is None
+
+
+def test_permits_refuse_what_is_not_known_or_failed_and_say_why():
+    good = Certificate("good", code="a")
+    permits = Permits({"good": good, "missing": None})
+    permits.refuse("good")
+    for name in ("missing", "stranger"):
+        with pytest.raises(
+            UncertifiedError, match=f"Strategy '{name}' may not open positions: there is no certificate"
+        ) as refused:
+            permits.refuse("good", name)
+        assert pickle.loads(pickle.dumps(refused.value)).args == refused.value.args
+        assert refused.value.exit_code == 2
+    Permits({"missing": None}, warn=True).refuse("missing", "stranger")
