@@ -6,8 +6,9 @@
 __all__ = ['CausalReport', 'Certificate', 'CryptoReversal', 'EqualWeight', 'EquityReversal', 'History', 'InverseVolatility',
            'LineStrategy', 'Lines', 'MacdTrend', 'MeanReversion', 'Member', 'Momentum', 'ParameterError',
            'ReversalStrategy', 'RiskPerTrade', 'RsiReversion', 'SignalError', 'Sizer', 'SmaCross', 'Strategy',
-           'VotingEnsemble', 'WithExits', 'check_causal', 'check_sizer', 'checked_signals', 'code_hash', 'explain',
-           'find_certificate', 'keep_certificate', 'load_sizer', 'load_strategy', 'no_bar', 'with_sizer']
+           'VotingEnsemble', 'WithExits', 'UncertifiedError', 'check_causal', 'check_sizer', 'checked_signals',
+           'code_hash', 'explain', 'find_certificate', 'keep_certificate', 'load_sizer', 'load_strategy', 'no_bar',
+           'with_sizer']
 
 # %% ../../nbs/29_strategies_init.ipynb #30579ad8
 from .causal_search import CausalReport, check_sizer
@@ -41,7 +42,7 @@ from trading_core.strategies.strategy import (
 )
 from .voting import Member, VotingEnsemble
 
-# %% ../../nbs/29_strategies_init.ipynb #33923e28
+# %% ../../nbs/29_strategies_init.ipynb #d6a5f656
 _all_ = [
     "CausalReport",
     "Certificate",
@@ -66,6 +67,7 @@ _all_ = [
     "Strategy",
     "VotingEnsemble",
     "WithExits",
+    "UncertifiedError",
     "check_causal",
     "check_sizer",
     "checked_signals",
