@@ -182,7 +182,7 @@ class RiskSettings(Section):
         description="after an evening this fraction below the highest one, nothing is opened until `trading resume`",
     )
 
-# %% ../nbs/02_config.ipynb #f405d527
+# %% ../nbs/02_config.ipynb #413138a1
 class ExecutionSettings(Section):
     "Where orders go."
 
@@ -208,6 +208,10 @@ class ExecutionSettings(Section):
         0.02, gt=0, description="an approval holds while the price is within this fraction of the one decided at"
     )
     approval_hours: float = Field(12.0, gt=0, description="an approval must be given within these hours")
+    certificate: Literal["require", "warn"] = Field(
+        "require",
+        description="a strategy that may look ahead: require a certificate, or only warn on paper; live always requires one",
+    )
 
 # %% ../nbs/02_config.ipynb #e2f3893b
 class MonitorSettings(Section):
