@@ -23,7 +23,7 @@ from trading_core.backtest.sharpe import (
 )  # fmt: skip
 from ..figures import percent
 
-# %% ../../nbs/46b_edge.ipynb #cabf1d35
+# %% ../../nbs/46b_edge.ipynb #2d552685
 def traded_shares(equity: pd.Series, fills: pd.DataFrame) -> pd.Series:
     "Value bought and sold on each day, as a share of the account's value the day before; as long as `equity`."
     traded = np.zeros(len(equity))
@@ -39,7 +39,8 @@ def turnover(equity: pd.Series, fills: pd.DataFrame, annual_days: int) -> float:
     "Value bought and sold in a year, in multiples of the mean account value."
     years = max(len(equity) - 1, 0) / annual_days
     traded = float((fills["quantity"].astype(float) * fills["price"].astype(float)).sum())
-    return traded / float(equity.mean()) / years if years else np.nan
+    mean = float(equity.mean()) if years else 0.0
+    return traded / mean / years if mean > 0 else np.nan
 
 # %% ../../nbs/46b_edge.ipynb #d5cddfc2
 def break_even_cost(equity: pd.Series, fills: pd.DataFrame) -> float:
@@ -183,21 +184,25 @@ def verdict(of: Honesty) -> str:
         return f"Nothing can be said about skill: {days} with a return, and {needed}. {_about_cost(of)}"
     return " ".join(part for part in (_about_luck(of), _about_choice(of), _about_time(of), _about_cost(of)) if part)
 
-# %% ../../nbs/46b_edge.ipynb #36fab3a3
+# %% ../../nbs/46b_edge.ipynb #e716605f
+def _number(value: float, digits: int = 2) -> str:
+    "A number with a real minus; `–` when it is not known."
+    return "–" if np.isnan(value) else f"{value:,.{digits}f}".replace("-", "−")
+
+
 def _figures(of: Honesty) -> dict[str, str]:
     "Name and text of each figure."
-    number = lambda value, digits=2: "–" if np.isnan(value) else f"{value:,.{digits}f}".replace("-", "−")  # noqa: E731
     found = {
-        "Sharpe ratio": number(of.sharpe),
-        "95\u202f% interval": f"{number(of.interval.low)} to {number(of.interval.high)}",
+        "Sharpe ratio": _number(of.sharpe),
+        "95\u202f% interval": f"{_number(of.interval.low)} to {_number(of.interval.high)}",
         "Tries": "not known" if of.trials is None else f"{of.trials:,.0f}",
-        "Luck alone": number(of.luck),
+        "Luck alone": _number(of.luck),
         "Probabilistic Sharpe": percent(of.probabilistic),
         "Deflated Sharpe": percent(of.deflated),
-        "Years seen": number(of.days / of.annual_days, 1),
-        "Years needed": "never enough" if np.isinf(of.track_days) else number(of.track_years, 1),
-        "Turnover a year": number(of.turnover, 1),
-        "Break-even cost": "–" if np.isnan(of.break_even) else f"{number(of.break_even * 1e4, 1)} bp",
+        "Years seen": _number(of.days / of.annual_days, 1),
+        "Years needed": "never enough" if np.isinf(of.track_days) else _number(of.track_years, 1),
+        "Turnover a year": _number(of.turnover, 1),
+        "Break-even cost": "–" if np.isnan(of.break_even) else f"{_number(of.break_even * 1e4, 1)} bp",
     }
     return found if of.pbo is None else found | {"Overfitting (PBO)": percent(of.pbo)}
 

@@ -24,7 +24,7 @@ from ..figures import PALETTE, sheet, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# %% ../../nbs/46a_overfitting.ipynb #c1424866
+# %% ../../nbs/46a_overfitting.ipynb #92eb3274
 class BlocksError(DataError):
     "Blocks that cannot be cut in two equal halves, or more of them than the splits can be counted for."
 
@@ -62,9 +62,10 @@ class _Blocks:
         mean = (halves @ self.sums) / days
         variance = ((halves @ self.squares) - days * mean**2) / (days - 1)
         moved = variance > 1e-20
-        return (mean + self.mean) / np.sqrt(np.where(moved, variance, np.inf))
+        ratios: np.ndarray = (mean + self.mean) / np.sqrt(np.where(moved, variance, np.inf))
+        return ratios
 
-# %% ../../nbs/46a_overfitting.ipynb #5f4456fe
+# %% ../../nbs/46a_overfitting.ipynb #c84abdd8
 def _halves(blocks: int) -> np.ndarray:
     "Half of all splits, (n, blocks) of 0 and 1; the other half are their complements."
     chosen = np.array(list(combinations(range(blocks), blocks // 2)))[: comb(blocks, blocks // 2) // 2]
@@ -77,14 +78,16 @@ def _rank(ratios: np.ndarray, of: np.ndarray) -> np.ndarray:
     "Mean rank, 1 to tries, of the columns `of` within each row; ties share theirs."
     own = np.take_along_axis(ratios, of[:, None], axis=1)
     below, at_most = np.count_nonzero(ratios < own, axis=1), np.count_nonzero(ratios <= own, axis=1)
-    return (below + at_most + 1) / 2
+    ranks: np.ndarray = (below + at_most + 1) / 2
+    return ranks
 
-# %% ../../nbs/46a_overfitting.ipynb #13a377e4
+# %% ../../nbs/46a_overfitting.ipynb #6d51ded8
 def _splits(cut: _Blocks, blocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     "Of each split: rank of the choice where it was looked at, its ratio there, its ratio when chosen, and which it was."
     halves, tries = _halves(blocks), cut.sums.shape[1]
     step = max(1, 16_384 // tries)  # fits the cache, and is too little for the matrix product to start threads
-    there, back = [], []
+    there: list[tuple[np.ndarray, ...]] = []
+    back: list[tuple[np.ndarray, ...]] = []
     for start in range(0, len(halves), step):
         part = halves[start : start + step]
         ratios = cut.sharpe(part), cut.sharpe(1 - part)
@@ -171,7 +174,7 @@ def overfitting(returns: pd.DataFrame | np.ndarray, blocks: int = 16) -> Overfit
         logits=np.log(share / (1 - share)), chosen_later=np.column_stack([when_chosen, later]),
     )  # fmt: skip
 
-# %% ../../nbs/46a_overfitting.ipynb #e89241d7
+# %% ../../nbs/46a_overfitting.ipynb #f52ae902
 def overfitting_figure(found: Overfitting, annual_days: int = 252) -> Figure:
     "Choices of all splits: the ratio when chosen and the ratio later, of a year, and where they rank."
     fig = sheet(760, 320)
@@ -182,7 +185,7 @@ def overfitting_figure(found: Overfitting, annual_days: int = 252) -> Figure:
     left.axhline(0, color=PALETTE["loss"], lw=1)
     left.set_xlabel("Sharpe ratio when chosen", size=12, color=PALETTE["muted"])
     left.set_ylabel("later", size=12, color=PALETTE["muted"])
-    edges = np.linspace(*_ends(found.logits), 31)
+    edges = np.linspace(*_ends(found.logits), 31).tolist()
     for part, colour in ((found.logits <= 0, "loss"), (found.logits > 0, "gain")):
         style(right).hist(found.logits[part], edges, color=PALETTE[colour], alpha=0.85)
     right.set_yticks([])

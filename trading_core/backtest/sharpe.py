@@ -35,14 +35,15 @@ class Moments:
         bent = 1 - self.skew * self.sharpe + (self.kurtosis - 1) / 4 * self.sharpe**2
         return float(np.sqrt(max(bent, 0.0) / (self.days - 1))) if self.days > 1 and bent == bent else np.nan
 
-# %% ../../nbs/46_sharpe.ipynb #99b59c37
+# %% ../../nbs/46_sharpe.ipynb #20b4887e
 Returns: TypeAlias = "pd.Series | np.ndarray | Sequence[float]"
 
 
 def _clean(returns: Returns) -> np.ndarray:
     "The returns that are numbers."
     values = np.asarray(returns, dtype=float).ravel()
-    return values[np.isfinite(values)]
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
 
 
 def moments(returns: Returns | Moments) -> Moments:
@@ -57,17 +58,17 @@ def moments(returns: Returns | Moments) -> Moments:
     apart = (values - mean) / values.std()
     return Moments(len(values), float(mean / spread), float((apart**3).mean()), float((apart**4).mean()))
 
-# %% ../../nbs/46_sharpe.ipynb #bb714bde
+# %% ../../nbs/46_sharpe.ipynb #bc652248
 def sharpe(returns: Returns | Moments, annual_days: int = 1) -> float:
     "Mean return by its standard deviation: of one row, or of a year of `annual_days` rows."
-    return moments(returns).sharpe * annual_days**0.5
+    return float(moments(returns).sharpe * annual_days**0.5)
 
 
 def sharpe_error(returns: Returns | Moments, annual_days: int = 1) -> float:
     "Standard error of `sharpe`, in the same unit."
-    return moments(returns).error * annual_days**0.5
+    return float(moments(returns).error * annual_days**0.5)
 
-# %% ../../nbs/46_sharpe.ipynb #c68949e4
+# %% ../../nbs/46_sharpe.ipynb #5df48667
 class Interval(NamedTuple):
     "Where a figure most likely is."
 
@@ -87,7 +88,7 @@ def _resampled(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
 
     with np.errstate(all="ignore"):
         run = max(1.0, float(optimal_block_length(values)["stationary"].iloc[0]))  # NaN gives 1
-        bootstrap = StationaryBootstrap(run, values, seed=seed)
+        bootstrap = StationaryBootstrap(run, values, seed=seed)  # type: ignore[arg-type]  # a mean length need not be whole
         centred, mean, days = values - values.mean(), values.mean(), len(values)
         sums = np.empty((resamples, 2))
         for row in sums:
