@@ -2213,6 +2213,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'trading_core/execution/router.py'),
                                                'trading_core.execution.router.Sender.give_up': ( 'router.html#sender.give_up',
                                                                                                  'trading_core/execution/router.py'),
+                                               'trading_core.execution.router.Sender.permit': ( 'router.html#sender.permit',
+                                                                                                'trading_core/execution/router.py'),
                                                'trading_core.execution.router.Sender.send': ( 'router.html#sender.send',
                                                                                               'trading_core/execution/router.py'),
                                                'trading_core.execution.router._check_record': ( 'router.html#_check_record',

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Gatekeeper', 'plan_record', 'stored_plan', 'Sender', 'PlanSender', 'OrderRouter']
 
-# %% ../../nbs/52_router.ipynb #b0acb8ae
+# %% ../../nbs/52_router.ipynb #55c5f9a0
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
@@ -20,6 +20,7 @@ from .executor import ExecutorBase
 from ..ledger import Cycle, Ledger
 from ..model import OrderRequest, OrderResult, OrderStatus, Side
 from ..portfolio import Check, Plan, Refusal
+from ..strategies.causal import Permits
 
 if TYPE_CHECKING:
     from trading_core.execution.approvals import Gated
@@ -63,9 +64,11 @@ def stored_plan(cycle: Cycle, ledger: Ledger) -> Plan:
     prices = {symbol: Decimal(price) for symbol, price in cycle.plan.get("prices", {}).items()}
     return Plan(cycle.as_of, orders, tuple(cycle.plan["cancels"]), refusals, cycle.plan["targets"], asked, prices)
 
-# %% ../../nbs/52_router.ipynb #dcde0991
+# %% ../../nbs/52_router.ipynb #b691187c
 class Sender:
     "Sends single orders, and records what is known of each."
+
+    permits: Permits | None = None  # which strategies may buy; None: nobody is asked for a certificate
 
     def __init__(self, executor: ExecutorBase, ledger: Ledger, *, dry_run: bool = False):
         self.executor, self.ledger, self.dry_run = executor, ledger, dry_run
@@ -85,9 +88,15 @@ class Sender:
         known = self.ledger.order(order.client_id)
         if known and known.status not in (OrderStatus.PLANNED, OrderStatus.UNKNOWN):
             return known
+        self.permit([order])
         result = (self.executor.order(order.client_id) if asked else None) or self._submit(order)
         self.ledger.set_status(result)
         return result
+
+    def permit(self, orders: Sequence[OrderRequest]) -> None:
+        "UncertifiedError if a purchase among `orders` belongs to a strategy without a valid certificate."
+        if self.permits is not None:
+            self.permits.refuse(*dict.fromkeys(order.strategy for order in orders if order.side is Side.BUY))
 
     def cancel(self, client_id: str) -> OrderResult:
         "Take an order back, unless it is over already."
@@ -105,7 +114,7 @@ class Sender:
         self.ledger.set_status(result, None if found else day)
         return result
 
-# %% ../../nbs/52_router.ipynb #0b0b66f3
+# %% ../../nbs/52_router.ipynb #bd1c494e
 Gatekeeper = Callable[[Cycle, Sequence[OrderRequest]], "Gated"]  # says which orders of a stored plan go now
 
 
@@ -114,9 +123,12 @@ class PlanSender(Sender):
 
     def carry_out(self, cycle: Cycle, *, asked: bool = False, gate: Gatekeeper | None = None) -> list[OrderResult]:
         "Cancel and send what a stored plan says; `asked` first asks the venue about each order."
+        orders = self.ledger.intents(cycle.job, cycle.as_of)
+        if self.permits is not None:  # before the first order, not in between
+            status = self.ledger.statuses(cycle.job, cycle.as_of)
+            self.permit([order for order in orders if status[order.client_id] is OrderStatus.PLANNED])
         for client_id in cycle.plan["cancels"]:
             self.cancel(client_id)
-        orders = self.ledger.intents(cycle.job, cycle.as_of)
         held = {result.client_id: result for result in gate(cycle, orders).results} if gate else {}
         sent = iter(self.send_all([order for order in orders if order.client_id not in held], asked=asked))
         results = [held.get(order.client_id) or next(sent) for order in orders]
