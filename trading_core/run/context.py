@@ -285,7 +285,7 @@ class Tried(Asked):
         self.remember("engine", {"seconds": result.seconds})
         return result
 
-# %% ../../nbs/70_context.ipynb #76e7159a
+# %% ../../nbs/70_context.ipynb #72da536e
 class Run(Tried):
     "A context that can also act: decide for a day, and in a run carry it out."
 
@@ -296,6 +296,7 @@ class Run(Tried):
         """
         from trading_core.execution import gate_for, note_paper_day, open_executor
         from trading_core.run.account_day import report_of
+        from trading_core.run.certificates import permits_of
         from trading_core.run.cycle import run_cycle
 
         if not dry_run and not self.trades:
@@ -318,6 +319,7 @@ class Run(Tried):
                 source_kind=self.market.source,
                 executor=lambda book, panel: open_executor(self.config, book, panel, self.costs, live=live, **venue),
                 gate=gate_for(self.config.execution),
+                permits=permits_of(self.config, self.strategies, live=live),
                 foreign=self.config.execution.foreign,
                 dry_run=dry_run,
                 run_id=self.run_id,

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['catch_up', 'carry_out', 'run_cycle']
 
-# %% ../../nbs/70_cycle.ipynb #b0d550cd
+# %% ../../nbs/70_cycle.ipynb #d3e6a54d
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -38,6 +38,7 @@ from trading_core.run.account_day import (
 )
 from .venue_cycle import venue_cycle
 from ..sessions import Day
+from ..strategies.causal import Permits
 from ..strategies.strategy import Strategy
 
 # %% ../../nbs/70_cycle.ipynb #50d72eb5
@@ -50,13 +51,14 @@ def catch_up(ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestam
         step(f"book {missing:%Y-%m-%d}")
         venue.advance(missing)
 
-# %% ../../nbs/70_cycle.ipynb #33e89ca4
+# %% ../../nbs/70_cycle.ipynb #f03c9ae0
 def carry_out(
     ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, terms: Terms, *,
-    dry_run: bool, step: Step, gate: Gatekeeper | None = None,
+    dry_run: bool, step: Step, gate: Gatekeeper | None = None, permits: Permits | None = None,
 ) -> CycleReport:  # fmt: skip
     "Finish what was left behind, decide unless that is done, and send what the gate lets go."
     router = OrderRouter(venue, ledger, dry_run=dry_run)
+    router.permits = permits
     if not dry_run:
         finish_earlier(router, panel, day, step, gate)
     cycle = ledger.cycle(terms.job, day)
@@ -87,7 +89,7 @@ def _opened(ledger: Ledger | str | Path, account: str, dry_run: bool) -> Iterato
             if mine is not given:
                 mine.close()
 
-# %% ../../nbs/70_cycle.ipynb #f0cb5b59
+# %% ../../nbs/70_cycle.ipynb #dbe7bb12
 def run_cycle(
     panel: Panel,
     strategies: Mapping[str, tuple[Strategy, float]],
@@ -103,6 +105,7 @@ def run_cycle(
     resize: float | None = None,
     executor: Callable[[Ledger, Panel], ExecutorBase] | None = None,
     gate: GateMaker | None = None,
+    permits: Permits | None = None,
     foreign: str = "refuse",
     signals: Mapping[str, pd.DataFrame] | None = None,
     dry_run: bool = False,
@@ -123,6 +126,8 @@ def run_cycle(
         Makes the executor for a ledger and a panel; by default paper trading with `costs`.
     gate : callable, optional
         Makes what says which orders go now and which wait for a person. By default all go.
+    permits : Permits, optional
+        The strategies' certificates; one that has none may not buy. By default nobody is asked for one.
     foreign : str
         At a venue of its own, "refuse" or "adopt" what others have traded there.
     signals : mapping of strategy to DataFrame, optional
@@ -134,6 +139,8 @@ def run_cycle(
 
     Raises
     ------
+    UncertifiedError
+        A strategy may look ahead. Nothing was done.
     AsOfError, PastCycleError, MissingBarsError, BoundError
         The day, the data or the account do not fit together. Nothing was done.
     MismatchError
@@ -142,16 +149,18 @@ def run_cycle(
         Another process works on the account.
     """
     day = checked_day(panel, as_of)
+    if permits is not None and not dry_run:
+        permits.refuse(*strategies)
     terms = Terms(strategies, job, limits, resize, signals, run_id)
     with _opened(ledger, account, dry_run) as book:
         venue = executor(book, panel) if executor else PaperExecutor(book, panel, costs)
         if venue.journaled:
             return venue_cycle(
                 book, venue, panel, day, terms,
-                source_kind=source_kind, foreign=foreign, gate=gate, dry_run=dry_run, step=step,
+                source_kind=source_kind, foreign=foreign, gate=gate, dry_run=dry_run, step=step, permits=permits,
             )  # fmt: skip
         book.bind(source_kind, venue.name, money(cash))
         check_fits(book, panel, day)
         catch_up(book, venue, panel, day, money(cash), step)
         watch = gate_of(gate, book, venue, panel, day)
-        return carry_out(book, venue, panel, day, terms, dry_run=dry_run, step=step, gate=watch)
+        return carry_out(book, venue, panel, day, terms, dry_run=dry_run, step=step, gate=watch, permits=permits)

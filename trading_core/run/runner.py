@@ -12,7 +12,7 @@ __all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text',
            'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError',
            'NoVenueError', 'WholeRun', 'RunResult', 'run_job']
 
-# %% ../../nbs/71_runner.ipynb #8d879245
+# %% ../../nbs/71_runner.ipynb #c24a3b37
 import contextlib
 import json
 import os
@@ -38,6 +38,7 @@ from ..errors import ConfigError, LockedError, RefusedError, RunError, TradingEr
 from ..ledger import TOKEN_VARIABLE, AccountLock, Ledger, account_lock
 from .context import RunContext, as_of_day, hand_over, kernel_environment, load_market, load_strategies
 from .account_day import check_fits
+from .certificates import certificate_facts, certificates_folder, certified, permits_of
 from .rehearsal import rehearse, since_day
 from trading_core.run.pages import (
     PageError,
@@ -384,7 +385,7 @@ class AccountRun(JobRun):
         if self.since:
             rehearse(context, books, since_day(self.since, context.as_of), lambda part: self.progress("rehearsal", 0.0))
 
-# %% ../../nbs/71_runner.ipynb #4ef98de3
+# %% ../../nbs/71_runner.ipynb #a70f3e3e
 class PreparedRun(AccountRun):
     "A run up to its first page."
 
@@ -401,10 +402,20 @@ class PreparedRun(AccountRun):
         self.kernels = KernelQueue(self.scratch, self.config.root, environment, self.stack)
         self.kernels.warm()
         context = self.read_market(day)
+        self.certify(context)
         self.check_account(context)
         self.context = context
         hand_over(context, self.scratch)
         return context
+
+    def certify(self, context: RunContext) -> None:
+        "Check what has no certificate; refuse to trade what looks ahead."
+        began, strategies = time.perf_counter(), context.strategies
+        found = certified(strategies, context.panel, certificates_folder(self.config))
+        self.record.facts["seconds"]["certificates"] = round(time.perf_counter() - began, 3)
+        self.record.write(certificates=certificate_facts(found))
+        if self.trades:
+            permits_of(self.config, strategies, live=self.live).refuse(*strategies)
 
     def read_market(self, day: pd.Timestamp) -> RunContext:
         "Read the market, once for all pages."

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['EVER', 'worth', 'book_evenings', 'swept', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots',
            'DecidingDay', 'SendingDay', 'SilentDay', 'brief_of', 'venue_cycle']
 
-# %% ../../nbs/70b_venue_cycle.ipynb #3076b82d
+# %% ../../nbs/70b_venue_cycle.ipynb #b13abec9
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -37,6 +37,7 @@ from trading_core.model import (
     cash_of,
 )
 from ..portfolio import Holding, Plan, Refusal, track
+from ..strategies.causal import Permits
 from trading_core.run.account_day import (
     CycleReport,
     GateMaker,
@@ -253,11 +254,11 @@ def brief_of(error: Exception, venue: str) -> str:
     "What kept a cycle from its venue, in a few words."
     return error.brief if isinstance(error, VenueError) else f"No answer from {venue}"
 
-# %% ../../nbs/70b_venue_cycle.ipynb #8d4ad9cf
+# %% ../../nbs/70b_venue_cycle.ipynb #89e28968
 def venue_cycle(
     ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, terms: Terms, *,
     source_kind: str, foreign: str = "refuse", gate: GateMaker | None = None, dry_run: bool = False,
-    step: Step = lambda name: None, now: Callable[[], pd.Timestamp] = utc_now,
+    step: Step = lambda name: None, now: Callable[[], pd.Timestamp] = utc_now, permits: Permits | None = None,
 ) -> CycleReport:  # fmt: skip
     """Bring an account at a venue to `day`, decide there once, and send the orders.
 
@@ -270,6 +271,7 @@ def venue_cycle(
     """
     check_fits(ledger, panel, day)
     journal = Journal(venue, ledger, foreign=foreign, now=now, dry_run=dry_run)
+    journal.permits = permits
     today = SilentDay(journal, panel, day, terms, gate, step)
     try:
         comparison = today.begin(source_kind)
