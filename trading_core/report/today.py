@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TITLES', 'is_simulated', 'kind_badges', 'status_badge', 'meta', 'page_names', 'title_of', 'nav_of', 'page_cards',
-           'seconds_of', 'provenance', 'day_of', 'venue_trouble', 'report_page', 'run_facts', 'live_lines']
+           'seconds_of', 'certificate_lines', 'provenance', 'day_of', 'venue_trouble', 'report_page', 'run_facts',
+           'live_lines']
 
 # %% ../../nbs/66_today.ipynb #0fd499c9
 from collections.abc import Mapping, Sequence
@@ -116,7 +117,7 @@ def _code_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     others = "".join(f"; {name} {number}" for name, number in found.items())
     return [("Code", [f"trading_core {own}", at, others])]
 
-# %% ../../nbs/66_today.ipynb #0cff7c52
+# %% ../../nbs/66_today.ipynb #4772c772
 def _run_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     "The run's id, when it was started, and how long it took."
     took, engine = seconds_of(run), (run.get("seconds") or {}).get("engine")
@@ -126,10 +127,18 @@ def _run_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     return [("Run", [el("span", run.get("run_id", "?"), cls="mono"), f", started {started}{told}"])]
 
 
+def certificate_lines(run: Mapping[str, Any]) -> list[str]:
+    "What was found on each strategy's looking ahead, one line each."
+    return [f"{name} {fact['line']}" for name, fact in (run.get("certificates") or {}).items()]
+
+
 def provenance(run: Mapping[str, Any]) -> list[tuple[object, object]]:
-    "Where a page came from: data, code, run."
+    "Where a page came from: data, code, whether that looks ahead, run."
     note = "SIMULATED: prices, gains and losses on this page are invented by a program."
-    return [*_data_fact(run), *_code_fact(run), *_run_fact(run), *([("Note", note)] if is_simulated(run) else [])]
+    lines = certificate_lines(run)
+    checked: list[tuple[object, object]] = [("Look-ahead", "; ".join(lines))] if lines else []
+    simulated: list[tuple[object, object]] = [("Note", note)] if is_simulated(run) else []
+    return [*_data_fact(run), *_code_fact(run), *checked, *_run_fact(run), *simulated]
 
 # %% ../../nbs/66_today.ipynb #7bccfa15
 def day_of(remembered: Mapping[str, Any]) -> DayReport | None:
@@ -218,7 +227,7 @@ def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
         "halted": day.halted,
     }
 
-# %% ../../nbs/66_today.ipynb #b9ac38db
+# %% ../../nbs/66_today.ipynb #5a4d6ea9
 def _day_lines(day: DayReport) -> list[str]:
     "The day in plain text."
     grown = f", {percent(day.equity / day.initial - 1, signed=True)} since {day.started}" if day.previous_equity else ""
@@ -249,4 +258,10 @@ def live_lines(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> list[st
     first = " · ".join([*kinds, *about])
     if error and not (day and day.venue.unreachable):
         return [first, (str(error.get("message") or error.get("type") or "").splitlines() or ["unknown error"])[0]]
-    return [first, *(_day_lines(day) if day else [str((remembered.get("backtest") or {}).get("headline", "done"))])]
+    known = (run.get("certificates") or {}).values()
+    told = [f"! {fact['line']}" for fact in known if not fact["ok"]]
+    news = (
+        [f"Checked for look-ahead: {line}" for line in certificate_lines(run)] if any(f["now"] for f in known) else []
+    )
+    days = _day_lines(day) if day else [str((remembered.get("backtest") or {}).get("headline", "done"))]
+    return [first, *told, *days, *(news if not told else [])]
