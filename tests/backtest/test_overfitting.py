@@ -7,7 +7,7 @@ import tracemalloc
 import warnings
 from collections.abc import Iterator
 from itertools import combinations
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -141,9 +141,9 @@ def test_a_day_without_a_value_counts_as_a_day_without_a_move():
 def test_twelve_thousand_splits_of_a_thousand_combinations_take_two_seconds_and_little_memory():
     returns = noise(7, 2016, 1000)
     overfitting(returns[:, :10])
-    started = perf_counter()
+    started = process_time()  # of this process alone, as other tests share the machine
     found = overfitting(returns)
-    seconds = perf_counter() - started
+    seconds = process_time() - started
     assert isinstance(found, Overfitting)
     assert found.splits == 12_870
     assert seconds < 2

@@ -105,7 +105,7 @@ class Honesty:
     def _repr_html_(self) -> str:
         return _html(self)
 
-# %% ../../nbs/46b_edge.ipynb #ca147e96
+# %% ../../nbs/46b_edge.ipynb #dcf03cde
 def _tries(count: float) -> str:
     return "one try" if count == 1 else f"{count:,.0f} tries"
 
@@ -135,7 +135,7 @@ def _about_luck(of: Honesty) -> str:
         )
     return f"{known}{ratio} is too little to tell it from luck ({asked})."
 
-
+# %% ../../nbs/46b_edge.ipynb #27516004
 def _about_choice(of: Honesty) -> str:
     "Does choosing hold on other days?"
     if of.pbo is None or np.isnan(of.pbo):
@@ -149,7 +149,7 @@ def _about_choice(of: Honesty) -> str:
     )
     return f"Chosen on half of the days, the best was below the median on the other half in {_confidence(of.pbo)} of all splits, {worth}."
 
-# %% ../../nbs/46b_edge.ipynb #77d7572d
+# %% ../../nbs/46b_edge.ipynb #fc4ec01c
 def _about_time(of: Honesty) -> str:
     "Interval, and how long one would have to watch."
     low, high = (f"{end:.1f}".replace("-", "−") for end in of.interval)
@@ -165,7 +165,7 @@ def _about_time(of: Honesty) -> str:
         return f"{between}; {seen} were seen, and {of.track_years:.1f} would do to tell it from luck."
     return f"{between}; {seen} were seen, and {of.track_years:.1f} are needed to tell it from luck."
 
-
+# %% ../../nbs/46b_edge.ipynb #03537e9d
 def _about_cost(of: Honesty) -> str:
     "How much more cost it bears."
     if np.isnan(of.break_even):
@@ -175,7 +175,7 @@ def _about_cost(of: Honesty) -> str:
         return f"It trades {of.turnover:,.1f} times its value a year and loses {points} on each unit traded."
     return f"It trades {of.turnover:,.1f} times its value a year; {points} of further cost on each trade leave nothing."
 
-
+# %% ../../nbs/46b_edge.ipynb #d730ec36
 def verdict(of: Honesty) -> str:
     "What the figures of `of` mean, in plain sentences."
     if np.isnan(of.sharpe):

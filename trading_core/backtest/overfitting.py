@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['BlocksError', 'Overfitting', 'overfitting', 'overfitting_figure']
+__all__ = ['Overfitting', 'BlocksError', 'overfitting', 'overfitting_figure']
 
 # %% ../../nbs/46a_overfitting.ipynb #bf06d2fa
 from dataclasses import dataclass, field
@@ -24,21 +24,7 @@ from ..figures import PALETTE, sheet, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# %% ../../nbs/46a_overfitting.ipynb #92eb3274
-class BlocksError(DataError):
-    "Blocks that cannot be cut in two equal halves, or more of them than the splits can be counted for."
-
-    def __init__(self, blocks: int):
-        super().__init__(blocks)
-        self.blocks = blocks
-
-    def __str__(self) -> str:
-        return (
-            f"overfitting: {self.blocks} blocks were asked for, but half of them are chosen in and half looked at, so an even number "
-            f"from 2 to 20 is needed. Pass blocks=16, the usual number."
-        )
-
-
+# %% ../../nbs/46a_overfitting.ipynb #ddd46658
 @dataclass(frozen=True)
 class _Blocks:
     "Rows, sums and sums of squares of each block, about the mean of all days, which keeps the digits."
@@ -56,14 +42,15 @@ class _Blocks:
         squares = np.array([np.einsum("ij,ij->j", part, part) for part in parts])
         return cls(np.diff(edges)[:, None].astype(float), np.array([p.sum(axis=0) for p in parts]), squares, mean)
 
-    def sharpe(self, halves: np.ndarray) -> np.ndarray:
-        "Sharpe ratio of one row, of each try in each half; `halves` is (n, blocks) of 0 and 1. What did not move has 0."
-        days = halves @ self.days
-        mean = (halves @ self.sums) / days
-        variance = ((halves @ self.squares) - days * mean**2) / (days - 1)
-        moved = variance > 1e-20
-        ratios: np.ndarray = (mean + self.mean) / np.sqrt(np.where(moved, variance, np.inf))
-        return ratios
+# %% ../../nbs/46a_overfitting.ipynb #21c553c1
+def _sharpes(cut: _Blocks, halves: np.ndarray) -> np.ndarray:
+    "Sharpe ratio of one row, of each try in each half; `halves` is (n, blocks) of 0 and 1. What did not move has 0."
+    days = halves @ cut.days
+    mean = (halves @ cut.sums) / days
+    variance = ((halves @ cut.squares) - days * mean**2) / (days - 1)
+    moved = variance > 1e-20
+    ratios: np.ndarray = (mean + cut.mean) / np.sqrt(np.where(moved, variance, np.inf))
+    return ratios
 
 # %% ../../nbs/46a_overfitting.ipynb #c84abdd8
 def _halves(blocks: int) -> np.ndarray:
@@ -81,7 +68,7 @@ def _rank(ratios: np.ndarray, of: np.ndarray) -> np.ndarray:
     ranks: np.ndarray = (below + at_most + 1) / 2
     return ranks
 
-# %% ../../nbs/46a_overfitting.ipynb #6d51ded8
+# %% ../../nbs/46a_overfitting.ipynb #005b7bf3
 def _splits(cut: _Blocks, blocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     "Of each split: rank of the choice where it was looked at, its ratio there, its ratio when chosen, and which it was."
     halves, tries = _halves(blocks), cut.sums.shape[1]
@@ -90,7 +77,7 @@ def _splits(cut: _Blocks, blocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     back: list[tuple[np.ndarray, ...]] = []
     for start in range(0, len(halves), step):
         part = halves[start : start + step]
-        ratios = cut.sharpe(part), cut.sharpe(1 - part)
+        ratios = _sharpes(cut, part), _sharpes(cut, 1 - part)
         for rows, inside, outside in ((there, *ratios), (back, *ratios[::-1])):
             chosen = inside.argmax(axis=1)
             at = np.arange(len(chosen)), chosen
@@ -134,6 +121,20 @@ class Overfitting:
 
     def _repr_html_(self) -> str:
         return f"<p><b>Overfitting {self.pbo:.0%}.</b> {escape(self.sentence)}</p>"
+
+# %% ../../nbs/46a_overfitting.ipynb #918cf72d
+class BlocksError(DataError):
+    "Blocks that cannot be cut in two equal halves, or more of them than the splits can be counted for."
+
+    def __init__(self, blocks: int):
+        super().__init__(blocks)
+        self.blocks = blocks
+
+    def __str__(self) -> str:
+        return (
+            f"overfitting: {self.blocks} blocks were asked for, but half of them are chosen in and half looked at, so an even number "
+            f"from 2 to 20 is needed. Pass blocks=16, the usual number."
+        )
 
 # %% ../../nbs/46a_overfitting.ipynb #3eab9802
 def _nothing(tries: int, days: int) -> Overfitting:
