@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #21be16e3
+# %% ../../nbs/73_cli.ipynb #da449b7e
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import chaos as chaos_commands
+from . import check as check_commands
 from . import resume as resume_commands
 from . import venue as venue_commands
 from . import books as books_commands
@@ -335,7 +336,8 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #8947d2ff
+# %% ../../nbs/73_cli.ipynb #912525f0
+check_commands.add_to(app)
 resume_commands.add_to(app)
 chaos_commands.add_to(app)
 venue_commands.add_to(app)
