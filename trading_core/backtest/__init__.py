@@ -6,11 +6,23 @@
 __all__ = ['BacktestResult', 'annual_days', 'backtest', 'benchmark_of', 'create_bt_feeds', 'drawdown', 'metrics_of',
            'monthly_returns', 'shared_out', 'shown_metrics', 'trades_from_fills']
 
-# %% ../../nbs/49_backtest_init.ipynb #cc0c16bf
-from .engines import annual_days, backtest, shared_out
-from .event import create_bt_feeds
+# %% ../../nbs/49_backtest_init.ipynb #87d184d4
+from importlib import import_module
+from typing import Any
+
+from .engines import backtest
 from .metrics import benchmark_of, drawdown, metrics_of, monthly_returns, trades_from_fills
 from .result import BacktestResult, shown_metrics
+from .terms import annual_days, shared_out
+
+# %% ../../nbs/49_backtest_init.ipynb #b443f1ac
+_LATER = {"create_bt_feeds": "event"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
 
 # %% ../../nbs/49_backtest_init.ipynb #fa732a74
 _all_ = [

@@ -257,7 +257,7 @@ class ExactFee(bt.CommInfoBase):  # type: ignore[misc]
     def _getcommission(self, size: float, price: float, pseudoexec: bool) -> float:
         return float(self.p.broker.fee)
 
-# %% ../../nbs/40_event.ipynb #7e931350
+# %% ../../nbs/40_event.ipynb #4d4b600f
 class PanelStrategy(bt.Strategy):  # type: ignore[misc]
     "Runs our strategies inside backtrader: stops and time-stops tracked by hand in `next`."
 
@@ -299,7 +299,8 @@ class PanelStrategy(bt.Strategy):  # type: ignore[misc]
             self.waiting[request.symbol] = order, request
 
     def _close_at_last(self, fill: Fill) -> None:
-        self.waiting.pop(fill.symbol, None)
+        if fill.symbol in self.waiting:
+            self.cancel(self.waiting.pop(fill.symbol)[0])
         order = self.sell(data=self.p.feeds[fill.symbol], size=float(fill.quantity), exectype=bt.Order.Market)
         self.broker.book_fill(order, fill)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 __all__ = ['compiled', 'inlined', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNAL', 'STOP', 'TAKE', 'TRAIL', 'TIME',
            'RESIZE', 'DELISTED', 'REFUSED', 'CASH', 'NOT_HELD', 'MIN_NOTIONAL', 'NO_PRICE', 'OTHER', 'BREAKER', 'STALE',
            'ORDERS', 'POSITIONS', 'ORDER_VALUE', 'WEIGHT', 'ALL_EQUITIES', 'ALL_CRYPTO', 'BUFFER', 'BUY', 'PART',
-           'WHOLE', 'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ENDED', 'whole_lots', 'exact', 'as_price', 'as_cash', 'fee_of',
-           'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today', 'supply', 'morning',
-           'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw', 'leave', 'wish_of', 'move',
-           'counts', 'opine', 'conflict', 'watch', 'after_sales', 'add', 'forbidden', 'room', 'judge', 'limited',
-           'longer_fills', 'longer_refusals', 'evening', 'opinions_on', 'simulate', 'collect']
+           'WHOLE', 'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ENDED', 'whole_lots', 'exact', 'half_even', 'as_price',
+           'as_cash', 'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today',
+           'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw', 'leave',
+           'wish_of', 'move', 'counts', 'opine', 'conflict', 'watch', 'after_sales', 'add', 'forbidden', 'room',
+           'judge', 'spend', 'limited', 'longer_fills', 'longer_refusals', 'evening', 'opinions_on', 'simulate',
+           'collect']
 
 # %% ../../nbs/44_kernel.ipynb #ff62fa53
 from typing import Any
@@ -80,7 +81,7 @@ SEEN = np.dtype(
     [("cash", "f8"), ("equities", "f8"), ("crypto", "f8"), ("positions", "i8"), ("orders", "i8")], align=True
 )
 
-# %% ../../nbs/44_kernel.ipynb #968cbb96
+# %% ../../nbs/44_kernel.ipynb #202e7812
 TIE = 1e-12  # relative: floats that differ by less are the same amount
 
 
@@ -98,9 +99,18 @@ def exact(quantity: float, asset: Any) -> float:
 
 
 @inlined
+def half_even(value: float) -> float:
+    "The nearest whole number; a half, as near as a float can tell, to the even one."
+    below = np.floor(value)
+    if abs(value - below - 0.5) <= 1e-15 * value + 1e-12:
+        return float(below if below % 2 == 0 else below + 1)
+    return float(np.rint(value))
+
+
+@inlined
 def as_price(price: float) -> float:
     "Nine decimals."
-    return float(np.rint(price * 1e9) / 1e9) if price < 4e6 else price
+    return half_even(price * 1e9) / 1e9 if price < 4e6 else price
 
 
 @inlined
@@ -609,13 +619,13 @@ def room(
         tightest, reason, found, bound = left, BUFFER, seen.cash - worth, limit.cash_buffer
     return tightest, reason, found / equity if equity > 0 else np.inf, bound
 
-# %% ../../nbs/44_kernel.ipynb #9a4e4006
+# %% ../../nbs/44_kernel.ipynb #682094c2
 @inlined
 def judge(
     row: int, column: int, close: float, number: np.ndarray, assets: np.ndarray, slots: np.ndarray, limit: Any, seen: Any,
     me: Any, refusals: np.ndarray,
-) -> float:  # fmt: skip
-    "How much of a waiting purchase the limits let through; what was counted before stays counted."
+) -> None:  # fmt: skip
+    "Let a new purchase through, cut it or refuse it, and count what is let through."
     slot, asset = slots[column], assets[column]
     stays = slot.held > 0 and slot.staying != 0
     have, got = slot.held * close if stays else 0.0, slot.wish
@@ -627,34 +637,44 @@ def judge(
         if reason != 0:
             got = max(whole_lots(left / close, asset), 0.0)
             got = got if got * close >= asset.least * (1 - TIE) else 0.0
-    if reason != 0 and slot.placed == row:
+    if reason != 0:
         refuse(refusals, me, row, column, slot.asker, BUY, reason, slot.wish, got, found, bound)
         slot.wish = got
     if got > 0:
-        add(column, got * close, 0 if stays else 1, assets, seen)
-        seen.cash -= got * close
-        seen.orders += slot.placed == row
-    return got
+        spend(column, got * close, stays, 1, assets, seen)
+    else:
+        slot.side = 0
 
 
+@inlined
+def spend(column: int, worth: float, stays: bool, orders: int, assets: np.ndarray, seen: Any) -> None:
+    "Count a purchase as if it were filled."
+    add(column, worth, 0 if stays else 1, assets, seen)
+    seen.cash -= worth
+    seen.orders += orders
+
+# %% ../../nbs/44_kernel.ipynb #bba050f1
 @compiled
 def limited(
     row: int, limits: np.ndarray, closes: np.ndarray, number: np.ndarray, assets: np.ndarray, slots: np.ndarray,
     held: np.ndarray, waiting: np.ndarray, account: np.ndarray, refusals: np.ndarray,
 ) -> None:  # fmt: skip
-    "Let the day's purchases through, cut or refuse them, in symbol order; older ones are counted with them."
+    "Let the day's purchases through, cut or refuse them, in symbol order."
     me, seen = account[0], np.zeros(1, SEEN)[0]
     after_sales(row, closes, assets, slots, held, waiting, me, seen)
+    for i in range(me.waiting):
+        slot = slots[waiting[i]]
+        if slot.side > 0 and slot.placed != row:
+            stays = slot.held > 0 and slot.staying != 0
+            spend(waiting[i], slot.wish * closes[row, waiting[i]], stays, 0, assets, seen)
     kept = 0
     for i in range(me.waiting):
         column = waiting[i]
-        if slots[column].side > 0:
-            got = judge(row, column, closes[row, column], number, assets, slots, limits[0], seen, me, refusals)
-            if got <= 0 and slots[column].placed == row:
-                slots[column].side = 0
-                continue
-        waiting[kept] = column
-        kept += 1
+        if slots[column].side > 0 and slots[column].placed == row:
+            judge(row, column, closes[row, column], number, assets, slots, limits[0], seen, me, refusals)
+        if slots[column].side != 0:
+            waiting[kept] = column
+            kept += 1
     me.waiting = kept
 
 # %% ../../nbs/44_kernel.ipynb #2c92faa8

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TRADE_COLUMNS', 'returns_of', 'drawdown', 'worst_fall', 'days_under_water', 'return_metrics', 'monthly_returns',
-           'OversoldError', 'trades_from_fills', 'trade_metrics', 'metrics_of', 'benchmark_of']
+__all__ = ['TRADE_COLUMNS', 'returns_of', 'drawdown', 'worst_fall', 'days_under_water', 'return_metrics', 'growth_metrics',
+           'monthly_returns', 'OversoldError', 'trades_from_fills', 'trade_metrics', 'metrics_of', 'benchmark_of']
 
-# %% ../../nbs/42_metrics.ipynb #2841a080
-from dataclasses import dataclass
+# %% ../../nbs/42_metrics.ipynb #cb9282a1
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ def drawdown(equity: pd.Series) -> pd.Series:
     "How far each day's account value is below the highest one so far: 0 at a high, -0.1 is 10 % below it."
     return equity / equity.cummax() - 1
 
-# %% ../../nbs/42_metrics.ipynb #737b5e58
+# %% ../../nbs/42_metrics.ipynb #714e9add
 def worst_fall(equity: pd.Series) -> pd.Series:
     """The deepest drawdown and the days it spans.
 
@@ -39,45 +39,50 @@ def worst_fall(equity: pd.Series) -> pd.Series:
         `depth` (0 or less), `high` (day of the high before it), `low` (day of its lowest value) and `back`
         (first day at or above the old high; NaT while it lasts). Without a fall the days are NaT.
     """
-    below = drawdown(equity).dropna()
-    high = low = back = pd.NaT
-    depth = float(below.min()) if len(below) else np.nan
-    if depth < 0:
-        low = below.idxmin()
-        high = equity.loc[:low].idxmax()
-        recovered = below.loc[low:]
-        recovered = recovered[recovered >= 0]
-        back = recovered.index[0] if len(recovered) else pd.NaT
-    return pd.Series({"depth": depth, "high": high, "low": low, "back": back}, dtype=object)
+    if not len(equity):
+        return pd.Series({"depth": np.nan, "high": pd.NaT, "low": pd.NaT, "back": pd.NaT}, dtype=object)
+    depth, *rows, _ = _fall(equity)
+    days = [equity.index[row] if row >= 0 else pd.NaT for row in rows]
+    return pd.Series({"depth": depth, "high": days[0], "low": days[1], "back": days[2]}, dtype=object)
 
-# %% ../../nbs/42_metrics.ipynb #4ac6aa32
+
+def _fall(equity: pd.Series) -> tuple[float, int, int, int, float]:
+    "The deepest fall: its depth, the rows of the high before, the low and the recovery; and the longest wait in days."
+    from trading_core.backtest.summary import falls  # numba comes with it: a second that only a backtest should pay
+
+    moments = pd.DatetimeIndex(equity.index).as_unit("ns").asi8
+    depth, high, low, back, wait = falls(equity.to_numpy(dtype=float), moments)
+    return float(depth), int(high), int(low), int(back), wait // 1_000_000_000 // 86_400
+
+# %% ../../nbs/42_metrics.ipynb #ae30bbb8
 def days_under_water(equity: pd.Series) -> float:
     "The longest wait, in calendar days, from a high until it is reached again or until the last day; 0 without a fall."
     if len(equity) < 2:
         return np.nan
-    ends = np.flatnonzero((equity >= equity.cummax()) | (np.arange(len(equity)) == len(equity) - 1))
-    waits = (equity.index[ends[1:]] - equity.index[ends[:-1]]).days
-    fell = np.add.reduceat((drawdown(equity) < 0).to_numpy(), ends[:-1]).astype(bool)
-    fell[-1] |= drawdown(equity).iloc[-1] < 0
-    return float(waits[fell].max()) if fell.any() else 0.0
+    return float(_fall(equity)[-1])
 
-# %% ../../nbs/42_metrics.ipynb #8ee785e1
+# %% ../../nbs/42_metrics.ipynb #d2e8a6e9
 def return_metrics(equity: pd.Series, annual_days: int) -> dict[str, float]:
     "Growth and risk of an account, a year being `annual_days` of its rows."
-    import empyrical  # it brings scipy along, a second that only a backtest should pay
+    if len(equity) < 2:
+        return dict.fromkeys(_GROWTH, np.nan)
+    return growth_metrics(equity.to_numpy(dtype=float), annual_days, _fall(equity)[0])
 
-    returns = returns_of(equity)
-    found = {
-        "total_return": empyrical.cum_returns_final(returns),
-        "cagr": empyrical.cagr(returns, annualization=annual_days),
-        "volatility": empyrical.annual_volatility(returns, annualization=annual_days),
-        "sharpe": empyrical.sharpe_ratio(returns, annualization=annual_days),
-        "sortino": empyrical.sortino_ratio(returns, annualization=annual_days),
-        "calmar": empyrical.calmar_ratio(returns, annualization=annual_days),
-        "best_day": returns.max(),
-        "worst_day": returns.min(),
-    }
-    return {name: float(value) if np.isfinite(value) else np.nan for name, value in found.items()}
+
+_GROWTH = "total_return cagr volatility sharpe sortino calmar best_day worst_day".split()  # noqa: SIM905
+
+
+def growth_metrics(equity: np.ndarray, annual_days: int, depth: float) -> dict[str, float]:
+    "The same from values alone; `depth` is the worst drawdown, 0 or less."
+    from trading_core.backtest.summary import growth
+
+    mean, deviation, downside, best, worst = growth(equity)
+    whole, root = equity[-1] / equity[0], annual_days**0.5
+    with np.errstate(all="ignore"):
+        cagr = np.float64(whole) ** (annual_days / (len(equity) - 1)) - 1
+        ratios = np.float64(mean) * root / deviation, np.float64(mean) * root / downside, cagr / abs(depth)
+    found = whole - 1, cagr, deviation * root, *ratios, best, worst
+    return {name: float(value) if np.isfinite(value) else np.nan for name, value in zip(_GROWTH, found, strict=True)}
 
 # %% ../../nbs/42_metrics.ipynb #dbc08d65
 def monthly_returns(equity: pd.Series) -> pd.DataFrame:
@@ -89,28 +94,6 @@ def monthly_returns(equity: pd.Series) -> pd.DataFrame:
     table = (growth.groupby([year, month]).prod() - 1).unstack().reindex(columns=range(1, 13))
     table.columns = table.columns.astype(object)
     return table.assign(Year=growth.groupby(year).prod() - 1)
-
-# %% ../../nbs/42_metrics.ipynb #e0ccbcdb
-@dataclass
-class _Position:
-    "What is held of one symbol while its fills are replayed."
-
-    since: pd.Timestamp
-    quantity: float = 0.0
-    price: float = 0.0  # average over the buys, without fees
-    fees: float = 0.0  # paid for what is still held
-
-    def buy(self, quantity: float, price: float, fee: float) -> None:
-        total = self.quantity + quantity
-        self.price = (self.quantity * self.price + quantity * price) / total
-        self.quantity, self.fees = total, self.fees + fee
-
-    def sell(self, quantity: float, price: float, fee: float) -> tuple[float, float]:
-        "Profit after its part of all fees, and the same as a fraction of what was paid for it."
-        part = min(1.0, quantity / self.quantity)
-        profit = quantity * (price - self.price) - part * self.fees - fee
-        self.quantity, self.fees = self.quantity - quantity, self.fees * (1 - part)
-        return profit, profit / (quantity * self.price)
 
 # %% ../../nbs/42_metrics.ipynb #ac6732e2
 class OversoldError(DataError):
@@ -126,7 +109,7 @@ class OversoldError(DataError):
             f"{self.held:g} that were still held. Pass all fills since the position was opened."
         )
 
-# %% ../../nbs/42_metrics.ipynb #d0b13e65
+# %% ../../nbs/42_metrics.ipynb #cc67ca1f
 TRADE_COLUMNS = "symbol entry_day exit_day quantity entry_price exit_price pnl return reason strategy".split()  # noqa: SIM905
 
 
@@ -145,36 +128,48 @@ def trades_from_fills(fills: pd.DataFrame) -> pd.DataFrame:
         part of the buys' that belongs to what was sold. `reason` and `strategy` are the sale's. What is
         still held is in no row.
     """
-    held: dict[str, _Position] = {}
-    rows = []
-    for fill in fills.sort_values("day", kind="stable").itertuples(index=False):
-        quantity, price, fee = float(fill.quantity), float(fill.price), float(fill.fee)
-        if fill.side == "buy":
-            held.setdefault(fill.symbol, _Position(fill.day)).buy(quantity, price, fee)
-            continue
-        position = held.get(fill.symbol, _Position(fill.day))
-        if quantity > position.quantity * (1 + 1e-9):
-            raise OversoldError(fill.symbol, fill.day, quantity, position.quantity)
-        profit = position.sell(quantity, price, fee)
-        sale = (fill.symbol, position.since, fill.day, quantity, position.price, price)
-        rows.append((*sale, *profit, fill.reason, fill.strategy))
-        if position.quantity <= quantity * 1e-9:
-            del held[fill.symbol]
-    return pd.DataFrame(rows, columns=TRADE_COLUMNS)
+    ordered = fills if fills["day"].is_monotonic_increasing else fills.sort_values("day", kind="stable")
+    trips = _trips(ordered)
+    opened, closed = ordered.iloc[trips["since"]], ordered.iloc[trips["fill"]]
+    own = {name: closed[name].to_numpy() for name in ("symbol", "reason", "strategy") if name in closed}
+    found = {
+        "entry_day": opened["day"].array, "exit_day": closed["day"].array, "quantity": trips["quantity"],
+        "entry_price": trips["entry"], "exit_price": trips["exit"], "pnl": trips["profit"], "return": trips["gain"],
+    }  # fmt: skip
+    return pd.DataFrame(own | found)[TRADE_COLUMNS]
 
-# %% ../../nbs/42_metrics.ipynb #c480fb93
+
+def _trips(fills: pd.DataFrame) -> Any:
+    "Round trips as records, fills in the order of time."
+    from trading_core.backtest.summary import round_trips
+
+    symbols = fills["symbol"]
+    if isinstance(symbols.dtype, pd.CategoricalDtype):
+        columns, count = symbols.cat.codes.to_numpy(), len(symbols.cat.categories)
+    else:
+        columns, known = pd.factorize(symbols)
+        count = len(known)
+    amounts = [np.array(fills[name], dtype=float) for name in ("quantity", "price", "fee")]
+    buys = np.array(fills["side"] == "buy")
+    oversold, held, trips = round_trips(columns.astype(np.int64), buys, *amounts, count)
+    if oversold >= 0:
+        wrong = fills.iloc[oversold]
+        raise OversoldError(wrong["symbol"], wrong["day"], float(wrong["quantity"]), held)
+    return trips
+
+# %% ../../nbs/42_metrics.ipynb #9bf695c2
 def trade_metrics(trades: pd.DataFrame) -> dict[str, float]:
     "How round trips ended. Without a trade, or without a losing one, what cannot be said is NaN."
-    profit = trades["pnl"].astype(float)
-    lost = -profit[profit < 0].sum()
+    profit, gain = (np.asarray(trades[name], dtype=float) for name in ("pnl", "return"))
+    won, lost = float(profit[profit > 0].sum()), -float(profit[profit < 0].sum())
     return {
-        "trades": len(trades),
-        "win_rate": float((profit > 0).mean()),
-        "profit_factor": float(profit[profit > 0].sum() / lost) if lost else np.nan,
-        "avg_trade": float(trades["return"].astype(float).mean()),
+        "trades": len(profit),
+        "win_rate": float((profit > 0).mean()) if len(profit) else np.nan,
+        "profit_factor": won / lost if lost else np.nan,
+        "avg_trade": float(gain.mean()) if len(gain) else np.nan,
     }
 
-# %% ../../nbs/42_metrics.ipynb #793a459d
+# %% ../../nbs/42_metrics.ipynb #c5dbaba8
 def metrics_of(
     equity: pd.Series,
     trades: pd.DataFrame,
@@ -205,9 +200,11 @@ def metrics_of(
         is money. NaN or NaT where there is nothing to tell.
     """
     fall = worst_fall(equity)
-    traded = float((fills["quantity"].astype(float) * fills["price"].astype(float)).sum())
+    quantity, price, fee = (np.asarray(fills[name], dtype=float) for name in ("quantity", "price", "fee"))
     years = max(len(equity) - 1, 0) / annual_days
-    growth = return_metrics(equity, annual_days)
+    growth = dict.fromkeys(_GROWTH, np.nan)
+    if years:
+        growth = growth_metrics(equity.to_numpy(dtype=float), annual_days, fall["depth"])
     found = {
         **{name: growth[name] for name in ("total_return", "cagr", "volatility", "sharpe", "sortino", "calmar")},
         "max_drawdown": fall["depth"],
@@ -215,9 +212,9 @@ def metrics_of(
         "recovered_day": fall["back"],
         "time_under_water": days_under_water(equity),
         **trade_metrics(trades),
-        "turnover": traded / float(equity.mean()) / years if years else np.nan,
-        "fees": float(fills["fee"].astype(float).sum()),
-        "exposure": float((1 - exposure["cash"]).mean()),
+        "turnover": float(quantity @ price) / float(equity.mean()) / years if years else np.nan,
+        "fees": float(fee.sum()),
+        "exposure": float(1 - np.asarray(exposure["cash"], dtype=float).mean()) if len(equity) else np.nan,
         "best_day": growth["best_day"],
         "worst_day": growth["worst_day"],
     }

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FILL_COLUMNS', 'REFUSAL_COLUMNS', 'fills_table', 'refusals_table', 'positions_of', 'BacktestRecord', 'BacktestResult',
-           'shown_metrics', 'result_html', 'result_dict', 'result_csv']
+__all__ = ['FILL_COLUMNS', 'REFUSAL_COLUMNS', 'Given', 'PENDING_COLUMNS', 'fills_table', 'refusals_table', 'FillLog',
+           'positions_of', 'BacktestRecord', 'BacktestResult', 'shown_metrics', 'result_html', 'result_dict',
+           'result_csv']
 
-# %% ../../nbs/41_result.ipynb #b64b140a
+# %% ../../nbs/41_result.ipynb #be5c9ae0
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -51,6 +52,28 @@ def refusals_table(refusals: list[tuple[pd.Timestamp, Refusal]]) -> pd.DataFrame
     table = pd.DataFrame(rows, columns=REFUSAL_COLUMNS)
     return table.assign(day=pd.to_datetime(table["day"], utc=True))
 
+# %% ../../nbs/41_result.ipynb #6a5b20b2
+@dataclass(frozen=True)
+class FillLog:
+    "Fills as arrays in the order of time, one entry each."
+
+    columns: np.ndarray  # which symbol, a number below n_symbols
+    buys: np.ndarray  # bool
+    amounts: Mapping[str, np.ndarray]  # quantity, price, fee
+    n_symbols: int
+
+    @cached_property
+    def trades(self) -> dict[str, np.ndarray]:
+        "Profit and return of the round trips."
+        from trading_core.backtest.summary import round_trips
+
+        parts = (self.amounts[name] for name in ("quantity", "price", "fee"))
+        _, _, trips = round_trips(self.columns, self.buys, *parts, self.n_symbols)
+        return {"pnl": trips["profit"], "return": trips["gain"]}
+
+
+Given = Any  # a value, or a function without arguments that makes it
+
 # %% ../../nbs/41_result.ipynb #b85550d0
 def positions_of(fills: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
     "Units held at each day's close, (n_days, n_symbols traded)."
@@ -59,13 +82,16 @@ def positions_of(fills: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
     held = changes.reindex(days, fill_value=0.0).cumsum().round(8)  # without the dust of float sums
     return held.rename_axis(index=None, columns=None)
 
-# %% ../../nbs/41_result.ipynb #0883793e
-@dataclass(frozen=True, eq=False)
+# %% ../../nbs/41_result.ipynb #40ac3dad
+PENDING_COLUMNS = ["symbol", "side", "quantity", "reason", "strategy"]
+
+
 class BacktestRecord:
     """What a backtest leaves behind.
 
-    `equity` is a Series, day to account value at the close; `fills`, `refusals`, `positions` and `exposure` are
-    DataFrames; `last_signals` maps symbols to the strengths of the last day, `setup` says what was run.
+    `equity` is a Series, day to account value at the close; `fills`, `refusals`, `pending` and `exposure` are
+    DataFrames; `last_signals` maps symbols to the strengths of the last day, `setup` says what was run. Each may be given
+    as a function without arguments, which is called when it is first needed.
     """
 
     equity: pd.Series
@@ -74,14 +100,40 @@ class BacktestRecord:
     exposure: pd.DataFrame  # fractions of equity: equity, crypto, cash
     last_signals: pd.Series
     annual_days: int  # rows of equity in a year
-    setup: Mapping[str, Any] = field(default_factory=dict)
-    panel_sha256: str = ""
-    seconds: float = 0.0  # what the engine took, signals included
-    pending: pd.DataFrame = field(
-        default_factory=lambda: pd.DataFrame(columns=["symbol", "side", "quantity", "reason", "strategy"])
-    )
+    setup: Mapping[str, Any]
+    panel_sha256: str
+    seconds: float  # what the engine took, signals included
+    pending: pd.DataFrame  # orders that still wait
+    log: FillLog | None  # the fills as arrays, where the engine has them
 
-# %% ../../nbs/41_result.ipynb #a1253393
+    def __init__(
+        self, equity: pd.Series, fills: Given, refusals: Given, exposure: Given, last_signals: Given, annual_days: int,
+        setup: Mapping[str, Any] | None = None, panel_sha256: Given = "", seconds: float = 0.0, pending: Given = None,
+        log: FillLog | None = None,
+    ) -> None:  # fmt: skip
+        given = dict(locals())
+        del given["self"]
+        given["setup"] = setup or {}
+        given["pending"] = pd.DataFrame(columns=PENDING_COLUMNS) if pending is None else pending
+        later = {name: value for name, value in given.items() if callable(value)}
+        self.__dict__.update({name: value for name, value in given.items() if name not in later}, _later=later)
+
+    def __getattr__(self, name: str) -> Any:
+        later = self.__dict__.get("_later", {})
+        if name not in later:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
+        self.__dict__[name] = later.pop(name)()
+        return self.__dict__[name]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name} cannot be set: a {type(self).__name__} does not change")
+
+    def __getstate__(self) -> dict[str, Any]:
+        for name in list(self._later):
+            getattr(self, name)
+        return self.__dict__
+
+# %% ../../nbs/41_result.ipynb #334baee8
 class BacktestResult(BacktestRecord):
     "The record of a backtest, and what follows from it."
 
@@ -98,7 +150,9 @@ class BacktestResult(BacktestRecord):
     @cached_property
     def metrics(self) -> pd.Series:
         "Return, risk and trading figures; fractions unless their name says otherwise."
-        return metrics_of(self.equity, self.trades, self.fills, self.exposure, self.annual_days)
+        fills = self.fills if self.log is None else self.log.amounts
+        trades = self.trades if self.log is None else self.log.trades
+        return metrics_of(self.equity, trades, fills, self.exposure, self.annual_days)
 
     @property
     def name(self) -> str:
