@@ -11,7 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_panels import panels, random_panel
 
-from trading_core.strategies.indicators import adx, change, on_own_bars, rank_rows, sma
+from trading_core.strategies.indicators import (
+    adx,
+    change,
+    deviation,
+    macd,
+    macd_lead,
+    macd_signal,
+    on_own_bars,
+    past_change,
+    rank_rows,
+    rsi,
+    sma,
+    zscore,
+)
 
 
 @settings(max_examples=8, deadline=None)
@@ -63,3 +76,28 @@ def test_ranks_agree_with_sorting_by_value_then_column(rows):
         assert rank.iloc[number].dropna().to_dict() == expected
         assert count.iloc[number].dropna().eq(len(known)).all()
         assert count.iloc[number].notna().sum() == len(known)
+
+
+def test_rounding_alone_is_no_distance_and_no_lead():
+    twins = np.tile([10.1, np.nextafter(10.1, 11)], 30)
+    assert set(zscore(twins, 20)[19:]) == {0.0}
+    steady = 60_000 + 0.1 * np.arange(400)
+    assert set(macd_lead(steady, 12, 26, 9)[33:]) == {0.0}
+
+
+def test_a_deviation_survives_a_fall_from_sixty_thousand_to_a_cent():
+    rng = np.random.default_rng(1)
+    fallen = np.concatenate([60_000 * np.exp(rng.normal(0, 0.02, 200)), 0.01 * np.exp(rng.normal(0, 0.001, 200))])
+    exact = [fallen[row - 19 : row + 1].std() for row in range(250, 400)]
+    np.testing.assert_allclose(deviation(fallen, 20)[250:], exact, rtol=1e-9)
+
+
+@pytest.mark.parametrize("bars", [0, 1, 5, 33])
+def test_the_newer_indicators_give_nan_on_short_histories(bars):
+    prices = np.linspace(10, 11, bars)
+    for values in (macd(prices, 12, 34), macd_signal(prices, 12, 26, 9), macd_lead(prices, 12, 26, 9)):
+        assert values.shape == prices.shape
+        assert np.isnan(values).all()
+    for values in (rsi(prices, 33), zscore(prices, 34), deviation(prices, 34), past_change(prices, 33, 3)):
+        assert values.shape == prices.shape
+        assert np.isnan(values).all()

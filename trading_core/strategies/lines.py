@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Line', 'above', 'decides', 'Lines', 'draw', 'LineStrategy']
+__all__ = ['Line', 'above', 'decides', 'Lines', 'draw', 'zero', 'LineStrategy']
 
 # %% ../../nbs/21a_lines.ipynb #cf7d3df1
 from abc import abstractmethod
@@ -66,6 +66,11 @@ def draw(lines: Sequence[Line], panel: Panel) -> np.ndarray:
         for number, (function, *arguments) in enumerate(lines if own.size else ()):
             values[number, place, span] = function(close, *arguments)
     return values
+
+# %% ../../nbs/21a_lines.ipynb #f0205999
+def zero(close: np.ndarray) -> np.ndarray:
+    "A line of zeros."
+    return np.zeros_like(close)
 
 # %% ../../nbs/21a_lines.ipynb #7fefa5cd
 class LineStrategy(Strategy):

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['zero', 'MacdTrend']
+__all__ = ['MacdTrend']
 
-# %% ../../nbs/26a_macd.ipynb #38e28040
+# %% ../../nbs/26a_macd.ipynb #8de0fbe4
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,13 +19,8 @@ import pandas as pd
 
 from ..data.panel import Panel
 from .indicators import macd, macd_lead, macd_signal, on_own_bars
-from .lines import Line, LineStrategy
+from .lines import Line, LineStrategy, zero
 from .strategy import ParameterError, WithExits, need_bars
-
-# %% ../../nbs/26a_macd.ipynb #6d23eb0b
-def zero(close: np.ndarray) -> np.ndarray:
-    "A line of zeros."
-    return np.zeros_like(close)
 
 # %% ../../nbs/26a_macd.ipynb #abb31c93
 @dataclass(frozen=True)

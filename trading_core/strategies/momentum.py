@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['month_ends', 'best_of_each', 'Momentum']
+__all__ = ['month_ends', 'PacedStrategy', 'best_of_each', 'momentum_phrase', 'Momentum']
 
-# %% ../../nbs/26b_momentum.ipynb #9dfcd156
+# %% ../../nbs/26b_momentum.ipynb #558c2009
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -20,8 +20,7 @@ import pandas as pd
 from ..data.panel import Panel
 from ..sessions import Day, as_day, sessions
 from .indicators import on_own_bars, past_change, rank_rows
-from .lines import Line, LineStrategy, decides
-from .macd import zero
+from .lines import Line, LineStrategy, decides, zero
 from .reversal import last_sessions
 from .strategy import ParameterError, WithExits, need_bars, need_fraction, signed_percent
 
@@ -32,6 +31,19 @@ def month_ends(calendar: str, start: Day, end: Day) -> pd.DatetimeIndex:
     days = sessions(calendar, first, last + pd.offsets.MonthEnd(0))
     ends = days[~(12 * days.year + days.month).duplicated(keep="last")]
     return ends[ends <= last]
+
+# %% ../../nbs/26b_momentum.ipynb #7606545e
+class PacedStrategy(LineStrategy):
+    "Decides at the end of each day, week or month."
+
+    every: str = "month"
+
+    @property
+    def rhythm(self) -> Hashable:  # type: ignore[override]
+        return None if self.every == "day" else self.every
+
+    def calendar_days(self, calendar: str, start: Day, end: Day) -> pd.DatetimeIndex:
+        return {"day": sessions, "week": last_sessions, "month": month_ends}[self.every](calendar, start, end)
 
 # %% ../../nbs/26b_momentum.ipynb #8b1f208d
 def best_of_each(values: pd.DataFrame, panel: Panel, top: float) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -49,9 +61,18 @@ def best_of_each(values: pd.DataFrame, panel: Panel, top: float) -> tuple[pd.Dat
         picks[same] = np.ceil(top * ranked - 1e-9)
     return rank, picks
 
-# %% ../../nbs/26b_momentum.ipynb #4fd839f9
+# %% ../../nbs/26b_momentum.ipynb #8a347b27
+def momentum_phrase(values: Mapping[str, float], span: str) -> str:
+    "Why an asset is wanted or not, from its return, and from rank and picks where there are any."
+    past = f"{signed_percent(values['return'])} {span}"
+    if "rank" not in values:
+        return past if values["return"] > 0 else f"{past}, no rise"
+    place = f"rank {values['rank']:.0f} with {past}"
+    return place if values["rank"] <= values["picks"] else f"{place}, not among the first {values['picks']:.0f}"
+
+# %% ../../nbs/26b_momentum.ipynb #9d4d8e97
 @dataclass(frozen=True)
-class Momentum(WithExits, LineStrategy):
+class Momentum(WithExits, PacedStrategy):
     "Hold what rose over the last year without its last month, or with `top` the part of all that rose most."
 
     lookback: int = 252  # own bars ago at which the return begins
@@ -73,13 +94,6 @@ class Momentum(WithExits, LineStrategy):
     def warmup(self) -> int:
         return self.lookback
 
-    @property
-    def rhythm(self) -> Hashable:  # type: ignore[override]
-        return None if self.every == "day" else self.every
-
-    def calendar_days(self, calendar: str, start: Day, end: Day) -> pd.DatetimeIndex:
-        return {"day": sessions, "week": last_sessions, "month": month_ends}[self.every](calendar, start, end)
-
     def pair(self) -> tuple[Line, Line]:
         return (past_change, self.lookback, self.skip), (zero,)
 
@@ -98,15 +112,10 @@ class Momentum(WithExits, LineStrategy):
         if self.top is None:
             return super().signals(panel)
         values = self.indicators(panel)
-        known = values["rank"].notna().to_numpy() & decides(self, panel)
-        held = (values["rank"] <= values["picks"]).to_numpy()
-        return pd.DataFrame(np.where(known, held, np.nan), panel.days, list(panel.symbols))
+        held = (values["rank"] <= values["picks"]).astype(float)
+        return held.where(values["rank"].notna() & decides(self, panel))
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         if math.isnan(values["return"]):
             return f"no return yet, fewer than {self.lookback + 1} bars"
-        past = f"{signed_percent(values['return'])} from {self.lookback} to {self.skip} bars ago"
-        if self.top is None:
-            return past if values["return"] > 0 else f"{past}, no rise"
-        place = f"rank {values['rank']:.0f} with {past}"
-        return place if values["rank"] <= values["picks"] else f"{place}, not among the first {values['picks']:.0f}"
+        return momentum_phrase(values, f"from {self.lookback} to {self.skip} bars ago")

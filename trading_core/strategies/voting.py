@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Members', 'Member', 'written', 'split_outside', 'member_of', 'last_words', 'members_from', 'VotingEnsemble']
+__all__ = ['Members', 'Member', 'written', 'split_outside', 'member_of', 'last_words', 'tally', 'vote_phrase', 'members_from',
+           'VotingEnsemble']
 
 # %% ../../nbs/26e_voting.ipynb #fe8060b4
 import math
@@ -112,6 +113,35 @@ def last_words(signals: np.ndarray, real: np.ndarray, memory: float) -> tuple[np
         words[own, place] = np.where((last >= 0) & (bar - last < memory), given[last], 0.0)
     return words, spoken
 
+# %% ../../nbs/26e_voting.ipynb #a885a4f6
+def tally(voters: Iterable[Member], panel: Panel, memory: int | None) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Each member's last words by its name, and the mean of all by weight, arrays of shape (n_days, n_symbols).
+
+    NaN where a member has said nothing yet or does not cover the asset, and for the mean where nobody has.
+    """
+    words: dict[str, np.ndarray] = {}
+    total, weights = np.zeros(panel.shape), np.zeros(len(panel.symbols))
+    for strategy, weight in ((member.strategy, member.weight) for member in voters):
+        limits = (bars for bars in (memory, strategy.exits.time_stop) if bars is not None)
+        said = checked_signals(strategy, panel).to_numpy()
+        last, spoken = last_words(said, panel.real, min(limits, default=math.inf))
+        covered = np.array([strategy.covers(panel.assets[symbol]) for symbol in panel.symbols])
+        words[written(strategy)] = np.where(spoken & covered, last, np.nan)
+        total += weight * np.where(covered, last, 0.0)
+        weights += weight * covered
+    spoke = ~np.isnan(np.stack(list(words.values()))).all(axis=0)
+    mean = np.divide(total, weights, out=np.full(panel.shape, np.nan), where=spoke)
+    return words, np.clip(mean, -1.0, 1.0)
+
+# %% ../../nbs/26e_voting.ipynb #15fbbe32
+def vote_phrase(votes: Mapping[str, float], confidence: float, threshold: float) -> str:
+    "What each member says, and whether together it is enough."
+    if math.isnan(confidence):
+        return "none of its members has an opinion yet"
+    said = ["silent" if math.isnan(vote) else f"{vote:g}".replace("-", "−") for vote in votes.values()]
+    told = ", ".join(f"{name} {vote}" for name, vote in zip(votes, said, strict=True))
+    return f"{confidence:.2f} {'≥' if confidence >= threshold - 1e-9 else '<'} {threshold:g}: {told}"
+
 # %% ../../nbs/26e_voting.ipynb #8cc00cef
 Members = str | Iterable[Member | Strategy | tuple[Strategy, float] | str] | Mapping[Strategy, float]
 
@@ -137,7 +167,7 @@ def _member(part: object) -> Member:
         return member_of(part)
     return part if isinstance(part, Member) else Member(*part) if isinstance(part, tuple) else Member(part)  # type: ignore[arg-type]
 
-# %% ../../nbs/26e_voting.ipynb #679ec793
+# %% ../../nbs/26e_voting.ipynb #1a221e36
 @dataclass(frozen=True)
 class VotingEnsemble(WithExits, Strategy):
     "Several strategies vote by their weights; the strength is how sure they are together."
@@ -174,46 +204,16 @@ class VotingEnsemble(WithExits, Strategy):
         return pd.DatetimeIndex(sorted(set().union(*days)), tz="UTC").as_unit("ns")
 
     def indicators(self, panel: Panel) -> dict[str, pd.DataFrame]:
-        words, confidence = self._vote(panel)
+        words, confidence = tally(self.voters, panel, self.memory)
         tables = words | {"confidence": confidence}
         return {name: pd.DataFrame(table, panel.days, list(panel.symbols)) for name, table in tables.items()}
 
     def signals(self, panel: Panel) -> pd.DataFrame:
-        confidence = self._vote(panel)[1]
+        confidence = tally(self.voters, panel, self.memory)[1]
         wanted = np.where(confidence >= self.threshold - 1e-9, confidence, 0.0)
         known = ~np.isnan(confidence) & decides(self, panel)
         return pd.DataFrame(np.where(known, wanted, np.nan), panel.days, list(panel.symbols))
 
-    def _vote(self, panel: Panel) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        "Each member's last words, NaN where it has none yet, and the mean of all by weight."
-        words: dict[str, np.ndarray] = {}
-        total, weights, any_spoke = (
-            np.zeros(panel.shape),
-            np.zeros(len(panel.symbols)),
-            np.zeros(panel.shape, dtype=bool),
-        )
-        for strategy, weight in ((member.strategy, member.weight) for member in self.voters):
-            limits = (bars for bars in (self.memory, strategy.exits.time_stop) if bars is not None)
-            last, spoken = last_words(
-                checked_signals(strategy, panel).to_numpy(), panel.real, min(limits, default=math.inf)
-            )
-            covered = np.array([strategy.covers(panel.assets[symbol]) for symbol in panel.symbols])
-            words[written(strategy)] = np.where(spoken & covered, last, np.nan)
-            total += weight * np.where(covered, last, 0.0)
-            weights += weight * covered
-            any_spoke |= spoken & covered
-        mean = np.divide(total, weights, out=np.full(panel.shape, np.nan), where=any_spoke)
-        return words, np.clip(mean, -1.0, 1.0)
-
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         names = [written(each.strategy) for each in self.voters if each.strategy.covers(Asset.of(symbol))]
-        votes = ", ".join(f"{name} {_vote_text(values[name])}" for name in names)
-        if math.isnan(values["confidence"]):
-            return "none of its members has an opinion yet"
-        reached = values["confidence"] >= self.threshold - 1e-9
-        return f"{values['confidence']:.2f} {'≥' if reached else '<'} {self.threshold:g}: {votes}"
-
-
-def _vote_text(value: float) -> str:
-    "A vote as a word."
-    return "silent" if math.isnan(value) else f"{value:g}".replace("-", "−")
+        return vote_phrase({name: values[name] for name in names}, values["confidence"], self.threshold)
