@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LEAST', 'CausalReport', 'Weighing', 'Cutter', 'piece', 'Search', 'examine', 'check_sizer']
+__all__ = ['LEAST', 'CausalReport', 'Weighing', 'Asked', 'Cutter', 'piece', 'Turns', 'Whole', 'Search', 'examine', 'check_sizer']
 
 # %% ../../nbs/25a_causal_search.ipynb #e3b9391c
 import time
@@ -114,7 +114,7 @@ class Weighing:
                 return Change(self.panel.days[row], *found, how, "weight", len(differs))
         return None
 
-# %% ../../nbs/25a_causal_search.ipynb #8b50794f
+# %% ../../nbs/25a_causal_search.ipynb #a79228c7
 def _masks(panel: Panel, question: Question) -> np.ndarray | None:
     "Where an answer counts: a strategy's opinion on a carried price is dropped, so it may change."
     if question.strategy is None:
@@ -123,55 +123,55 @@ def _masks(panel: Panel, question: Question) -> np.ndarray | None:
     return mask
 
 
-class Cutter:
-    "Asks a question about a panel again, with another future or none."
+class Asked:
+    "A question about a panel, and its answers with the real future."
 
     def __init__(self, question: Question, panel: Panel, *, patient: bool = False):
-        self.question, self.panel, self.futures, self.patient = question, panel, Futures(panel), patient
-        self.counts = _masks(panel, question)
-        self.now = question.ask(panel)
+        self.question, self.panel, self.patient = question, panel, patient
+        self.now, self.counts = question.ask(panel), _masks(panel, question)
         known = np.isfinite(self.now.values) if self.counts is None else np.isfinite(self.now.values) & self.counts
         ends = self.now.days.searchsorted(panel.days, side="right")
-        per_row = np.append(0, known.sum(axis=1).cumsum())
-        self.answers = per_row[ends]  # up to each day of the panel
+        self.answers = np.append(0, known.sum(axis=1).cumsum())[ends]  # their number, up to each day of the panel
         self.opinion = np.diff(self.answers, prepend=0) > 0
         wishes = np.where(known, self.now.values, np.nan)
         self.weighing = None if question.strategy is None else Weighing(question.strategy, panel, wishes)
 
+    def compared(self, seen: Panel, until: pd.Timestamp, how: str) -> Change | None:
+        "The earliest answer up to a day that is another one from what is `seen`."
+        return first_change(self.question.ask(seen), self.now, until, how, self.question.what, self.counts)
+
     def again(self) -> Change | None:
         "What is different when nothing was changed."
-        return first_change(
-            self.question.ask(self.panel), self.now, self.panel.last, "again", self.question.what, self.counts
-        )
+        return self.compared(self.panel, self.panel.last, "again")
+
+# %% ../../nbs/25a_causal_search.ipynb #0f2440c1
+class Cutter(Asked):
+    "Asks again, with another future or none."
+
+    def __init__(self, question: Question, panel: Panel, *, patient: bool = False):
+        super().__init__(question, panel, patient=patient)
+        self.futures = Futures(panel)
 
     def at(self, row: int) -> Change | None:
         "The earliest answer up to day number `row` that depends on later days."
         other, day = self.futures.after(row), self.panel.days[row]
         for how, seen in (("hidden", other.until(day)), ("another", other)):
             try:
-                then = self.question.ask(seen)
+                found = self.compared(seen, day, how)
             except Exception as error:
-                found = self._raised(row, how, error)
-            else:
-                found = first_change(then, self.now, day, how, self.question.what, self.counts)
+                found = None if how == "another" else self._raised(row, f"{type(error).__name__}: {error}")
             if found is not None:
                 return found
         return self.weighing.change(other, row) if self.weighing else None
 
-    def _raised(self, row: int, how: str, error: Exception) -> Change | None:
-        "An answer that can only be given because the future is there; a strange future may be too much for honest code."
-        if how == "another" or self.patient or not self.opinion[row]:
+    def _raised(self, row: int, what: str) -> Change | None:
+        "An answer that can only be given because the future is there."
+        if self.patient or not self.opinion[row]:
             return None
-        symbol = str(self.now.columns[int(np.isfinite(self.now.frame(self.panel.days[row]).to_numpy()[-1]).argmax())])
-        return Change(
-            self.panel.days[row],
-            symbol,
-            np.nan,
-            np.nan,
-            "raised",
-            self.question.what,
-            note=f"{type(error).__name__}: {error}",
-        )
+        day = self.panel.days[row]
+        column = int(np.isfinite(self.now.frame(day).to_numpy()[-1]).argmax())
+        symbol = str(self.now.columns[column])
+        return Change(day, symbol, np.nan, np.nan, "raised", self.question.what, note=what)
 
 # %% ../../nbs/25a_causal_search.ipynb #3501272f
 LEAST = 30  # days that have their turn, however long they take
@@ -185,9 +185,9 @@ def piece(panel: Panel, start: int, stop: int) -> Panel:
     arrays = {name: np.where(begun, values[start:stop], np.nan) for name, values in panel.arrays.items()}
     return type(panel)(panel.days[start:stop], panel.symbols, panel.assets, arrays, real.copy())
 
-# %% ../../nbs/25a_causal_search.ipynb #56d1adce
-class Search:
-    "Gives days their turn until all had it, the time is over, or a leak is found and no earlier day has one."
+# %% ../../nbs/25a_causal_search.ipynb #cfc473b6
+class Turns:
+    "Which days had their turn, what came of it, and how much time is left."
 
     def __init__(self, question: Question, panel: Panel, most: int | None, seconds: float):
         self.began = time.perf_counter()
@@ -197,8 +197,8 @@ class Search:
         self.order = cut_order(self.cutter.opinion)[:most]
         self.done: set[int] = set()
         self.whole = self.compared = self.changed = 0
-        first = int(self.cutter.opinion.argmax())
-        self.reach = max(260, 3 * first)  # days before a block
+        self.first = int(self.cutter.opinion.argmax())
+        self.reach = max(260, 3 * self.first)  # days before a block
 
     def turn(self, cutter: Cutter, row: int, offset: int = 0) -> bool:
         "Ask about day number `row`; whether it is clean."
@@ -214,25 +214,24 @@ class Search:
         "Seconds."
         return self.end - time.perf_counter()
 
+# %% ../../nbs/25a_causal_search.ipynb #e1042a00
+class Whole(Turns):
+    "Days with the whole history before them."
+
+    def pieces_fit(self) -> bool:
+        "Whether a piece is worth it: it is clearly shorter than the panel."
+        return not self.question.whole and self.reach + _BLOCK <= 0.6 * len(self.panel.days)
+
     def pieces_help(self) -> bool:
         "Whether the rest would take too long with the whole history, and is quicker in pieces."
-        if len(self.done) < LEAST or self.question.whole or self.reach + _BLOCK > 0.6 * len(self.panel.days):
+        if len(self.done) < LEAST or not self.pieces_fit():
             return False
         spent = time.perf_counter() - self.began
         left = spent / len(self.done) * (len(self.order) - len(self.done))
         return left > self.time_left() and spent > (spent + self.time_left()) / 6
 
-    def run(self) -> None:
-        "Everything."
-        if self.change is None:
-            self.from_the_beginning()
-        if self.change is None and len(self.done) < len(self.order):
-            self.in_pieces(set(self.order) - self.done)
-        if self.change is not None and self.change.how != "again":
-            self.look_earlier()
-
     def from_the_beginning(self) -> None:
-        "Days with the whole history before them."
+        "Days in their order, until the time is over or pieces are better."
         for row in self.order:
             if (self.time_left() < 0 and len(self.done) >= LEAST) or self.pieces_help():
                 break
@@ -240,26 +239,36 @@ class Search:
             if not self.turn(self.cutter, row):
                 break
 
+# %% ../../nbs/25a_causal_search.ipynb #28df9b53
+class Search(Whole):
+    "Gives days their turn until all had it, the time is over, or a leak is found and no earlier day has one."
+
+    def run(self) -> None:
+        "Everything."
+        if self.change is None:
+            self.from_the_beginning()
+        if self.change is None and self.pieces_fit():
+            self.in_pieces(set(self.order) - self.done)
+        if self.change is not None and self.change.how != "again":
+            self.look_earlier(int(self.panel.days.searchsorted(self.change.day)))
+
     def in_pieces(self, rows: set[int]) -> None:
         "The other days, in blocks that lie spread over the history."
-        if self.question.whole or self.reach + _BLOCK > 0.6 * len(self.panel.days):
-            return
-        blocks = dict.fromkeys(row // _BLOCK for row in self.order if row in rows)
-        for block in blocks:
-            start, stop = max(0, block * _BLOCK - self.reach), min(len(self.panel.days), (block + 1) * _BLOCK + _TAIL)
+        for block in dict.fromkeys(row // _BLOCK for row in self.order if row in rows):
+            inside = range(block * _BLOCK, (block + 1) * _BLOCK)
+            start, stop = max(0, inside.start - self.reach), min(len(self.panel.days), inside.stop + _TAIL)
             try:
                 cutter = Cutter(self.question, piece(self.panel, start, stop), patient=True)
             except Exception:  # a symbol without any bar there may be too much for honest code
                 continue
-            for row in sorted(rows & set(range(block * _BLOCK, (block + 1) * _BLOCK))):
+            for row in sorted(rows & set(inside)):
                 if self.time_left() < 0 or not self.turn(cutter, row, start):
                     return
 
-    def look_earlier(self) -> None:
-        "A leak is known; whether an earlier day has one, one day after the other from the first opinion on."
-        last = int(self.panel.days.searchsorted(self.change.day)) if self.change else 0
+    def look_earlier(self, last: int) -> None:
+        "A leak is known on day number `last`; whether an earlier one has it, one after the other."
         self.end = max(self.end, time.perf_counter() + 2)
-        for row in range(int(self.cutter.opinion.argmax()), last):
+        for row in range(self.first, last):
             if row not in self.done and (self.time_left() < 0 or not self.turn(self.cutter, row)):
                 return
 
