@@ -177,7 +177,7 @@ class SignalError(StrategyError):
         value = f"{self.value:.6g}" if isinstance(self.value, float) else repr(self.value)
         return f"{self.strategy}.signals: {self.symbol} on {self.day:%Y-%m-%d} is {value}, but {self.problem}"
 
-# %% ../../nbs/21_strategy.ipynb #d93b2c70
+# %% ../../nbs/21_strategy.ipynb #37f6e87d
 def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
     "`given` as floats in the panel's rows and columns, or SignalError."
     cure = "Return a DataFrame with index panel.days and columns panel.symbols."
@@ -193,7 +193,7 @@ def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
         raise SignalError(
             name, f"columns differ from the panel's symbols in {', '.join(odd[:5])}. {cure} No opinion is NaN."
         )
-    if list(given.columns) == list(panel.symbols) and (given.dtypes == float).all():
+    if list(given.columns) == list(panel.symbols) and given.dtypes.eq(float).all():
         return given
     try:
         return given[list(panel.symbols)].astype(float)
@@ -241,12 +241,12 @@ class ParameterError(ConfigError):
     def __str__(self) -> str:
         return f"{self.name} needs {self.needed}, but got {self.value!r}."
 
-# %% ../../nbs/21_strategy.ipynb #526a40f3
+# %% ../../nbs/21_strategy.ipynb #18982086
 def need_bars(strategy: Strategy, *names: str, least: int = 1, optional: bool = False) -> None:
     "Refuse parameters that are no whole number of bars, at least `least`."
     for name in names:
         value = getattr(strategy, name)
-        if optional and value is None:
+        if (optional and value is None) or (type(value) is int and value >= least):  # the usual case, quickly
             continue
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ParameterError(f"{type(strategy).__name__}.{name}", value, f"a whole number of bars, {least} or more")
