@@ -4995,6 +4995,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                  'trading_core/strategies/causal_orders.py'),
                                                        'trading_core.strategies.causal_orders._Feed': ( 'causal_orders.html#_feed',
                                                                                                         'trading_core/strategies/causal_orders.py'),
+                                                       'trading_core.strategies.causal_orders._Feed.advance': ( 'causal_orders.html#_feed.advance',
+                                                                                                                'trading_core/strategies/causal_orders.py'),
                                                        'trading_core.strategies.causal_orders._Feed.advance_peek': ( 'causal_orders.html#_feed.advance_peek',
                                                                                                                      'trading_core/strategies/causal_orders.py'),
                                                        'trading_core.strategies.causal_orders._Feed.preload': ( 'causal_orders.html#_feed.preload',

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from trading_core.backtest import backtest, create_bt_feeds
-from trading_core.backtest.engines import CashError, PeriodError, SharesError
+from trading_core.backtest.terms import CashError, PeriodError, SharesError
 from trading_core.data import HybridDataNormalizer, SimulatedBars, load_panel
 from trading_core.errors import UnknownNameError
 from trading_core.portfolio import Costs, RiskLimits
@@ -155,7 +155,7 @@ def test_feeds_hold_only_real_bars(panel):
 
 def test_a_result_becomes_json_and_csv(result, tmp_path):
     text = json.dumps(result.to_dict(), allow_nan=False)
-    assert json.loads(text)["setup"]["engine"] == "backtrader"
+    assert json.loads(text)["setup"]["engine"] == "fast"
     folder = result.to_csv(tmp_path / "out")
     assert len(pd.read_csv(folder / "fills.csv")) == len(result.fills)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,7 +115,7 @@ def test_two_strategies_with_shares_fill_the_same_in_both_engines(seed, exits, l
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), exits=exit_rules)
+@given(seed=st.integers(0, 10_000), exits=st.builds(ExitRules, maybe(fraction)))
 def test_a_symbol_that_one_strategy_holds_is_kept_from_the_other_in_both_engines(seed, exits):
     panel = random_panel(seed)
 

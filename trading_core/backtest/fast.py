@@ -247,7 +247,7 @@ _LIMITED = {
 }
 _CUTS = ("max_weight", "max_equity", "max_crypto", "cash_buffer")
 
-# %% ../../nbs/44a_fast.ipynb #e7fe8616
+# %% ../../nbs/44a_fast.ipynb #c14b668f
 def _detail(run: Run, reason: str, entry: Any) -> str:
     "Why one wish came to nothing, or to less."
     value, limit, wish, got = (float(entry[name]) for name in ("value", "limit", "wish", "got"))
@@ -255,7 +255,10 @@ def _detail(run: Run, reason: str, entry: Any) -> str:
         told = _LIMITED[reason](value, limit)
         if reason not in _CUTS:
             return told
-        return f"cut from {wish:.9g} to {got:.9g}: {told}" if got > 0 else f"no room is left: {told}"
+        if got <= 0:
+            return f"no room is left: {told}"
+        lot = run.panel.assets[run.panel.symbols[entry["column"]]].lot
+        return f"cut from {money(wish).quantize(lot):f} to {money(got).quantize(lot):f}: {told}"
     if reason == "breaker":
         halt = f"{run.trip}"
         return (
