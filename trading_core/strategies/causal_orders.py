@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..data.panel import FIELDS, Panel
 
-# %% ../../nbs/25b_causal_orders.ipynb #a416200f
+# %% ../../nbs/25b_causal_orders.ipynb #0abf55a8
 class _Feed(bt.feed.DataBase):  # type: ignore[misc]
     "Bars of one asset, none at all included."
 
@@ -29,9 +29,15 @@ class _Feed(bt.feed.DataBase):  # type: ignore[misc]
             values = self.p.ordinals if name == "datetime" else self.p.columns.get(name, np.zeros(len(self.p.ordinals)))
             getattr(self.lines, name).array = array.array("d", np.ascontiguousarray(values, dtype=float).tobytes())
         self.home()
+        self._ends, self._buffers = [*self.p.ordinals.tolist(), float("inf")], list(self.lines)
 
     def advance_peek(self) -> float:
-        return float(self.p.ordinals[len(self)]) if len(self) < len(self.p.ordinals) else float("inf")
+        return float(self._ends[self._buffers[0].lencount])
+
+    def advance(self, size: int = 1, datamaster: Any = None, ticks: bool = True) -> None:
+        for line in self._buffers:  # backtrader's own way asks for each line's length again and again
+            line._idx += size
+            line.lencount += size
 
 
 class _Broker(bt.brokers.BackBroker):  # type: ignore[misc]
@@ -40,6 +46,11 @@ class _Broker(bt.brokers.BackBroker):  # type: ignore[misc]
     def start(self) -> None:
         super().start()
         self.noted: list[tuple[str, str, float, float, float]] = []
+        self.today = 0.0
+
+    def next(self) -> None:
+        self.today = 0.0  # backtrader asks the broker first, then the strategy
+        super().next()
 
     def submit(self, order: Any, check: bool = True) -> Any:
         kind = "ordered" if order.isbuy() else "offered"
