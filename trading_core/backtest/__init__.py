@@ -6,8 +6,8 @@
 __all__ = ['BacktestResult', 'Honesty', 'Overfitting', 'Parity', 'Trials', 'annual_days', 'backtest', 'benchmark_of', 'by_period',
            'by_symbol', 'compare_results', 'compared', 'create_bt_feeds', 'deflated_sharpe', 'drawdown', 'honesty',
            'independent_trials', 'metrics_of', 'minimum_track_record', 'monthly_returns', 'overfitting_figure',
-           'probabilistic_sharpe', 'rolling_sharpe', 'shared_out', 'sharpe_interval', 'shown_metrics', 'streaks',
-           'tail_metrics', 'trades_from_fills', 'verdict']
+           'probabilistic_sharpe', 'rolling_sharpe', 'shared_out', 'sharpe_interval', 'shown_metrics', 'sweep',
+           'streaks', 'tail_metrics', 'trades_from_fills', 'verdict']
 
 # %% ../../nbs/49_backtest_init.ipynb #87d184d4
 from importlib import import_module
@@ -18,12 +18,14 @@ from .metrics import benchmark_of, drawdown, metrics_of, monthly_returns, trades
 from .result import BacktestResult, shown_metrics
 from .terms import annual_days, shared_out
 
-# %% ../../nbs/49_backtest_init.ipynb #a81dc6dd
+# %% ../../nbs/49_backtest_init.ipynb #e5f05476
 _LATER = {
     "Honesty": "edge",
     "honesty": "edge",
     "verdict": "edge",
     "create_bt_feeds": "event",
+    "sweep": "sweeping",
+    "SweepTable": "sweep_table",
     "by_period": "more_metrics",
     "by_symbol": "more_metrics",
     "compared": "more_metrics",
@@ -48,11 +50,11 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
 
-# %% ../../nbs/49_backtest_init.ipynb #932e7334
+# %% ../../nbs/49_backtest_init.ipynb #1281f3bd
 _all_ = [
     "BacktestResult", "Honesty", "Overfitting", "Parity", "Trials", "annual_days", "backtest",
     "benchmark_of", "by_period", "by_symbol", "compare_results", "compared", "create_bt_feeds",
     "deflated_sharpe", "drawdown", "honesty", "independent_trials", "metrics_of", "minimum_track_record",
     "monthly_returns", "overfitting_figure", "probabilistic_sharpe", "rolling_sharpe", "shared_out",
-    "sharpe_interval", "shown_metrics", "streaks", "tail_metrics", "trades_from_fills", "verdict",
+    "sharpe_interval", "shown_metrics", "sweep", "streaks", "tail_metrics", "trades_from_fills", "verdict",
 ]  # fmt: skip
