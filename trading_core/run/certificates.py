@@ -52,12 +52,18 @@ def certified(
         found[name] = (known, False) if known else (made, True)
     return found
 
-# %% ../../nbs/70_certificates.ipynb #9ef15fe1
+# %% ../../nbs/70_certificates.ipynb #c2ee4448
 def permits_of(
-    config: TradingConfig, strategies: Mapping[str, tuple[Strategy, float]], *, live: bool = False
+    config: TradingConfig,
+    strategies: Mapping[str, tuple[Strategy, float]],
+    panel: Panel | None = None,
+    *,
+    live: bool = False,
 ) -> Permits:
-    "What the router asks: each strategy's certificate as it lies in the folder now."
+    "What the router asks: each strategy's certificate as it lies in the folder now; with a panel, made if it is missing."
     folder = certificates_folder(config)
+    if panel is not None:
+        certified(strategies, panel, folder)
     warn = config.execution.certificate == "warn" and config.execution.mode == "paper" and not live
     return Permits({name: find_certificate(folder, strategy) for name, (strategy, _) in strategies.items()}, warn)
 

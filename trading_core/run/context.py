@@ -285,7 +285,7 @@ class Tried(Asked):
         self.remember("engine", {"seconds": result.seconds})
         return result
 
-# %% ../../nbs/70_context.ipynb #72da536e
+# %% ../../nbs/70_context.ipynb #d65aa33a
 class Run(Tried):
     "A context that can also act: decide for a day, and in a run carry it out."
 
@@ -319,7 +319,7 @@ class Run(Tried):
                 source_kind=self.market.source,
                 executor=lambda book, panel: open_executor(self.config, book, panel, self.costs, live=live, **venue),
                 gate=gate_for(self.config.execution),
-                permits=permits_of(self.config, self.strategies, live=live),
+                permits=None if dry_run else permits_of(self.config, self.strategies, self.panel, live=live),
                 foreign=self.config.execution.foreign,
                 dry_run=dry_run,
                 run_id=self.run_id,
