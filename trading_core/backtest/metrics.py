@@ -169,7 +169,7 @@ def trade_metrics(trades: pd.DataFrame) -> dict[str, float]:
         "avg_trade": float(gain.mean()) if len(gain) else np.nan,
     }
 
-# %% ../../nbs/42_metrics.ipynb #c5dbaba8
+# %% ../../nbs/42_metrics.ipynb #eeac955c
 def metrics_of(
     equity: pd.Series,
     trades: pd.DataFrame,
@@ -212,7 +212,7 @@ def metrics_of(
         "recovered_day": fall["back"],
         "time_under_water": days_under_water(equity),
         **trade_metrics(trades),
-        "turnover": float(quantity @ price) / float(equity.mean()) / years if years else np.nan,
+        "turnover": float((quantity * price).sum()) / float(equity.mean()) / years if years else np.nan,
         "fees": float(fee.sum()),
         "exposure": float(1 - np.asarray(exposure["cash"], dtype=float).mean()) if len(equity) else np.nan,
         "best_day": growth["best_day"],

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['on_own_bars', 'sma', 'change', 'adx', 'macd', 'macd_signal', 'macd_lead', 'rsi', 'deviation', 'zscore', 'past_change',
-           'rank_rows']
+           'rank_rows', 'change_on', 'lowest_in']
 
-# %% ../../nbs/20_indicators.ipynb #5c7e08e5
-from collections.abc import Callable, Iterable
+# %% ../../nbs/20_indicators.ipynb #abffb8fd
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -130,3 +130,39 @@ def rank_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     count = np.broadcast_to(known.sum(axis=1, keepdims=True), values.shape)
     laid = [pd.DataFrame(np.where(known, part, np.nan), table.index, table.columns) for part in (rank, count)]
     return laid[0], laid[1]
+
+# %% ../../nbs/20_indicators.ipynb #0a846709
+def _alike(panel: Panel, columns: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    "The columns that have their bars on the same days, and those days' rows."
+    groups: dict[bytes, list[int]] = {}
+    for column in columns:
+        groups.setdefault(panel.real[:, column].tobytes(), []).append(column)
+    for alike in groups.values():
+        yield np.array(alike), np.flatnonzero(panel.real[:, alike[0]])
+
+
+def change_on(panel: Panel, rows: np.ndarray, bars: int, columns: Sequence[int]) -> np.ndarray:
+    "`change` on each asset's own bars, at the close of some rows: (n_rows, n_columns), NaN without an own bar there."
+    closes, moved = (panel.by_day or {})["close"], np.full((len(rows), len(columns)), np.nan)
+    places = {column: place for place, column in enumerate(columns)}
+    for alike, own in _alike(panel, columns):
+        place = own.searchsorted(rows)
+        there = np.flatnonzero(panel.real[rows, alike[0]] & (place >= bars))
+        now, then = own[place[there]], own[place[there] - bars]
+        into = [places[column] for column in alike.tolist()]
+        moved[there[:, None], into] = closes[now[:, None], alike] / closes[then[:, None], alike] - 1
+    return moved
+
+# %% ../../nbs/20_indicators.ipynb #ba4192db
+def lowest_in(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    "Which values of each row are among its lowest, as many as `counts` says; the ranks of `rank_rows` up to that number."
+    filled = np.where(np.isfinite(values), values, np.inf)
+    last = np.full(len(values), -np.inf)
+    for count in np.unique(counts[counts > 0]):
+        rows = np.flatnonzero(counts == count)
+        last[rows] = np.partition(filled[rows], count - 1, axis=1)[:, count - 1]
+    below, level = filled < last[:, None], filled == last[:, None]
+    left = counts - below.sum(axis=1)
+    for row in np.flatnonzero(level.sum(axis=1) > left):
+        level[row] &= level[row].cumsum() <= left[row]
+    return np.asarray(below | level)

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['last_sessions', 'ReversalStrategy', 'EquityReversal', 'fell', 'fall_phrase', 'CryptoReversal']
 
-# %% ../../nbs/23_reversal.ipynb #0bfe0c9b
+# %% ../../nbs/23_reversal.ipynb #459ad6d4
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +21,7 @@ import pandas as pd
 from ..data.panel import Panel
 from ..model import Asset, AssetClass, ExitRules
 from ..sessions import Day, as_day, sessions
-from .indicators import adx, change, on_own_bars, rank_rows
-from .lines import decides
+from .indicators import adx, change, change_on, lowest_in, on_own_bars, rank_rows
 from .sizing import EqualWeight
 from .strategy import ParameterError, Strategy, need_bars, need_fraction, signed_percent
 
@@ -60,7 +59,7 @@ class ReversalStrategy(Strategy):
         "The panel's symbols of its asset class."
         return [symbol for symbol in panel.symbols if self.covers(panel.assets[symbol])]
 
-# %% ../../nbs/23_reversal.ipynb #a9589f65
+# %% ../../nbs/23_reversal.ipynb #f4748fe7
 @dataclass(frozen=True)
 class EquityReversal(ReversalStrategy):
     "On each week's last session: hold the equities that fell most, in equal parts."
@@ -92,11 +91,17 @@ class EquityReversal(ReversalStrategy):
         return {"return": moved, "rank": rank, "ranked": ranked}
 
     def signals(self, panel: Panel) -> pd.DataFrame:
-        values = self.indicators(panel)
-        rank, ranked = values["rank"].to_numpy(), values["ranked"].to_numpy()
-        held = rank <= np.ceil(self.lowest * ranked - 1e-9)
-        known = np.isfinite(rank) & decides(self, panel)
-        return pd.DataFrame(np.where(known, held, np.nan), panel.days, list(panel.symbols))
+        calendars = [asset.calendar for symbol in panel.symbols if self.covers(asset := panel.assets[symbol])]
+        columns = [column for column, symbol in enumerate(panel.symbols) if self.covers(panel.assets[symbol])]
+        on = {name: panel.days.isin(self.calendar_days(name, panel.first, panel.last)) for name in set(calendars)}
+        rows = np.flatnonzero(np.any([*on.values(), np.zeros(len(panel.days), bool)], axis=0))
+        moved = change_on(panel, rows, self.lookback, columns)
+        ranked = np.isfinite(moved)
+        held = lowest_in(moved, np.ceil(self.lowest * ranked.sum(axis=1) - 1e-9).astype(int))
+        decided = np.array([on[name][rows] for name in calendars], dtype=bool).reshape(len(columns), len(rows)).T
+        strengths = np.full(panel.shape, np.nan)
+        strengths[rows[:, None], columns] = np.where(ranked & decided, held, np.nan)
+        return pd.DataFrame(strengths, panel.days, list(panel.symbols), copy=False)
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         rank, ranked, picks = values["rank"], values["ranked"], 0
