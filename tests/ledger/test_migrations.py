@@ -15,6 +15,7 @@ from sqlalchemy import Engine, create_engine, inspect
 from trading_core.ledger import Ledger, SchemaError, fifo_pnl, open_lots
 from trading_core.ledger import tables as t
 from trading_core.ledger.place import Place, server_engine
+from trading_core.ledger.trials import TrialBook
 
 FIRST = (
     Path(__file__).parent / "first_schema"
@@ -196,3 +197,101 @@ def test_alembic_is_not_loaded_unless_it_is_needed(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path / "x.db")], timeout=60, check=True, capture_output=True, text=True
     )
     assert said.stdout.strip() == "[]"
+
+
+# The third schema -----------------------------------------------------------------------------------------------------
+
+SECOND_ROWS = (
+    "INSERT INTO accounts VALUES ('demo', 'csv', 'paper', '10000.00000000', '2024-03-01 00:10:00')",
+    "INSERT INTO trials (number, account, tried, strategy, params, metrics, panel_sha256) VALUES "
+    """(1, 'demo', '2024-03-02 09:00:00', 'SmaCross', '{"fast": 5}', '{"sharpe": 0.8}', 'ab')""",
+    "INSERT INTO trials (number, account, tried, strategy, params, metrics, panel_sha256) VALUES "
+    """(2, 'demo', '2024-03-02 09:01:00', 'SmaCross', '{"fast": 5}', '{"sharpe": null}', 'ab')""",
+)
+
+
+def second(place: str) -> None:
+    "A book as the second version left it, with two tries."
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    from trading_core.ledger.migrations import r0001, r0002
+
+    where = Place.of(place)
+    engine = server_engine(where.server) if where.server else create_engine(f"sqlite:///{where.path}")
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        r0001.upgrade()
+        r0002.upgrade()
+        for statement in (
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)",
+            "INSERT INTO alembic_version VALUES ('0002')",
+            *SECOND_ROWS,
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def try_of(number: int) -> dict[str, Any]:
+    import datetime as dt
+
+    return {
+        "digest": f"d{number}", "family": "m:C", "params": {"n": number}, "panel": "p", "first_day": None, "last_day": None, "sharpe": 0.1,
+        "count": 1, "days": 9, "annual_days": 252, "engine": "fast", "source": "sweep", "tried": dt.datetime.now(dt.UTC),
+    }  # fmt: skip
+
+
+def test_tries_of_the_second_schema_survive_the_third_on_both_databases(place: str) -> None:
+    second(place)
+    with Ledger.open(place, "demo") as ledger:
+        tried = ledger.trials()
+        assert tried["family"].tolist() == ["SmaCross", "SmaCross"]
+        assert tried["params"].tolist() == [{"fast": 5}, {"fast": 5}]
+        assert round(tried["sharpe"].iloc[0] * 252**0.5, 9) == 0.8
+        assert tried["sharpe"].isna().tolist() == [False, True]
+    with TrialBook(place, write=True) as book:
+        assert book.add([try_of(1), try_of(2), try_of(1)]) == 2
+    assert len(Ledger(place, account="demo").trials()) == 4
+
+
+def test_an_upgraded_book_of_tries_has_the_shape_of_a_new_one_on_both_databases(place: str, tmp_path: Path) -> None:
+    second(place)
+    Ledger.open(place, "demo").close()
+    where = Place.of(place)
+    engine = server_engine(where.server) if where.server else create_engine(f"sqlite:///{where.path}")
+    Ledger.open(tmp_path / "new.db", "demo").close()
+    upgraded, new = shape(engine)["trials"], shape(create_engine(f"sqlite:///{tmp_path / 'new.db'}"))["trials"]
+    engine.dispose()
+    assert list(upgraded[0]) == list(new[0])
+    assert [nullable for _, nullable, _ in upgraded[0].values()] == [nullable for _, nullable, _ in new[0].values()]
+    assert upgraded[1:] == new[1:]
+
+
+def test_a_notebook_that_tries_something_brings_an_old_book_up_to_date(old: Path) -> None:
+    with TrialBook(old, write=True) as book:
+        assert book.add([try_of(1)]) == 1
+    with Ledger(old, account="small") as ledger:
+        assert told(ledger) == EXPECTED
+        assert str(sum(ledger.realised().values())) == EXPECTED["realised"]  # its tallies were counted
+    assert old.with_name("ledger-schema-0001.backup.db").exists()
+
+
+def test_tries_are_read_from_an_old_book_that_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    second(f"sqlite:///{path}")
+    content = path.read_bytes()
+    with TrialBook(path) as book:
+        assert len(book.rows("SmaCross")) == 2
+    assert path.read_bytes() == content
+
+
+def test_tries_go_into_the_book_of_an_account_that_is_being_written(place: str) -> None:
+    from decimal import Decimal
+
+    with Ledger.open(place, "demo") as ledger:
+        ledger.bind("csv", "paper", Decimal(10_000))
+        with TrialBook(place, write=True) as book:
+            assert book.add([try_of(1)]) == 1
+        ledger.note("resumed", "demo")
+        assert (len(ledger.trials()), len(ledger.events())) == (1, 1)
+    with TrialBook(place, write=True) as book:
+        assert book.add([try_of(1)]) == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Cycle', 'PlannedError', 'CycleViews', 'SignalViews', 'Cycles', 'Trials']
 
-# %% ../../nbs/08c_ledger_cycles.ipynb #08d5bc20
+# %% ../../nbs/08c_ledger_cycles.ipynb #e1c025e3
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Row, bindparam, insert, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from ..errors import LedgerError
 from . import tables as t
@@ -143,20 +143,17 @@ class Cycles(SignalViews):
         with self.writing() as step:
             _UPDATE_CYCLE.put(step, {"me": self.account, "the_job": job, "day": as_of, **values})
 
-# %% ../../nbs/08c_ledger_cycles.ipynb #e38200c5
+# %% ../../nbs/08c_ledger_cycles.ipynb #ced985f4
+_TRIAL_COLUMNS = (
+    "tried", "family", "params", "sharpe", "count", "first_day", "last_day", "days", "annual_days", "panel", "engine", "source",
+)  # fmt: skip
+
+
 class Trials(Cycles):
     "Backtests that were tried."
 
-    def add_trial(
-        self, strategy: str, params: Mapping[str, Any], metrics: Mapping[str, float], panel_sha256: str = ""
-    ) -> None:
-        "Remember that a backtest was made; figures that are not finite are kept as nothing."
-        finite = {name: float(x) if math.isfinite(x) else None for name, x in metrics.items()}
-        row = {"account": self.account, "strategy": strategy, "params": dict(params), "panel_sha256": panel_sha256}
-        with self.writing() as step:
-            step.execute(insert(t.trials).values(**row, metrics=finite, tried=datetime.now(UTC)))
-
     def trials(self) -> pd.DataFrame:
-        "Backtests tried so far, oldest first."
-        names = ("tried", "strategy", "params", "metrics", "panel_sha256")
-        return _frame(self._all(_columns(t.trials, *names).order_by(t.trials.c.number)), names)
+        "Backtests tried so far in any notebook, oldest first; `sharpe` is of one row, not of a year."
+        query = select(*(t.trials.c[name] for name in _TRIAL_COLUMNS)).order_by(t.trials.c.number)
+        with self.reading() as connection:
+            return _frame(connection.execute(query).all(), _TRIAL_COLUMNS)

@@ -562,9 +562,10 @@ def _columns(table: Table, *names: str) -> Select[Any]:
     "A query for some of the table's columns, for the account that asks."
     return select(*(table.c[name] for name in names)).where(_mine(table))
 
-# %% ../../nbs/08_ledger_store.ipynb #0b4649db
+# %% ../../nbs/08_ledger_store.ipynb #13078855
 _STAMPS = {
     "day", "as_of", "started", "ended", "updated", "tried", "planned", "finished", "moment", "tripped", "resumed",
+    "first_day", "last_day",
 }  # fmt: skip
 
 

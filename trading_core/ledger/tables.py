@@ -130,9 +130,9 @@ class Day(TypeDecorator[pd.Timestamp]):
     def process_result_value(self, value: Any, dialect: Dialect) -> pd.Timestamp | None:
         return None if value is None else _midnight(value)
 
-# %% ../../nbs/06_ledger_tables.ipynb #bc1d0003
-SCHEMA = "0002"
-OLDER = ("0001",)  # those that can be brought up to date
+# %% ../../nbs/06_ledger_tables.ipynb #53e56558
+SCHEMA = "0003"
+OLDER = ("0001", "0002")  # those that can be brought up to date
 metadata = MetaData()
 Text = String().with_variant(String(collation="C"), "postgresql")  # the same order of names on every server
 
@@ -289,7 +289,7 @@ lots = Table(
     Index("ix_lots_oldest", "account", "symbol", "number"),
 )
 
-# %% ../../nbs/06_ledger_tables.ipynb #793537dc
+# %% ../../nbs/06_ledger_tables.ipynb #b7b36795
 equity = Table(
     "equity",
     metadata,
@@ -303,12 +303,21 @@ trials = Table(
     "trials",
     metadata,
     Column("number", Integer, primary_key=True),
-    _account(),
-    Column("tried", Moment, nullable=False),
-    Column("strategy", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # what makes it the same try as another
+    Column("family", Text, nullable=False),  # module:Class
     Column("params", JSON, nullable=False),
-    Column("metrics", JSON, nullable=False),
-    Column("panel_sha256", Text, nullable=False),
+    Column("panel", Text, nullable=False),  # a cheap mark of it
+    Column("first_day", Day),
+    Column("last_day", Day),
+    Column("sharpe", Float),  # of one row, not of a year; nothing where nothing moved
+    Column("count", Integer, nullable=False),  # for how many tries the row stands
+    Column("days", Integer, nullable=False),
+    Column("annual_days", Integer, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("source", Text, nullable=False),  # backtest, sweep, walk_forward, search, run
+    Column("tried", Moment, nullable=False),
+    UniqueConstraint("digest"),
+    Index("ix_trials_family", "family"),
 )
 
 # %% ../../nbs/06_ledger_tables.ipynb #c414d4eb
