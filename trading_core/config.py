@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Names', 'Limit', 'Count', 'SECRETS', 'HEADER', 'NOTES', 'split_names', 'Section', 'MarketSettings', 'ClassCosts',
-           'CostSettings', 'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'MonitorSettings', 'RunSettings',
-           'PathSettings', 'LedgerSettings', 'Sections', 'TradingConfig', 'SettingError', 'read_ini', 'split_setting',
-           'load_config', 'settings_text', 'write_settings']
+           'CostSettings', 'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'MonitorSettings',
+           'ResearchSettings', 'RunSettings', 'PathSettings', 'LedgerSettings', 'Sections', 'TradingConfig',
+           'SettingError', 'read_ini', 'split_setting', 'load_config', 'settings_text', 'write_settings']
 
 # %% ../nbs/02_config.ipynb #7fdda3db
 import re
@@ -87,13 +87,14 @@ class MarketSettings(Section):
     start: date = Field(date(2015, 1, 1), description="first day that is read; indicators always start here")
     allow_gaps: bool = Field(False, description="accept days on which an asset should have traded and has no bar")
 
-# %% ../nbs/02_config.ipynb #0cb323ec
+# %% ../nbs/02_config.ipynb #14cc7d73
 class ClassCosts(Section):
     "What one asset class costs where it differs; None takes the figure of [costs]."
 
     rate: Limit = Field(None, ge=0, description="fraction of the value")
     per_share: Limit = Field(None, ge=0, description="amount per unit")
     minimum: Limit = Field(None, ge=0, description="least amount per order")
+    volume_share: Limit = Field(None, gt=0, le=1, description="largest part of a bar's volume")
 
 
 class CostSettings(Section):
@@ -104,6 +105,12 @@ class CostSettings(Section):
     minimum: float = Field(0.0, ge=0, description="least fee of an order")
     slippage_bps: float = Field(
         0.0, ge=0, description="how much worse than the open an order fills, in hundredths of a per cent"
+    )
+    volume_share: Limit = Field(
+        None,
+        gt=0,
+        le=1,
+        description="largest part of a bar's volume that an order takes in backtests and on paper, the rest waits; empty: all",
     )
     crypto: ClassCosts = ClassCosts(rate=0.0025)
     equity: ClassCosts = ClassCosts()
@@ -213,7 +220,7 @@ class ExecutionSettings(Section):
         description="a strategy that may look ahead: require a certificate, or only warn on paper; live always requires one",
     )
 
-# %% ../nbs/02_config.ipynb #e2f3893b
+# %% ../nbs/02_config.ipynb #8314bea2
 class MonitorSettings(Section):
     "How open positions are watched between two runs."
 
@@ -223,6 +230,16 @@ class MonitorSettings(Section):
     )
     flatten_minutes: float = Field(
         10.0, gt=0, description="minutes before the close at which strategies that hold nothing overnight are closed"
+    )
+
+
+class ResearchSettings(Section):
+    "What research may see."
+
+    holdout: str = Field(
+        "",
+        pattern=r"^(\d{4}-\d\d-\d\d\.\.(\d{4}-\d\d-\d\d)?)?$",
+        description="days that stay sealed, such as 2024-01-01.. or 2024-01-01..2024-12-31; each look at them is counted",
     )
 
 
@@ -256,7 +273,7 @@ class LedgerSettings(Section):
     def _masked(self, url: SecretStr) -> str:
         return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url.get_secret_value())
 
-# %% ../nbs/02_config.ipynb #984f6a76
+# %% ../nbs/02_config.ipynb #d46fafb5
 class Sections(BaseSettings):
     "All sections, each with its defaults."
 
@@ -272,6 +289,7 @@ class Sections(BaseSettings):
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
     monitor: MonitorSettings = MonitorSettings()
+    research: ResearchSettings = ResearchSettings()
     jobs: dict[str, Names] = {"daily": ("backtest", "signals", "trade")}
     schedule: dict[str, str] = {"daily": "10 0 * * *"}
     run: RunSettings = RunSettings()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,8 +72,23 @@ costs = st.builds(
     per_share=st.sampled_from([0.0, 0.005]),
     minimum=st.sampled_from([0.0, 1.0]),
     slippage_bps=st.sampled_from([0.0, 3.0, 12.5]),
-    by_class=st.sampled_from([{}, {AssetClass.CRYPTO: {"rate": 0.004, "slippage_bps": 20.0}}]),
+    by_class=st.sampled_from(
+        [{}, {AssetClass.CRYPTO: {"rate": 0.004, "slippage_bps": 20.0}}, {AssetClass.CRYPTO: {"volume_share": 0.125}}]
+    ),
+    volume_share=st.sampled_from([None, None, 0.003, 0.1, 0.3, 1.0]),
 )
+
+
+def thin_panel(seed):
+    "A random panel with volumes of its own: none at all, too little for an order, a part of one, plenty."
+    panel, rng = random_panel(seed), np.random.default_rng(seed + 77_777)
+    drawn = np.select(
+        [rng.random(panel.shape) < part for part in (0.15, 0.3, 0.9)],
+        [0.0, np.round(rng.uniform(0, 2, panel.shape), 4), np.round(rng.lognormal(4, 1.5, panel.shape), 3)],
+        rng.integers(1, 9, panel.shape) * 100.0,
+    )
+    volumes = np.asfortranarray(np.where(panel.real, drawn, 0.0))
+    return replace(panel, arrays={**panel.arrays, "volume": volumes})
 
 
 def both(strategy, panel, **options):
@@ -96,7 +113,7 @@ def both(strategy, panel, **options):
     costs=costs, resize=maybe(st.sampled_from([0.0, 0.05, 0.3])), cash=st.sampled_from([40.0, 5_000.0, 100_000.0]),
 )  # fmt: skip
 def test_one_strategy_fills_the_same_in_both_engines(seed, often, exits, sizer, limits, costs, resize, cash):
-    panel = random_panel(seed)
+    panel = thin_panel(seed)
     strategy = Drawn(seed, often, exits, sizer)
     both(strategy, panel, costs=costs, limits=limits, resize=resize, cash=cash)
 
@@ -104,7 +121,7 @@ def test_one_strategy_fills_the_same_in_both_engines(seed, often, exits, sizer, 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), exits=exit_rules, limits=limits, costs=costs, resize=maybe(st.just(0.1)))
 def test_two_strategies_with_shares_fill_the_same_in_both_engines(seed, exits, limits, costs, resize):
-    panel = random_panel(seed)
+    panel = thin_panel(seed)
     halves = panel.symbols[::2], panel.symbols[1::2]
     pair = {
         "zulu": (Drawn(seed, 0.2, exits, EqualWeight(), halves[0]), 0.6),
@@ -127,14 +144,62 @@ def test_a_symbol_that_one_strategy_holds_is_kept_from_the_other_in_both_engines
         def signals(self, panel):
             return super().signals(panel).where(pd.Series(panel.days.day % 2 == 1, panel.days), axis=0)
 
-    pair = {"even": (First(seed, 0.5, exits, EqualWeight()), 0.5), "odd": (Second(seed + 1, 0.5, exits, EqualWeight()), 0.5)}
+    pair = {
+        "even": (First(seed, 0.5, exits, EqualWeight()), 0.5),
+        "odd": (Second(seed + 1, 0.5, exits, EqualWeight()), 0.5),
+    }
     result = both(pair, panel)
     assert "other_strategy" in set(result.refusals["reason"])
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), exits=exit_rules, limits=limits, share=st.sampled_from([0.02, 0.1, 0.5]),
+    resize=maybe(st.just(0.05)),
+)  # fmt: skip
+def test_an_order_takes_no_more_than_its_part_of_a_bar_and_waits_in_both_engines(seed, exits, limits, share, resize):
+    panel = thin_panel(seed)
+    strategy = Drawn(seed, 0.08, exits, EqualWeight())
+    result = both(strategy, panel, costs=Costs(volume_share=share), limits=limits, resize=resize, cash=300_000.0)
+    taken = result.fills[result.fills["reason"] != "delisted"]
+    for fill in taken.itertuples():
+        assert fill.quantity <= share * panel.volume.at[fill.day, fill.symbol] * (1 + 1e-9) + 1e-6
+    assert not taken.duplicated(["day", "symbol"]).any()
+    assert (result.positions > -1e-9).all(axis=None)
+    freely = backtest(strategy, panel, limits=limits, resize=resize, cash=300_000.0)
+    assert len(result.fills) == 0 or not result.fills.equals(freely.fills)
+
+
+def test_one_order_becomes_several_fills_and_one_round_trip():
+    panel = thin_panel(11)
+    symbol = max((s for s in panel.symbols if "/" in s), key=lambda s: panel.observed[s].sum())
+    volumes = panel.arrays["volume"].copy(order="F")
+    volumes[:, panel.symbols.index(symbol)] = 40.0
+    panel = replace(panel, arrays={**panel.arrays, "volume": volumes})
+
+    class Once(Strategy):
+        def signals(self, panel):
+            table = pd.DataFrame(np.nan, panel.days, list(panel.symbols))
+            table.loc[panel.days[60], symbol], table.loc[panel.days[80], symbol] = 0.05, 0.0
+            return table
+
+    result = both(Once(), panel, costs=Costs(volume_share=0.5), cash=100_000.0)
+    bought, sold = (result.fills[result.fills["side"] == side] for side in ("buy", "sell"))
+    assert len(bought) > 2
+    assert len(sold) == len(bought)
+    assert (bought["quantity"].iloc[:-1] == 20).all()
+    assert not result.fills["cut"].any()
+    assert result.trades["quantity"].sum() == pytest.approx(bought["quantity"].sum())
+    money_in = result.equity.iloc[-1] - result.equity.iloc[0]
+    assert result.trades["pnl"].sum() == pytest.approx(money_in, abs=1e-6)
+    assert len(result.pending) == 0
+
+
 def test_what_a_refusal_tells_is_the_same_sentence_in_both_engines():
     panel = random_panel(5)
-    strict = RiskLimits(max_weight=0.1, max_positions=3, cash_buffer=0.2, max_equity=0.3, max_orders_per_day=2, max_drawdown=0.03)
+    strict = RiskLimits(
+        max_weight=0.1, max_positions=3, cash_buffer=0.2, max_equity=0.3, max_orders_per_day=2, max_drawdown=0.03
+    )
     strategy = Drawn(5, 0.4, ExitRules(stop_loss=0.05), EqualWeight())
     columns = ["day", "symbol", "reason", "detail"]
     told = [

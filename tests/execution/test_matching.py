@@ -138,23 +138,27 @@ def random_panel(seed: int) -> Panel:
     return HybridDataNormalizer().normalize(bars)
 
 
+@pytest.mark.parametrize("share", [None, 2e-5])
 @pytest.mark.parametrize("seed", range(8))
-def test_market_orders_on_paper_fill_exactly_as_in_a_backtest(seed: int) -> None:
+def test_market_orders_on_paper_fill_exactly_as_in_a_backtest(seed: int, share: float | None) -> None:
     panel, dice = random_panel(seed), np.random.default_rng(seed + 100)
-    costs = Costs(rate=0.001, slippage_bps=5, minimum=1.0)
+    costs = Costs(rate=0.001, slippage_bps=5, minimum=1.0, volume_share=share)
     past: list[Fill] = []
     cash, waiting = Decimal(10_000), list[OrderRequest]()
     for row, when in enumerate(panel.days[5:], start=5):
         held = {symbol: position.quantity for symbol, position in positions_of(past).items()}
         opens = opens_of(panel, row, {order.symbol for order in waiting})
-        expected, refused = fill_open(
-            waiting, opens, held, sum((f.cash_change for f in past), cash), costs, panel.assets, when
+        volumes = dict(zip(panel.symbols, panel.arrays["volume"][row].tolist(), strict=True))
+        expected, refused, left = fill_open(
+            waiting, opens, held, sum((f.cash_change for f in past), cash), costs, panel.assets, when, volumes
         )
         happened = paper_day(panel, row, past, waiting, cash, costs)
         assert [f for f in happened.fills if f.reason != "delisted"] == expected
-        assert sum(r.status is OrderStatus.REJECTED for r in happened.results) == len(refused)
+        assert sum(r.status in (OrderStatus.REJECTED, OrderStatus.CANCELED) for r in happened.results) == len(refused)
+        begun = {r.client_id for r in happened.results if r.status is OrderStatus.PARTIALLY_FILLED}
+        assert begun == {f.client_id for f in expected} & {order.client_id for order in left}
         past += happened.fills
-        waiting = [order for order in waiting if order.symbol not in opens]
+        waiting = left
         for symbol in dice.permutation(panel.symbols):
             if dice.random() < 0.4 and symbol not in {order.symbol for order in waiting}:
                 side = Side.SELL if symbol in positions_of(past) and dice.random() < 0.6 else Side.BUY

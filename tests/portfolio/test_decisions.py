@@ -198,7 +198,7 @@ def test_whatever_is_ordered_cash_and_holdings_never_fall_below_zero(cash, held,
     orders = [OrderRequest(s, s, side, money(float(q))) for s, side, q in zip(names, sides, wishes, strict=True)]
     before = {"AAA": money(float(held))}
     assets = {s: Asset.of(s) for s in names}
-    fills, _ = fill_open(
+    fills, *_ = fill_open(
         orders, dict(zip(names, opens, strict=True)), before, money(float(cash)), Costs(minimum=1.0), assets, DAYS[0]
     )
     # the fee of a sale may be more than the sale brings; apart from that nothing is spent that is not there

@@ -182,7 +182,7 @@ class Account(Books):
         self.record.refusals += [(day, refusal) for refusal in plan.refusals]
         return plan
 
-# %% ../../nbs/40_event.ipynb #303bcfc6
+# %% ../../nbs/40_event.ipynb #62268b26
 class ExactBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     "backtrader's broker, executing what an exact account has filled."
 
@@ -195,13 +195,14 @@ class ExactBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self.requests: dict[int, OrderRequest] = {}  # by backtrader's order number
         self.p.filler = lambda order, price, ago: self._size
 
-    def book_fill(self, order: Any, fill: Fill) -> None:
-        "Let backtrader execute what was filled, then take over the exact cash."
+    def book_fill(self, order: Any, fill: Fill, left: OrderRequest | None = None) -> None:
+        "Let backtrader execute what was filled, then take over the exact cash; `left` waits on."
         if order in self.pending:
             self.pending.remove(order)
         self._size = float(fill.quantity)
-        if order.issell() and fill.quantity != money(abs(order.executed.remsize)):
-            order.executed.remsize = -self._size  # a sale of all that is held then
+        if not fill.cut:  # a sale of all that is held then, or a part of what the volume left
+            asked = self._size + (float(left.quantity) if left is not None else 0.0)
+            order.executed.remsize = asked if order.isbuy() else -asked
         self.fee = float(fill.fee)
         self.cash += 1e-6  # the exact account has checked that it can be paid
         self._execute(order, ago=0, price=float(fill.price))
@@ -219,7 +220,7 @@ class ExactBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     def _get_value(self, datas: Any = None, lever: bool = False) -> float:
         return float(self.account.record.equity[-1]) if self.account.record.equity else float(self.cash)
 
-# %% ../../nbs/40_event.ipynb #a20fcd89
+# %% ../../nbs/40_event.ipynb #73fc6a24
 class PanelBroker(ExactBroker):
     "An exact broker that fills in the order of markets, cuts buys to cash and drops what was tried in vain."
 
@@ -230,7 +231,7 @@ class PanelBroker(ExactBroker):
         if not self.pending:
             return
         today = self.clock.datetime[0]
-        self.account.opening.day = self.account.panel.days[self.clock.p.first + len(self.clock) - 1]
+        self.account.opening.begin(self.account.panel.days[self.clock.p.first + len(self.clock) - 1])
         due = [order for order in self.pending if len(order.data) and order.data.datetime[0] == today]
         for order in sorted(due, key=self._rank):
             self._fill(order)
@@ -240,12 +241,15 @@ class PanelBroker(ExactBroker):
         return opening_order(request, self.account.panel.assets[request.symbol])
 
     def _fill(self, order: Any) -> None:
-        request = self.requests[order.ref]
-        outcome = self.account.opening.try_fill(request, money(order.data.open[0]))
-        self.account.take(outcome)
-        if isinstance(outcome, Fill):
-            self.book_fill(order, outcome)
-        if order.alive():  # cut or dropped: what is cut off is gone
+        request, bar = self.requests[order.ref], order.data
+        done, left = self.account.opening.try_fill(request, money(bar.open[0]), bar.volume[0])
+        if done is not None:
+            self.account.take(done)
+        if isinstance(done, Fill):
+            self.book_fill(order, done, left)
+        if left is not None:
+            self.requests[order.ref] = left
+        elif order.alive():  # cut or dropped: what is cut off is gone
             self.cancel(order)
 
 # %% ../../nbs/40_event.ipynb #bd5d3c3c
@@ -257,7 +261,7 @@ class ExactFee(bt.CommInfoBase):  # type: ignore[misc]
     def _getcommission(self, size: float, price: float, pseudoexec: bool) -> float:
         return float(self.p.broker.fee)
 
-# %% ../../nbs/40_event.ipynb #4d4b600f
+# %% ../../nbs/40_event.ipynb #6f3bd4fb
 class PanelStrategy(bt.Strategy):  # type: ignore[misc]
     "Runs our strategies inside backtrader: stops and time-stops tracked by hand in `next`."
 
@@ -284,7 +288,8 @@ class PanelStrategy(bt.Strategy):  # type: ignore[misc]
 
     def _clean_up(self, account: Account, row: int) -> None:
         "Forget what has filled; close and withdraw what belongs to ended assets."
-        self.waiting = {s: (order, request) for s, (order, request) in self.waiting.items() if order.alive()}
+        left = self.broker.requests
+        self.waiting = {s: (order, left[order.ref]) for s, (order, _) in self.waiting.items() if order.alive()}
         for fill in account.ended(row):
             self._close_at_last(fill)
         for symbol in [s for s in self.waiting if account.has_ended(symbol=s, row=row)]:

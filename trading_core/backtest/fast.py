@@ -34,7 +34,7 @@ from ..sessions import session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/44a_fast.ipynb #eb8f88ce
+# %% ../../nbs/44a_fast.ipynb #ef94ea5e
 def lot_parts(lot: Decimal) -> tuple[float, float]:
     "A lot as numerator and power of ten: 0.0025 is 25 / 10,000."
     _, digits, exponent = lot.as_tuple()
@@ -62,7 +62,8 @@ def _asset_row(
     "One kind of asset, in the order of `ASSETS`."
     terms = costs.of(asset_class)
     paid = (float(value) for value in (terms.rate, terms.per_share, terms.minimum, terms.slippage))
-    return *lot_parts(lot), float(least), *paid, np.inf, number, calendar != "24/7", asset_class is AssetClass.CRYPTO
+    share = np.inf if terms.volume_share is None else float(terms.volume_share)
+    return *lot_parts(lot), float(least), *paid, share, number, calendar != "24/7", asset_class is AssetClass.CRYPTO
 
 # %% ../../nbs/44a_fast.ipynb #4022cad5
 _SLACK = 1e-9  # as in portfolio.exits
@@ -176,7 +177,7 @@ class Run:
         known = self.equity[: self.account["halted"] - self.first + 1]
         return breaker.through(zip(self.days, known.tolist(), strict=False)).trip
 
-# %% ../../nbs/44a_fast.ipynb #c00fe4be
+# %% ../../nbs/44a_fast.ipynb #b25674a5
 def simulate(
     opinions: Opinions, rules: np.ndarray, panel: Panel, first: int, cash: float, costs: Costs,
     limits: RiskLimits | None, resize: float | None, tables: tuple[np.ndarray, np.ndarray] | None = None,
@@ -198,7 +199,8 @@ def simulate(
     by_day, (n_days, n_symbols) = panel.by_day or {}, panel.shape
     assets, number = tables or asset_table(panel, costs)
     equity, worth, slots = np.empty(n_days - first), np.empty((n_days - first, 2)), np.zeros(n_symbols, kernel.SLOTS)
-    volumes = by_day["close"]  # not looked at while no share of the volume is a limit
+    capped = bool(np.isfinite(assets["share"]).any())
+    volumes = panel.volume_by_day if capped else by_day["close"]  # without a share they are not looked at
     account, fills, refused, waiting = kernel.simulate(
         by_day["open"], by_day["close"], volumes, by_day["real"], number, assets, rules, limit_row(limits),
         opinions.starts, opinions.columns, opinions.targets, first, cash, -1.0 if resize is None else resize,
@@ -210,10 +212,10 @@ def simulate(
         raise StrategyConflictError(panel.symbols[me["bad_column"]], panel.days[me["bad_row"]], one, other)
     return Run(panel, first, opinions.names, limits, equity, worth, me, fills, refused, waiting, slots)
 
-# %% ../../nbs/44a_fast.ipynb #0574e664
+# %% ../../nbs/44a_fast.ipynb #36cba82c
 def _words(words: tuple[str, ...], codes: np.ndarray) -> Any:
     "Codes as a column of text."
-    return pd.array(np.array(words, dtype=object)[codes], dtype="str")
+    return pd.array(np.array(words, dtype=object), dtype="str").take(codes)
 
 
 def fills_frame(run: Run) -> pd.DataFrame:

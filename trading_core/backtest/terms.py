@@ -116,11 +116,12 @@ def cash_given(cash: object) -> float:
         raise CashError(cash)
     return float(cash)
 
-# %% ../../nbs/43_terms.ipynb #261f9e7f
+# %% ../../nbs/43_terms.ipynb #b5e1ae2a
 def setup_of(engine: str, strategies: Mapping[str, Any], cash: float, costs: Costs, **more: Any) -> dict[str, Any]:
     "What was run, as plain values."
     own = {str(asset_class): dict(terms) for asset_class, terms in costs.by_class.items()}
-    terms = {name: getattr(costs, name) for name in ("rate", "per_share", "minimum", "slippage_bps")} | own
+    names = ("rate", "per_share", "minimum", "slippage_bps", "volume_share")
+    terms = {name: getattr(costs, name) for name in names} | own
     return {"engine": engine, "strategies": dict(strategies), "cash": cash, "costs": terms} | more
 
 

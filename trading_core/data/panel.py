@@ -72,7 +72,7 @@ class PanelArrays:
         "Number of days, number of symbols."
         return len(self.days), len(self.symbols)
 
-# %% ../../nbs/14_panel.ipynb #4ac9da5e
+# %% ../../nbs/14_panel.ipynb #33f79eb9
 class PanelTables(PanelArrays):
     "The arrays of a panel as DataFrames with days as rows and symbols as columns."
 
@@ -103,6 +103,13 @@ class PanelTables(PanelArrays):
     def volume(self) -> pd.DataFrame:
         "Volumes; 0 where there is no bar."
         return self._table(self.arrays["volume"])
+
+    @cached_property
+    def volume_by_day(self) -> np.ndarray:
+        "Volumes once more, one day after the other in memory like `by_day`; made when somebody asks for them."
+        volumes = np.ascontiguousarray(self.arrays["volume"], dtype=float)
+        volumes.flags.writeable = False
+        return volumes
 
     @cached_property
     def observed(self) -> pd.DataFrame:

@@ -9,8 +9,8 @@ from __future__ import annotations
 __all__ = ['closes_of', 'opens_of', 'ended_of', 'value_of', 'session_of', 'note_of', 'noted', 'Due', 'due_today', 'PaperDay',
            'carry_out', 'paper_day', 'NoSuchDayError', 'PaperOrders', 'PaperBook', 'PaperExecutor']
 
-# %% ../../nbs/51_paper.ipynb #b4bfe7a4
-from collections.abc import Callable, Iterable, Mapping, Sequence
+# %% ../../nbs/51_paper.ipynb #a118a1d4
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
@@ -38,7 +38,7 @@ from trading_core.model import (
     money,
 )
 from ..portfolio import ENDED_AFTER, Costs, Refusal, close_ended
-from ..portfolio.fills import Opening
+from ..portfolio.fills import Opening, Outcome
 
 # %% ../../nbs/51_paper.ipynb #e8ddc2b5
 def closes_of(panel: Panel, row: int, symbols: Iterable[str]) -> dict[str, Decimal]:
@@ -147,27 +147,27 @@ class PaperDay:
     cash: Decimal
     notes: dict[str, str] = field(default_factory=dict)  # of orders that go on, where there is something to remember
 
-# %% ../../nbs/51_paper.ipynb #55464e61
-def _even(costs: Costs) -> dict[AssetClass, dict[str, float]]:
+# %% ../../nbs/51_paper.ipynb #5ae22edb
+def _even(costs: Costs) -> dict[AssetClass, dict[str, float | None]]:
     "What asset classes cost of their own, without the slippage."
     own = ((kind, dict(terms)) for kind, terms in costs.by_class.items())
     return {kind: terms | {"slippage_bps": 0.0} if "slippage_bps" in terms else terms for kind, terms in own}
 
 
 def carry_out(
-    due: Sequence[Due], held: Mapping[str, Decimal], cash: Decimal, costs: Costs, panel: Panel, day: pd.Timestamp
-) -> tuple[list[Fill], list[Refusal]]:
-    "Execute what is due, in order; fills and refusals."
+    due: Sequence[Due], held: Mapping[str, Decimal], cash: Decimal, costs: Costs, panel: Panel, row: int
+) -> dict[str, Outcome]:
+    "Execute what is due, in order; by client id, what came of each order and what is left of it."
     exact = replace(costs, slippage_bps=0.0, by_class=_even(costs))
-    opening = Opening(day, cash, dict(held), costs, panel.assets)
-    fills, refusals = list[Fill](), list[Refusal]()
+    opening = Opening(panel.days[row], cash, dict(held), costs, panel.assets)
+    volumes, came = panel.arrays["volume"][row], dict[str, Outcome]()
     for item in due:
         opening.costs = costs if item.order.limit_price is None else exact
-        done = opening.try_fill(item.order, item.price)
-        fills, refusals = ([*fills, done], refusals) if isinstance(done, Fill) else (fills, [*refusals, done])
-    return fills, refusals
+        volume = float(volumes[panel.symbols.index(item.symbol)])
+        came[item.order.client_id] = opening.try_fill(item.order, item.price, volume)
+    return came
 
-# %% ../../nbs/51_paper.ipynb #f7d73192
+# %% ../../nbs/51_paper.ipynb #5744237a
 def paper_day(
     panel: Panel, row: int, past: Sequence[Fill], pending: Sequence[OrderRequest], cash: Decimal, costs: Costs,
     notes: Mapping[str, str] | None = None,
@@ -177,32 +177,45 @@ def paper_day(
     left = cash_of(sum((fill.cash_change for fill in past), cash))
     quantities = {symbol: position.quantity for symbol, position in held.items()}
     due, works = due_today(panel, row, pending, notes or {})
-    fills, refusals = carry_out(due, quantities, left, costs, panel, day)
+    came = carry_out(due, quantities, left, costs, panel, row)
+    fills = [outcome.done for outcome in came.values() if isinstance(outcome.done, Fill)]
     held = positions_of([*past, *fills])
     gone = {symbol: (held[symbol].quantity, held[symbol].strategy) for symbol in ended_of(panel, row, held)}
     closing = close_ended(gone, closes_of(panel, row, gone), costs, panel.assets, day)
     waiting = [order for order in pending if order.client_id not in works]
     dropped = ended_of(panel, row, {order.symbol for order in waiting})
-    reached = {item.order.client_id for item in due}
+    after = {name: note for name, work in works.items() if (note := note_of(work))}
+    begun = {fill.client_id for fill in past}
     results = [
-        *_results([order for order in pending if order.client_id in reached], fills, refusals),
-        *(_late(order) for order in pending if order.client_id in works.keys() - reached and _over(order)),
+        *_results([(order, came[order.client_id]) for order in pending if order.client_id in came], after, begun),
+        *(_late(order) for order in pending if order.client_id in works.keys() - came.keys() and _over(order)),
         *(_gone(order) for order in waiting if order.symbol in dropped),
     ]
-    after = {name: note for name, work in works.items() if name not in reached and (note := note_of(work))}
+    told = {result.client_id for result in results}
+    after = {name: note for name, note in after.items() if name not in told}
     return PaperDay([*fills, *closing], results, *value_of([*past, *fills, *closing], cash, panel, row), after)
 
-# %% ../../nbs/51_paper.ipynb #8841d77c
-def _results(orders: Sequence[OrderRequest], fills: Sequence[Fill], refusals: Sequence[Refusal]) -> list[OrderResult]:
-    "What became of the orders that were due."
-    filled = {fill.client_id for fill in fills}
-    why = {(refusal.symbol, refusal.side): f"{refusal.reason}: {refusal.detail}" for refusal in refusals}
-    results = []
-    for order in orders:
-        status = OrderStatus.FILLED if order.client_id in filled else OrderStatus.REJECTED
-        message = "" if order.client_id in filled else why.get((order.symbol, order.side), "dropped at the open")
-        results.append(OrderResult(order.client_id, status, f"paper-{order.client_id}", message))
-    return results
+# %% ../../nbs/51_paper.ipynb #5b9ac064
+def _results(
+    met: Sequence[tuple[OrderRequest, Outcome]], notes: Mapping[str, str], begun: Collection[str]
+) -> list[OrderResult]:
+    "What became of the orders that were due; `begun` are those of which earlier days filled a part."
+    told = ((order, _told(order, outcome, notes.get(order.client_id, ""), begun)) for order, outcome in met)
+    return [OrderResult(order.client_id, said[0], f"paper-{order.client_id}", said[1]) for order, said in told if said]
+
+
+def _told(order: OrderRequest, came: Outcome, note: str, begun: Collection[str]) -> tuple[OrderStatus, str] | None:
+    "An order's new status with a message; None where nothing has changed."
+    ended = OrderStatus.CANCELED if order.client_id in begun or isinstance(came.done, Fill) else None
+    if isinstance(came.done, Refusal):
+        return ended or OrderStatus.REJECTED, f"{came.done.reason}: {came.done.detail}"
+    if came.left is None:
+        return OrderStatus.FILLED, ""
+    rest = f"{came.left.quantity.normalize():f} of {order.symbol} were not to be had within the volume"
+    market = order.order_type is OrderType.MARKET
+    if _over(order) and not (market and order.time_in_force is TimeInForce.DAY):
+        return ended or OrderStatus.EXPIRED, rest
+    return (OrderStatus.PARTIALLY_FILLED, rest if market else note) if came.done else None
 
 
 def _over(order: OrderRequest) -> bool:
@@ -286,7 +299,7 @@ class PaperBook(PaperOrders):
     def open_orders(self) -> list[OrderRequest]:
         return self.ledger.pending()
 
-# %% ../../nbs/51_paper.ipynb #97c4db15
+# %% ../../nbs/51_paper.ipynb #24f02d98
 class PaperExecutor(PaperBook):
     """A venue on paper: orders fill at their asset's next real open, at cost.
 
@@ -309,7 +322,9 @@ class PaperExecutor(PaperBook):
         happened = paper_day(self.panel, row, fills, pending, self._opened_with(), self.costs, notes)
         with self.ledger.writing():
             for name, note in happened.notes.items():
-                self.ledger.set_status(OrderResult(name, OrderStatus.ACCEPTED, f"paper-{name}", note))
+                known = self.ledger.order(name)
+                status = known.status if known else OrderStatus.ACCEPTED
+                self.ledger.set_status(OrderResult(name, status, f"paper-{name}", note))
             self.ledger.book_day(day, happened.fills, happened.results, happened.equity, happened.cash)
         return happened.fills
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['FillConflictError', 'FillViews', 'Fills', 'positions_of']
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #e5568ebc
+# %% ../../nbs/08aa_ledger_fills.ipynb #d86693e6
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -22,8 +22,8 @@ from ..errors import LedgerError
 from . import tables as t
 from .orders import Orders
 from .ready import Query, Write
-from .store import _mine
-from ..model import Fill, PositionInfo, Side, cash_of, price_of
+from .store import _columns, _mine
+from ..model import Fill, OrderRequest, PositionInfo, Side, cash_of, price_of
 
 # %% ../../nbs/08aa_ledger_fills.ipynb #5c0f48eb
 class FillConflictError(LedgerError):
@@ -56,10 +56,12 @@ def _fill(row: Row[Any]) -> Fill:
     moment = None if row.moment is None else pd.Timestamp(row.moment)
     return Fill(**values | {"side": Side(row.side), "moment": moment})
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #0a8abf3b
+# %% ../../nbs/08aa_ledger_fills.ipynb #9f4f060e
 _MINE = select(t.fills).where(_mine(t.fills))
 _NEWER = Query(_MINE.where(t.fills.c.number > bindparam("after")).order_by(t.fills.c.number))
 _SINCE = Query(_MINE.where(t.fills.c.day >= bindparam("since")).order_by(t.fills.c.day, t.fills.c.number))
+_BEGUN = Query(_columns(t.orders, "client_id").where(t.orders.c.status == "partially_filled"))
+_PARTS = Query(_MINE.where(t.fills.c.client_id.in_(bindparam("ids", expanding=True))))
 _FRAME = ("day", "symbol", "side", "quantity", "price", "fee", "reason", "strategy", "cut", "client_id", "venue_id")
 
 
@@ -81,6 +83,19 @@ class FillViews(Orders):
             known += newer
         fills = sorted((fill for _, fill in (known if self._step is None else [*known, *newer])), key=_by_day)
         return fills if since is None else [fill for fill in fills if fill.day >= since]
+
+    def begun(self) -> dict[str, Decimal]:
+        "How much is filled of each order that is filled in part, by client id."
+        taken = {row.client_id: Decimal(0) for row in self._all(_BEGUN)}
+        for row in self._all(_PARTS, ids=list(taken)) if taken else ():
+            taken[row.client_id] += row.quantity
+        return taken
+
+    def pending(self) -> list[OrderRequest]:
+        "Orders that were sent and may still fill, each as large as what is left of it."
+        taken = self.begun()
+        left = ((order, order.quantity - taken.get(order.client_id, Decimal(0))) for order in super().pending())
+        return [replace(order, quantity=rest if rest > 0 else order.quantity) for order, rest in left]
 
     def fills_frame(self, since: pd.Timestamp | None = None) -> pd.DataFrame:
         "The fills as a table of floats, like those of a backtest."

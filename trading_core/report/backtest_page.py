@@ -363,7 +363,7 @@ def refusals_section(refusals: pd.DataFrame) -> Html:
     columns = {"Reason": "", "Times": "n", "Last": "nw", "Then": "why"}
     return section(f"{count(len(refusals), 'wish', 'wishes')} became no order, or a smaller one", table(rows, columns))
 
-# %% ../../nbs/62_backtest_page.ipynb #f9ac3462
+# %% ../../nbs/62_backtest_page.ipynb #82f14fce
 def cost_text(costs: Any) -> str:
     "Costs in words; anything that is no mapping as it is."
     if not isinstance(costs, Mapping):
@@ -373,6 +373,8 @@ def cost_text(costs: Any) -> str:
     parts += [f"{dollars(costs[key], 4)} {words}" for key, words in money if costs.get(key)]
     slip = costs.get("slippage_bps")
     parts += [f"{slip:g} bp slippage"] if slip else ["no slippage"] if slip == 0 else []
+    share = costs.get("volume_share")
+    parts += [f"at most {percent(share, 2)} of a bar's volume"] if share else []
     parts += [f"{name}: {cost_text(own)}" for name, own in costs.items() if isinstance(own, Mapping) and own]
     return ", ".join(parts) or "none"
 

@@ -11,7 +11,7 @@ __all__ = ['LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine
            'no_orders', 'Warned', 'stale_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts', 'DayReport',
            'exposures', 'history_of', 'decision_text', 'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #72133ef5
+# %% ../../nbs/64_day.ipynb #e717f23b
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -30,7 +30,7 @@ from ..portfolio.exits import Holding, after_fill
 from ..portfolio.fills import ENDED_AFTER, Refusal
 from ..portfolio.risk import SETTINGS, RiskLimits
 from .backtest_page import reason_text, rebased
-from .markup import count, days_text
+from .markup import count, days_text, quantity_text
 from .signals_page import Wish, wishes_of
 from .venue_state import VenueState, venue_state
 from ..sessions import next_session, sessions
@@ -542,7 +542,7 @@ def _waiting(cycle: CycleLike) -> list[OrderRequest]:
     listed = [*(getattr(cycle, "pending", None) or ()), *cycle.plan.orders]
     return list({order.client_id: order for order in listed if order.client_id not in gone}.values())
 
-# %% ../../nbs/64_day.ipynb #aafc7b96
+# %% ../../nbs/64_day.ipynb #030a8859
 def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) -> dict[str, Any]:
     "Open positions, nearest to their stop first, and waiting orders, in the order in which their markets open."
     equity, waiting, phrases = float(cycle.equity), _waiting(cycle), {wish.symbol: wish.why for wish in wishes}
@@ -552,7 +552,9 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
         symbol: position_line(item, panel, rules.get(item.strategy, ExitRules()), equity, symbol in leaving)
         for symbol, item in cycle.holdings.items()
     }
-    status = {result.client_id: result.status.value for result in _results(cycle)}
+    begun = dict(getattr(cycle, "begun", None) or {})
+    status = {name: f"{quantity_text(done)} filled, the rest waits" for name, done in begun.items()}
+    status |= {result.client_id: result.status.value for result in _results(cycle)}
     status |= {r.client_id: FOR_YOU for r in _said(cycle) if r.message.startswith("waits for approval")}
     orders = [
         order_line(order, panel, phrases.get(order.symbol, ""), held.get(order.symbol), status.get(order.client_id, ""))

@@ -231,7 +231,7 @@ def finish(ledger: Ledger, cycle: Cycle) -> None:
     if cycle.status != "done" and open_ended.isdisjoint(ledger.statuses(cycle.job, cycle.as_of).values()):
         ledger.set_cycle(cycle.job, cycle.as_of, "done")
 
-# %% ../../nbs/70_account_day.ipynb #f5147b13
+# %% ../../nbs/70_account_day.ipynb #5e4a0174
 @dataclass(frozen=True)
 class CycleFacts:
     "What a cycle found, decided and did."
@@ -243,7 +243,7 @@ class CycleFacts:
     results: tuple[OrderResult, ...]  # one for each order of the plan
     fills: tuple[Fill, ...]  # since the last cycle
     unfilled: tuple[OrderResult, ...]  # orders of earlier cycles that have ended since then without a fill
-    pending: tuple[OrderRequest, ...]  # all that wait now, this cycle's included
+    pending: tuple[OrderRequest, ...]  # all that wait now, this cycle's included; of an order filled in part the rest
     holdings: Mapping[str, Holding]
     equity: Decimal
     cash: Decimal
@@ -261,6 +261,9 @@ class CycleFacts:
     differences: tuple[Difference, ...] = ()  # between ledger and venue, each explained
     foreign: tuple[Fill, ...] = ()  # trades of others that were taken in
     halt: Halt | None = None  # nothing is opened until a person resumes
+    begun: Mapping[str, Decimal] = field(
+        default_factory=dict
+    )  # client id to what is filled of an order that still waits
 
 # %% ../../nbs/70_account_day.ipynb #14cb13e6
 class CycleChange(CycleFacts):
@@ -283,7 +286,7 @@ class CycleChange(CycleFacts):
         "Of equity, since the last cycle."
         return self.equity - self.account_before.equity
 
-# %% ../../nbs/70_account_day.ipynb #6b9dfbf9
+# %% ../../nbs/70_account_day.ipynb #8ba08e6d
 class CycleReport(CycleChange):
     "A cycle's facts, and how they are told."
 
@@ -306,7 +309,8 @@ class CycleReport(CycleChange):
         return f". The account is the last one known{since}: {self.unreachable}"
 
     def _sent(self) -> str:
-        sent = sum(result.status in (OrderStatus.ACCEPTED, OrderStatus.FILLED) for result in self.results)
+        heard = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED)
+        sent = sum(result.status in heard for result in self.results)
         return "dry run, nothing sent" if self.dry_run else f"{sent} sent" + (", resumed" if self.resumed else "")
 
     def _repr_html_(self) -> str:
@@ -314,7 +318,7 @@ class CycleReport(CycleChange):
         table = pd.DataFrame(rows, columns=["symbol", "side", "quantity", "reason", "strategy"])
         return f"<p>{escape(str(self))}</p>{table.to_html(index=False, border=0) if rows else ''}"
 
-# %% ../../nbs/70_account_day.ipynb #949a0f65
+# %% ../../nbs/70_account_day.ipynb #fb629973
 def _halt_on(ledger: Ledger, day: pd.Timestamp) -> Halt | None:
     "The halt that stands, if it stood on `day` already."
     halt = ledger.halted()
@@ -341,7 +345,7 @@ def report_of(
         previous_cash=previous.cash if previous else None,
         missed_days=tuple(panel.days[(panel.days > since) & (panel.days < day)]),
         signals=_strengths(ledger, panel, cycle),
-        resumed=resumed, dry_run=dry_run, run_id=cycle.run_id, halt=_halt_on(ledger, day), **more,
+        resumed=resumed, dry_run=dry_run, run_id=cycle.run_id, halt=_halt_on(ledger, day), begun=ledger.begun(), **more,
     )  # fmt: skip
 
 # %% ../../nbs/70_account_day.ipynb #bc6c7424
