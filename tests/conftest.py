@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("TRADING_TRIALS", "memory")  # what tests try is nobody's research
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -8,10 +8,12 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['ENGINES', 'backtest']
 
-# %% ../../nbs/44b_engines.ipynb #694cbf11
+# %% ../../nbs/44b_engines.ipynb #9c756e5e
 from typing import TYPE_CHECKING
 
+from .holdout import holdout_here, sealed_end
 from .terms import Strategies, cash_given, period, shared_out
+from .trials import RECORDER, Market
 from ..data.panel import Panel
 from ..errors import UnknownNameError
 from ..portfolio.costs import Costs
@@ -22,7 +24,7 @@ from ..strategies.strategy import Strategy
 if TYPE_CHECKING:
     from trading_core.backtest.result import BacktestResult
 
-# %% ../../nbs/44b_engines.ipynb #9572f8fe
+# %% ../../nbs/44b_engines.ipynb #1b4d11c2
 ENGINES = ("fast", "backtrader")
 
 
@@ -37,6 +39,7 @@ def backtest(
     start: Day | None = None,
     end: Day | None = None,
     resize: float | None = None,
+    holdout: bool = False,
 ) -> BacktestResult:
     """What a strategy would have done, and what would have come of it.
 
@@ -60,22 +63,30 @@ def backtest(
         First decision and last day, by default those of the panel.
     resize : float, optional
         Trade a position back to its target when it is off by more than this fraction of it; by default never.
+    holdout : bool
+        Look into the days that `[research] holdout` of the project's settings seals; else the backtest ends before them.
 
     Raises
     ------
     ConfigError, StrategyError
-        An unknown engine, a period without bars, shares beyond the account, signals that break the contract.
+        An unknown engine, a period without bars or with sealed days, shares beyond the account, signals that break the contract.
     """
     if engine not in ENGINES:
         raise UnknownNameError("backtest(engine=…)", engine, ENGINES)
-    money, (first, last), paid = cash_given(cash), period(panel, start, end), Costs() if costs is None else costs
+    money, paid = cash_given(cash), Costs() if costs is None else costs
+    first, last = period(panel, start, end if holdout else sealed_end(panel, start, end, holdout_here()))
+    where = Market(panel, first, last, paid, limits, resize)
     if isinstance(strategy, type) and any(base.__module__.startswith("backtrader.") for base in strategy.__mro__):
         from trading_core.backtest.in_backtrader import native_backtest
 
-        return native_backtest(strategy, panel, first, last, money, paid)
+        result = native_backtest(strategy, panel, first, last, money, paid)
+        RECORDER.add(strategy, (strategy,), result.equity, where, result.annual_days, "backtrader")
+        return result
     chosen = shared_out(strategy)  # type: ignore[arg-type]
     if engine == "fast":
         from trading_core.backtest.fast import fast_backtest as run
     else:
         from trading_core.backtest.in_backtrader import panel_backtest as run
-    return run(chosen, panel, first, last, money, paid, limits, resize)
+    result = run(chosen, panel, first, last, money, paid, limits, resize)
+    RECORDER.add(chosen, (chosen,), result.equity, where, result.annual_days, engine)
+    return result

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Family', 'COLUMNS', 'MOST', 'MEMORY', 'PLACE_VARIABLE', 'RECORDER', 'family_of', 'panel_print', 'Market', 'digest_of',
-           'Waiting', 'rows_of', 'place_of', 'Recorder', 'record_trials', 'table', 'of']
+__all__ = ['Family', 'COLUMNS', 'MOST', 'MEMORY', 'PLACE_VARIABLE', 'SOURCE', 'RECORDER', 'family_of', 'panel_print', 'Market',
+           'digest_of', 'Waiting', 'rows_of', 'place_of', 'recorded_as', 'Recorder', 'record_trials', 'here', 'table',
+           'of', 'yearly', 'looks', 'trials_figure']
 
-# %% ../../nbs/46c_trials.ipynb #91da42e7
+# %% ../../nbs/46c_trials.ipynb #2d14ba5f
 import atexit
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +33,9 @@ from ..portfolio.risk import RiskLimits
 from ..strategies.strategy import Strategy
 
 if TYPE_CHECKING:
+    from trading_core.backtest.holdout import Holdout
     from trading_core.backtest.sharpe import Trials
+    from matplotlib.figure import Figure
 
 # %% ../../nbs/46c_trials.ipynb #b8a777e6
 Family = Any  # its name, a class, a strategy, or what `backtest` takes
@@ -59,7 +63,7 @@ def panel_print(panel: Panel) -> str:
         known = panel.__dict__["_print"] = digest.hexdigest()[:16]
     return str(known)
 
-# %% ../../nbs/46c_trials.ipynb #0136d6b4
+# %% ../../nbs/46c_trials.ipynb #fa3183c4
 class Market(NamedTuple):
     "Where and under which terms was tried."
 
@@ -72,16 +76,22 @@ class Market(NamedTuple):
 
     @property
     def terms(self) -> str:
-        "What differs between tries on the same days."
-        return f"{self.costs!r} {self.limits!r} {self.resize!r}"
+        "What differs between tries on the same days: whatever is not as it is by default."
+        return f"{_set(self.costs, Costs())} {_set(self.limits, RiskLimits()) if self.limits else None} {self.resize!r}"
 
-# %% ../../nbs/46c_trials.ipynb #0df4fa24
+
+def _set(given: Any, usual: Any) -> list[str]:
+    return [f"{name}={value!r}" for name, value in vars(given).items() if value != getattr(usual, name)]
+
+# %% ../../nbs/46c_trials.ipynb #2c8eb5d0
 def _params(strategy: Any) -> dict[str, Any]:
     "Parameters as plain values, with the sizer, and of several strategies with their shares."
     if isinstance(strategy, Strategy):
         own = dict(plain(strategy.parameters))
         return own | ({"sizer": repr(strategy.sizing)} if "_sizer" in strategy.__dict__ else {})
     if isinstance(strategy, Mapping) and all(isinstance(pair, tuple) for pair in strategy.values()):
+        if len(strategy) == 1 and (alone := next(iter(strategy.values())))[1] == 1:
+            return _params(alone[0])
         return {name: _params(own) | {"share": share} for name, (own, share) in sorted(strategy.items())}
     return dict(plain(strategy)) if isinstance(strategy, Mapping) else {}
 
@@ -184,7 +194,20 @@ def place_of(folder: str, place: str = "") -> str:
     url = load_config(found, found.parent / ".env").ledger_url
     return MEMORY if url == "sqlite://" else url
 
-# %% ../../nbs/46c_trials.ipynb #c722ee55
+# %% ../../nbs/46c_trials.ipynb #c028f402
+SOURCE: ContextVar[str] = ContextVar("source", default="backtest")
+
+
+@contextmanager
+def recorded_as(source: str) -> Iterator[None]:
+    "Backtests in the block are kept as those of a `run`, a `walk_forward`, …"
+    token = SOURCE.set(source)
+    try:
+        yield
+    finally:
+        SOURCE.reset(token)
+
+# %% ../../nbs/46c_trials.ipynb #e5a46cb6
 @dataclass
 class Recorder:
     "Takes tries, and keeps them when there is time."
@@ -198,9 +221,10 @@ class Recorder:
     delay: float = 2.0
 
     def add(
-        self, family: Any, tried: Sequence[Any], outcome: Any, where: Market, annual_days: int, engine: str, source: str
-    ) -> None:
+        self, family: Any, tried: Sequence[Any], outcome: Any, where: Market, annual_days: int, engine: str, source: str = "",
+    ) -> None:  # fmt: skip
         "Hand over tries; takes microseconds."
+        source = source or SOURCE.get()
         place = os.environ.get(PLACE_VARIABLE) or os.environ.get(_BOOKS_VARIABLE) or ""
         folder = ""
         with suppress(OSError):  # the folder was deleted
@@ -277,21 +301,33 @@ def record_trials(
     tried, ratios = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     RECORDER.add(family, tried, ratios, where, annual_days, engine, source)
 
-# %% ../../nbs/46c_trials.ipynb #d1a09de9
+# %% ../../nbs/46c_trials.ipynb #f6c785af
+def here() -> str:
+    "The address of this project's book, or `memory`."
+    given = os.environ.get(PLACE_VARIABLE) or os.environ.get(_BOOKS_VARIABLE) or ""
+    try:
+        return place_of(os.getcwd(), given)
+    except Exception:  # settings with a slip in them, a folder that is gone
+        return MEMORY
+
+
 def table(family: Family | None = None, place: str | None = None) -> pd.DataFrame:
     "All tries of a family, or of all, that are known in this project; those of this process included."
     RECORDER.flush()
-    where = place or place_of(os.getcwd(), os.environ.get(PLACE_VARIABLE) or os.environ.get(_BOOKS_VARIABLE) or "")
-    name = None if family is None else family_of(family)
+    where, name = place or here(), None if family is None else family_of(family)
     rows = [row for row in RECORDER.kept.get(where, {}).values() if name in (None, row["family"])]
     if where != MEMORY:
         from trading_core.ledger.trials import TrialBook
 
-        with TrialBook(where) as book:
-            rows += book.rows(name)
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"sharpe": float, "count": int})
+        try:
+            with TrialBook(where) as book:
+                rows = book.rows(name) + rows
+        except Exception as error:  # a report is written all the same
+            RECORDER.trouble = str(error)
+    found = pd.DataFrame(rows, columns=COLUMNS).astype({"sharpe": float, "count": int})
+    return found.assign(**{day: pd.to_datetime(found[day], utc=True) for day in ("first_day", "last_day")})
 
-
+# %% ../../nbs/46c_trials.ipynb #0c177e95
 def of(family: Family, annual_days: int = 252, place: str | None = None) -> Trials:
     """How much was tried in a family: count, and variance of the Sharpe ratios of one row in a year of `annual_days`.
 
@@ -300,6 +336,38 @@ def of(family: Family, annual_days: int = 252, place: str | None = None) -> Tria
     from trading_core.backtest.sharpe import Trials
 
     tried = table(family, place)
-    count, known = int(tried["count"].sum()), tried[tried["sharpe"].notna()]
-    ratios = np.repeat((known["sharpe"] * (known["annual_days"] / annual_days) ** 0.5).to_numpy(), known["count"])
+    count, ratios = int(tried["count"].sum()), yearly(tried) / annual_days**0.5
     return Trials(max(count, 1), float(ratios.var(ddof=1)) if len(ratios) >= 10 else None)
+
+
+def yearly(tried: pd.DataFrame) -> np.ndarray:
+    "The yearly Sharpe ratios of a table of tries, as often as each was tried."
+    known = tried[tried["sharpe"].notna()]
+    ratios: np.ndarray = np.repeat((known["sharpe"] * known["annual_days"] ** 0.5).to_numpy(), known["count"])
+    return ratios
+
+
+def looks(sealed: Holdout, family: Family | None = None) -> int:
+    "How many tries looked into the sealed days."
+    tried = table(family)
+    into = (tried["last_day"] >= sealed.first) & (
+        (tried["first_day"] <= sealed.last) if sealed.last is not None else True
+    )
+    return int(tried.loc[into, "count"].sum())
+
+# %% ../../nbs/46c_trials.ipynb #9cf15f47
+def trials_figure(ratios: np.ndarray, ours: float, by_luck: float, size: tuple[int, int] = (560, 250)) -> Figure:
+    "Yearly Sharpe ratios of all tries, and where this one and the best of luck are."
+    from trading_core.figures import PALETTE, sheet, style
+
+    fig = sheet(*size)
+    ax = style(fig.add_axes((0.09, 0.2, 0.88, 0.62)))
+    inside = ratios[np.isfinite(ratios)]
+    ax.hist(inside, min(30, max(5, round(len(inside) ** 0.5 * 2))), color=PALETTE["benchmark"], alpha=0.7)
+    for at, name, colour, side in ((by_luck, "best by luck", "loss", "right"), (ours, "this one", "ours", "left")):
+        if np.isfinite(at):
+            ax.axvline(at, color=PALETTE[colour], lw=1.6, ls="--" if side == "right" else "-")
+            text = f" {name} {at:.2f} ".replace("-", "−")
+            ax.text(at, 1.03, text, transform=ax.get_xaxis_transform(), ha=side, size=11, color=PALETTE[colour])
+    ax.set_xlabel("Sharpe ratio of each try, a year", size=11, color=PALETTE["muted"])
+    return fig
