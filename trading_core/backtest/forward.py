@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['METRICS', 'SpanError', 'Span', 'Window', 'NoWindowError', 'windows_of', 'checked_metric', 'NoCombinationError',
-           'Choice', 'choose', 'part_of', 'choices_figure', 'WalkForward', 'WalkForwardResult', 'walk_html',
-           'walk_forward']
+           'Choice', 'choose', 'part_of', 'metric_text', 'metric_name', 'choices_figure', 'WalkForward',
+           'WalkForwardResult', 'walk_html', 'walk_forward']
 
 # %% ../../nbs/45f_walk_forward.ipynb #2c63e338
 import re
@@ -39,21 +39,21 @@ if TYPE_CHECKING:
     from trading_core.backtest.edge import Honesty
     from trading_core.backtest.overfitting import Overfitting
 
-# %% ../../nbs/45f_walk_forward.ipynb #5ee98320
+# %% ../../nbs/45f_walk_forward.ipynb #3dce8dc8
 class SpanError(ConfigError):
     "A length of time that cannot be used for a window."
 
-    def __init__(self, name: str, given: object, needed: str):
-        super().__init__(name, given, needed)
-        self.name, self.given, self.needed = name, given, needed
+    def __init__(self, name: str, given: object, needed: str, where: str = "walk_forward"):
+        super().__init__(name, given, needed, where)
+        self.name, self.given, self.needed, self.where = name, given, needed, where
 
     def __str__(self) -> str:
         return (
-            f"walk_forward({self.name}={self.given!r}): {self.needed} is needed, written as a number with d, w, m or y, such as "
+            f"{self.where}({self.name}={self.given!r}): {self.needed} is needed, written as a number with d, w, m or y, such as "
             f"'90d', '6m' or '2y'; a number alone counts days."
         )
 
-# %% ../../nbs/45f_walk_forward.ipynb #3cae2c8a
+# %% ../../nbs/45f_walk_forward.ipynb #6f79bd1d
 _UNITS = {"d": "days", "w": "weeks", "m": "months", "y": "years"}
 
 
@@ -65,13 +65,13 @@ class Span:
     unit: str  # d, w, m or y
 
     @classmethod
-    def of(cls, name: str, given: object, least: int = 1) -> Span:
+    def of(cls, name: str, given: object, least: int = 1, where: str = "walk_forward") -> Span:
         "The span that is meant by '6m' or 180; SpanError, in the name of the parameter, if it is none."
         if isinstance(given, int | np.integer) and not isinstance(given, bool) and given >= least:
             return cls(int(given), "d")
         found = re.fullmatch(r"\s*(\d{1,5})\s*([dwmy])\s*", given.lower()) if isinstance(given, str) else None
         if found is None or int(found[1]) < least:
-            raise SpanError(name, given, "a span of at least one day" if least else "a span, or 0 for none,")
+            raise SpanError(name, given, "a span of at least one day" if least else "a span, or 0 for none,", where)
         return cls(int(found[1]), found[2])
 
     def after(self, day: pd.Timestamp, times: int = 1) -> pd.Timestamp:
@@ -105,7 +105,7 @@ class NoWindowError(ConfigError):
             f"Load more days, or ask for other windows."
         )
 
-# %% ../../nbs/45f_walk_forward.ipynb #aad1dac9
+# %% ../../nbs/45f_walk_forward.ipynb #6eea418b
 def _window(
     days: pd.DatetimeIndex, test_start: pd.Timestamp, after: pd.Timestamp, train: Span | None, embargo: Span
 ) -> Window | None:
@@ -127,7 +127,8 @@ def windows_of(
     NoWindowError
         Too few days for one window, or a window without a day of its own.
     """
-    asked, windows = f"train='{train}', test='{test}', embargo='{embargo}'", []
+    windows: list[Window] = []
+    asked = f"train='{train}', test='{test}', embargo='{embargo}'"
     first = embargo.after(train.after(days[0]))
     if first > days[-1]:
         raise NoWindowError(days[0], days[-1], asked, "no day to test on")
@@ -210,8 +211,8 @@ def _table(windows: Sequence[Window], choices: Sequence[Choice], result: Backtes
         rows.append({**vars(window), **chosen, "in_sample": choice.value, "out_of_sample": float(later)})
     return pd.DataFrame(rows)
 
-# %% ../../nbs/45f_walk_forward.ipynb #1d0addad
-def _word(metric: str, value: float) -> str:
+# %% ../../nbs/45f_walk_forward.ipynb #efd17d35
+def metric_text(metric: str, value: float) -> str:
     "A metric's value as people write it."
     if np.isnan(value):
         return "–"
@@ -219,16 +220,17 @@ def _word(metric: str, value: float) -> str:
     return f"{value:,.2f}".replace("-", "−") if metric in as_number else percent(value)
 
 
-def _label(metric: str) -> str:
+def metric_name(metric: str) -> str:
+    "What people call a metric."
     return "Sharpe ratio" if metric == "sharpe" else metric.replace("_", " ")
 
-
+# %% ../../nbs/45f_walk_forward.ipynb #f6788e1a
 def choices_figure(windows: pd.DataFrame, metric: str) -> Figure:
     "How good each window's choice looked, and how good it was."
     both = windows[["in_sample", "out_of_sample"]].astype(float)
     mean = both.dropna().mean()
     fig = sheet(760, 280)
-    told = f"{_label(metric)} {_word(metric, mean['in_sample'])} when chosen, {_word(metric, mean['out_of_sample'])} afterwards"
+    told = f"{metric_name(metric)} {metric_text(metric, mean['in_sample'])} when chosen, {metric_text(metric, mean['out_of_sample'])} afterwards"
     fig.text(8 / 760, 1 - 8 / 280, told, va="top", weight="bold", size=14, color=PALETTE["ink"])
     ax = style(fig.add_axes((0.08, 0.13, 0.76, 0.72)))
     places = np.arange(len(both))
@@ -277,7 +279,7 @@ class WalkForward:
         mean = self.windows[["in_sample", "out_of_sample"]].astype(float).dropna().mean()
         return pd.Series({**mean, "difference": mean["out_of_sample"] - mean["in_sample"]})
 
-# %% ../../nbs/45f_walk_forward.ipynb #99ad28e5
+# %% ../../nbs/45f_walk_forward.ipynb #ec1b4816
 class WalkForwardResult(WalkForward):
     "The same with what it means: in a sentence, in figures, and in a notebook."
 
@@ -307,10 +309,10 @@ class WalkForwardResult(WalkForward):
     @property
     def sentence(self) -> str:
         "What it means, in words."
-        lost, label = self.degradation, _label(self.metric)
+        lost, label = self.degradation, metric_name(self.metric)
         told = (
-            f"Over {len(self.windows)} windows the choices had a mean {label} of {_word(self.metric, lost['in_sample'])} on the days "
-            f"they were chosen on and of {_word(self.metric, lost['out_of_sample'])} on the days after."
+            f"Over {len(self.windows)} windows the choices had a mean {label} of {metric_text(self.metric, lost['in_sample'])} on the days "
+            f"they were chosen on and of {metric_text(self.metric, lost['out_of_sample'])} on the days after."
         )
         return f"{told} {self.honesty.sentence}"
 
