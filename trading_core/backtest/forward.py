@@ -10,7 +10,7 @@ __all__ = ['METRICS', 'SpanError', 'Span', 'Window', 'NoWindowError', 'windows_o
            'Choice', 'choose', 'part_of', 'metric_text', 'metric_name', 'choices_figure', 'WalkForward',
            'WalkForwardResult', 'walk_html', 'walk_forward']
 
-# %% ../../nbs/45f_walk_forward.ipynb #2c63e338
+# %% ../../nbs/45f_walk_forward.ipynb #0ee809d1
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from .result import BacktestResult
 from ..data.panel import Panel
 from ..errors import ConfigError, UnknownNameError
 from .sweeping import sweep
-from .switching import Idle, Switching, run_switching
+from .switching import Idle, Switching, open_days, run_switching
 from ..figures import PALETTE, label_ends, percent, sheet, sparkline, style, svg
 from ..portfolio.costs import Costs
 from ..portfolio.risk import RiskLimits
@@ -369,13 +369,15 @@ def _count(
     days = {"first": windows[0].test_start, "last": windows[-1].test_end, "annual_days": result.annual_days}
     record_trials(kind, [(told, ratio)], panel=panel, source="walk_forward", **days, **asked)
 
-# %% ../../nbs/45f_walk_forward.ipynb #940ef681
+# %% ../../nbs/45f_walk_forward.ipynb #0d342263
 def walk_forward(
     kind: type[Strategy], grid: Mapping[str, Iterable[Any]], panel: Panel, *, train: str | int = "2y", test: str | int = "6m",
     embargo: str | int = 0, anchored: bool = False, metric: str = "sharpe", cash: float = 100_000.0, costs: Costs | None = None,
     limits: RiskLimits | None = None, resize: float | None = None,
 ) -> WalkForwardResult:  # fmt: skip
     """Choose parameters on the days before, trade them on the days after, window by window, in one account.
+
+    It ends before the days that the project's settings seal.
 
     Parameters
     ----------
@@ -399,6 +401,7 @@ def walk_forward(
     metric = checked_metric(metric, "walk_forward")
     tried = Grid.of(kind, grid)
     values = dict(zip(tried.names, tried.values, strict=True))
+    panel = open_days(panel)
     windows = windows_of(panel.days, *asked, anchored)
     terms = {"cash": cash, "costs": costs, "limits": limits, "resize": resize}
     choices = [choose(kind, values, panel, window, metric, **terms) for window in windows]

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Space', 'SpaceError', 'Between', 'Choices', 'space_of', 'OptunaMissingError', 'silent_optuna', 'Tried',
            'NothingFoundError', 'Search', 'SearchResult', 'search']
 
-# %% ../../nbs/45g_search.ipynb #ad01d5ca
+# %% ../../nbs/45g_search.ipynb #7a23191f
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ import pandas as pd
 from .engines import backtest
 from .forward import NoWindowError, Span, checked_metric, metric_name, metric_text
 from .grid import Grid, plain_values
+from .holdout import holdout_here, sealed_end
 from .result import BacktestResult
 from .sweep_table import LESS_IS_BETTER, SweepTable
 from .sweeping import sweep
@@ -226,7 +227,7 @@ class NothingFoundError(ConfigError):
             return f"None of the {self.rows:,} combinations of {self.kind} that were tried has a {self.metric}; perhaps none ever traded."
         return f"No combination of {self.kind} in this space can be run. The first one says: {self.problem}"
 
-# %% ../../nbs/45g_search.ipynb #af9413ce
+# %% ../../nbs/45g_search.ipynb #1a80476c
 @dataclass(frozen=True, eq=False, repr=False)
 class Search:
     "All that was tried, and the best of it."
@@ -235,7 +236,7 @@ class Search:
     metric: str
     table: SweepTable  # as a sweep returns it, in the order of the tries
     best_result: BacktestResult  # of the best combination, on the days of the search
-    held_out: BacktestResult | None  # of the same combination on the days after, if some were held out
+    later: BacktestResult | None  # of the same combination on the days after, if some were held out
 
     @property
     def best_parameters(self) -> dict[str, Any]:
@@ -270,7 +271,7 @@ class Search:
         tried = of(self.kind, best.annual_days)
         return honesty(best.equity, best.fills, best.annual_days, tried, overfitted=self.overfitting)
 
-# %% ../../nbs/45g_search.ipynb #11fbce7f
+# %% ../../nbs/45g_search.ipynb #e919df49
 class SearchResult(Search):
     "The same with what it means: in a sentence, in a figure, and in a notebook."
 
@@ -279,7 +280,7 @@ class SearchResult(Search):
         "What it means, in words."
         told = ", ".join(f"{name} {value}" for name, value in self.best_parameters.items())
         best = metric_text(self.metric, float(self.best_result.metrics[self.metric]))
-        held = None if self.held_out is None else metric_text(self.metric, float(self.held_out.metrics[self.metric]))
+        held = None if self.later is None else metric_text(self.metric, float(self.later.metrics[self.metric]))
         later = "" if held is None else f", and {held} on the days held out"
         head = (
             f"Of {len(self.table):,} combinations tried, {told} has the best {metric_name(self.metric)}, {best}{later}."
@@ -311,23 +312,23 @@ class SearchResult(Search):
         picture = svg(self.plot(), alt=f"{self.metric} of each try and the best so far")
         return f"<div>{head}<p>{escape(self.sentence)}</p><div>{picture}</div>{best}</div>"
 
-# %% ../../nbs/45g_search.ipynb #e93be12b
+# %% ../../nbs/45g_search.ipynb #462e6055
 def _checked_trials(trials: object) -> int:
     if isinstance(trials, bool) or not isinstance(trials, Integral) or trials < 1:
         raise SpaceError("trials must be a whole number, 1 or more", trials)
     return int(trials)
 
 
-def _last_day(panel: Panel, first: pd.Timestamp, end: pd.Timestamp, holdout: str | int | None) -> pd.Timestamp:
+def _last_day(panel: Panel, first: pd.Timestamp, end: pd.Timestamp, unseen: str | int | None) -> pd.Timestamp:
     "The last day of the search: the panel's, or the one before the held out days."
-    if holdout is None:
+    if unseen is None:
         return end
-    border = Span.of("holdout", holdout, where="search").after(end, -1)
+    border = Span.of("unseen", unseen, where="search").after(end, -1)
     if border <= first:
-        raise NoWindowError(first, end, f"holdout={holdout!r}", "no day to search on")
+        raise NoWindowError(first, end, f"unseen={unseen!r}", "no day to search on")
     return panel.days[max(int(panel.days.searchsorted(border, side="right")) - 1, 0)]
 
-# %% ../../nbs/45g_search.ipynb #00d8452e
+# %% ../../nbs/45g_search.ipynb #c5dc9a1b
 def _count(
     kind: type[Strategy],
     table: SweepTable,
@@ -347,10 +348,12 @@ def _count(
 
 def search(
     kind: type[Strategy], space: Mapping[str, Between | Iterable[Any]], panel: Panel, *, trials: int = 100, metric: str = "sharpe",
-    seed: int = 0, holdout: str | int | None = None, cash: float = 100_000.0, costs: Costs | None = None,
+    seed: int = 0, unseen: str | int | None = None, cash: float = 100_000.0, costs: Costs | None = None,
     limits: RiskLimits | None = None, start: Day | None = None, end: Day | None = None, resize: float | None = None,
 ) -> SearchResult:  # fmt: skip
     """Look for the best parameters in a space that is too large to sweep; the same ones for the same seed.
+
+    It ends before the days that the project's settings seal.
 
     Parameters
     ----------
@@ -360,7 +363,7 @@ def search(
         How many combinations to run, each once. What makes no sense is not counted; a small space may have fewer.
     metric : str
         The best combination has most of it, or least of what is a risk or a cost.
-    holdout : str or int, optional
+    unseen : str or int, optional
         A span such as "1y" at the end, which the search does not see; the best combination is run on it afterwards.
     cash, costs, limits, start, end, resize
         As in `backtest`.
@@ -371,8 +374,8 @@ def search(
         optuna is missing, a space that is none, an unknown metric or parameter, or nothing that can be run.
     """
     asked, count, metric = space_of(kind, space), _checked_trials(trials), checked_metric(metric, "search")
-    first, final = period(panel, start, end)
-    days = period(panel, first, _last_day(panel, first, final, holdout))
+    first, final = period(panel, start, sealed_end(panel, start, end, holdout_here()))
+    days = period(panel, first, _last_day(panel, first, final, unseen))
     terms: dict[str, Any] = {"cash": cash, "costs": costs, "limits": limits, "resize": resize}
     seen = panel.until(days[1])
 
@@ -386,5 +389,5 @@ def search(
     _count(kind, table, seen, days, terms)
     best = kind(**table.best_parameters(metric))
     later = panel.days[panel.days > days[1]]
-    after = None if holdout is None else backtest(best, panel, start=later[0], end=final, **terms)
+    after = None if unseen is None else backtest(best, panel, start=later[0], end=final, **terms)
     return SearchResult(kind, metric, table, backtest(best, seen, start=first, **terms), after)

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Idle', 'SwitchingSizer', 'ChangingExitsError', 'Stages', 'Switching', 'SwitchingAccount', 'run_switching']
+__all__ = ['Idle', 'SwitchingSizer', 'ChangingExitsError', 'Stages', 'Switching', 'SwitchingAccount', 'open_days',
+           'run_switching']
 
-# %% ../../nbs/45b_switching.ipynb #0240190b
+# %% ../../nbs/45b_switching.ipynb #7d8b0a4a
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
@@ -17,17 +18,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .engines import backtest
 from .event import Account, run_panel
+from .fast import fast_backtest
+from .holdout import holdout_here, sealed_end
 from .result import PENDING_COLUMNS, BacktestResult, fills_table, refusals_table
-from .terms import annual_days, cash_given, described, exposure_of, run_terms, setup_of
+from .terms import annual_days, cash_given, described, exposure_of, period, run_terms, setup_of
 from ..data.panel import Panel
 from ..errors import StrategyError
 from ..model import ExitRules, OrderRequest
 from ..portfolio.costs import Costs
 from ..portfolio.deciding import Plan
 from ..portfolio.risk import RiskLimits
-from ..sessions import Day, as_day
+from ..sessions import Day
 from ..strategies.sizing import History, PricesNeededError, Sizer
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
@@ -154,17 +156,24 @@ def _evening_by_evening(
         panel.sha256, time.perf_counter() - began, pd.DataFrame(waiting, columns=PENDING_COLUMNS),
     )  # fmt: skip
 
-# %% ../../nbs/45b_switching.ipynb #f1676fbc
+# %% ../../nbs/45b_switching.ipynb #9df17699
+def open_days(panel: Panel) -> Panel:
+    "The panel without the days that a setting seals."
+    last = sealed_end(panel, None, None, holdout_here())
+    return panel if last is None else panel.until(last)
+
+# %% ../../nbs/45b_switching.ipynb #347baab6
 def run_switching(
     switching: Switching, panel: Panel, start: Day, *, cash: float = 100_000.0, costs: Costs | None = None,
     limits: RiskLimits | None = None, resize: float | None = None,
 ) -> BacktestResult:  # fmt: skip
-    """One backtest in which the strategy changes, from `start` to the panel's end.
+    """One backtest in which the strategy changes, from `start` to the panel's last day that is not sealed.
 
     At the close of a stage's first row its signals, sizer and exits take over, for positions that are held, too. Nothing
     is sold only because the stage changed.
     """
-    if not switching.changes_exits:
-        return backtest(switching, panel, start=start, cash=cash, costs=costs, limits=limits, resize=resize)
-    paid = Costs() if costs is None else costs
-    return _evening_by_evening(switching, panel, as_day(start), cash_given(cash), paid, limits, resize)
+    seen, money, paid = open_days(panel), cash_given(cash), Costs() if costs is None else costs
+    first, last = period(seen, start, None)
+    if switching.changes_exits:
+        return _evening_by_evening(switching, seen, first, money, paid, limits, resize)
+    return fast_backtest({switching.name: (switching, 1.0)}, seen, first, last, money, paid, limits, resize)
