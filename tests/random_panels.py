@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
@@ -40,6 +42,18 @@ def random_panel(
         kept[first] = True
         bars[symbol] = random_bars(rng, days[kept])
     return HybridDataNormalizer().normalize(bars)
+
+
+def thin_panel(seed: int) -> Panel:
+    "A random panel with volumes of its own: none at all, too little for an order, a part of one, plenty."
+    panel, rng = random_panel(seed), np.random.default_rng(seed + 77_777)
+    drawn = np.select(
+        [rng.random(panel.shape) < part for part in (0.15, 0.3, 0.9)],
+        [0.0, np.round(rng.uniform(0, 2, panel.shape), 4), np.round(rng.lognormal(4, 1.5, panel.shape), 3)],
+        rng.integers(1, 9, panel.shape) * 100.0,
+    )
+    volumes = np.asfortranarray(np.where(panel.real, drawn, 0.0))
+    return replace(panel, arrays={**panel.arrays, "volume": volumes})
 
 
 panels = st.integers(0, 10_000).map(random_panel)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_panels import random_panel
+from random_panels import random_panel, thin_panel
 
 from trading_core.backtest import backtest
 from trading_core.backtest.parity import compare_results
@@ -77,18 +77,6 @@ costs = st.builds(
     ),
     volume_share=st.sampled_from([None, None, 0.003, 0.1, 0.3, 1.0]),
 )
-
-
-def thin_panel(seed):
-    "A random panel with volumes of its own: none at all, too little for an order, a part of one, plenty."
-    panel, rng = random_panel(seed), np.random.default_rng(seed + 77_777)
-    drawn = np.select(
-        [rng.random(panel.shape) < part for part in (0.15, 0.3, 0.9)],
-        [0.0, np.round(rng.uniform(0, 2, panel.shape), 4), np.round(rng.lognormal(4, 1.5, panel.shape), 3)],
-        rng.integers(1, 9, panel.shape) * 100.0,
-    )
-    volumes = np.asfortranarray(np.where(panel.real, drawn, 0.0))
-    return replace(panel, arrays={**panel.arrays, "volume": volumes})
 
 
 def both(strategy, panel, **options):

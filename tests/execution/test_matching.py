@@ -259,3 +259,101 @@ def test_a_half_day_closes_early() -> None:
     assert number is not None
     assert hours.closes[number] == pd.Timestamp("2024-11-29 18:00", tz="UTC").value
     assert hours.on(pd.Timestamp("2024-11-28", tz="UTC").value) is None
+
+
+# A part of the volume -------------------------------------------------------------------------------------------------
+
+TENTH = Costs(rate=0.0, volume_share=0.1)
+
+
+def thin_account(rows: list[tuple[float, float, float, float]], volume: float) -> tuple[Ledger, PaperExecutor, Panel]:
+    panel, ledger = small_panel(rows), account()
+    volumes = np.asfortranarray(np.full(panel.shape, volume))
+    panel = replace(panel, arrays={**panel.arrays, "volume": volumes})
+    return ledger, PaperExecutor(ledger, panel, TENTH), panel
+
+
+@pytest.mark.parametrize("force", [TimeInForce.IOC, TimeInForce.OPG, TimeInForce.CLS])
+def test_what_the_volume_left_of_an_order_for_one_moment_is_gone(force: TimeInForce) -> None:
+    ledger, venue, panel = thin_account([(50, 52, 49, 51)] * 3, 40.0)
+    venue.submit(OrderRequest("b", "ACME", Side.BUY, Decimal(10), time_in_force=force))
+    venue.advance(panel.days[1])
+    assert [fill.quantity for fill in ledger.fills()] == [Decimal(4)]
+    known = ledger.order("b")
+    assert known is not None
+    assert (known.status, known.message) == (
+        OrderStatus.CANCELED, "6 of ACME were not to be had within the volume",
+    )  # fmt: skip
+    assert venue.open_orders() == []
+
+
+def test_a_limit_order_for_the_day_ends_with_the_day_and_one_good_till_cancelled_goes_on() -> None:
+    ledger, venue, panel = thin_account([(50, 52, 49, 51)] * 4, 40.0)
+    for name, force in (("day", TimeInForce.DAY), ("gtc", TimeInForce.GTC)):
+        venue.submit(
+            OrderRequest(
+                name, "ACME", Side.BUY, Decimal(3), order_type=OrderType.LIMIT, limit_price=Decimal(50),
+                time_in_force=force,
+            )
+        )  # fmt: skip
+    venue.advance(panel.days[1])
+    assert [(f.client_id, f.quantity) for f in ledger.fills()] == [("day", Decimal(3)), ("gtc", Decimal(1))]
+    venue.advance(panel.days[2])
+    assert [(f.client_id, f.quantity) for f in ledger.fills()[2:]] == [("gtc", Decimal(2))]
+    assert len({fill.venue_id for fill in ledger.fills()}) == 3
+
+
+def test_orders_of_one_symbol_share_the_volume_of_a_bar() -> None:
+    ledger, venue, panel = thin_account([(50, 52, 49, 51)] * 4, 40.0)
+    for name in ("one", "other"):
+        venue.submit(OrderRequest(name, "ACME", Side.BUY, Decimal(3)))
+    for row, total in ((1, 4), (2, 6)):
+        venue.advance(panel.days[row])
+        assert sum(fill.quantity for fill in ledger.fills()) == total
+    assert [o.status for o in map(ledger.order, ("one", "other")) if o] == [OrderStatus.FILLED] * 2
+
+
+def test_a_stop_that_was_reached_sells_the_rest_at_the_next_opens_whatever_the_price() -> None:
+    rows = [(50, 52, 49, 51), (50, 50, 47, 49), (55, 56, 54, 55), (56, 57, 55, 56)]
+    ledger, venue, panel = thin_account(rows, 40.0)
+    ledger.add_fills([Fill("1", "1", "ACME", Side.BUY, Decimal(9), Decimal(50), Decimal(0), panel.days[0])])
+    stop = OrderRequest("s", "ACME", Side.SELL, Decimal(9), order_type=OrderType.STOP, stop_price=Decimal(48))
+    venue.submit(stop)
+    for row in (1, 2, 3):
+        venue.advance(panel.days[row])
+    assert [(f.quantity, f.price) for f in ledger.fills()[1:]] == [
+        (Decimal(4), Decimal(48)), (Decimal(4), Decimal(55)), (Decimal(1), Decimal(56)),
+    ]  # fmt: skip
+    assert venue.positions() == {}
+
+
+def test_without_volume_a_reached_trailing_stop_stays_reached() -> None:
+    rows = [(50, 52, 49, 51), (51, 51, 40, 41), (60, 61, 59, 60)]
+    ledger, venue, panel = thin_account(rows, 40.0)
+    volumes = np.asfortranarray([[40.0], [0.0], [400.0]])
+    venue.panel = replace(panel, arrays={**panel.arrays, "volume": volumes})
+    ledger.add_fills([Fill("1", "1", "ACME", Side.BUY, Decimal(9), Decimal(50), Decimal(0), panel.days[0])])
+    venue.submit(
+        OrderRequest(
+            "t", "ACME", Side.SELL, Decimal(9), order_type=OrderType.TRAILING_STOP, trail_percent=Decimal(5)
+        )
+    )  # fmt: skip
+    venue.advance(panel.days[1])
+    known = ledger.order("t")
+    assert known is not None
+    assert (known.status, known.message.endswith("triggered")) == (OrderStatus.ACCEPTED, True)
+    venue.advance(panel.days[2])
+    assert [(f.quantity, f.price) for f in ledger.fills()[1:]] == [(Decimal(9), Decimal(60))]
+
+
+def test_when_cash_cuts_the_rest_of_an_order_the_order_is_over() -> None:
+    ledger, venue, panel = thin_account([(50, 52, 49, 51), (50, 52, 49, 51), (9000, 9100, 8900, 9000)], 40.0)
+    venue.submit(OrderRequest("b", "ACME", Side.BUY, Decimal(10)))
+    for row in (1, 2):
+        venue.advance(panel.days[row])
+    first, second = ledger.fills()
+    assert (first.quantity, first.cut, second.cut) == (Decimal(4), False, True)
+    assert ledger.pending() == []
+    known = ledger.order("b")
+    assert known is not None
+    assert known.status is OrderStatus.FILLED
