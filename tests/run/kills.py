@@ -6,12 +6,14 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 import pandas as pd
+import pytest
 import requests
 from small_market import PANEL, STRATEGIES, day
 from sqlalchemy import event
@@ -30,12 +32,10 @@ from trading_core.run.cycle import run_cycle
 PROCESSES = multiprocessing.get_context("forkserver")  # this one has a server's threads, and must not be forked
 PROCESSES.set_forkserver_preload(
     [
-        "trading_core.run.venue_cycle",
-        "kills",
+        "kills_warm",
         "alpaca.trading.client",
         "trading_core.ledger.server",
         "psycopg",
-        "exchange_calendars",
     ]
 )
 FREE, ACCOUNT = Costs(rate=0), "kills"
@@ -86,6 +86,7 @@ def evening(ledger: Ledger, executor: AlpacaExecutor, as_of: Any) -> None:
 
 def work(url: str, place: str, kill_at: int, told: Any = None) -> None:
     """What a child does: an evening's work, with its own lock, ledger and connection; it exits with 3 when it is locked out."""
+    assert "kills_warm" in sys.modules, "the process that children are forked from did not load what they need"
     steps = Steps(kill_at)
     try:
         ledger = Ledger.open(place, ACCOUNT)
@@ -132,7 +133,9 @@ def stall(venue: bytes) -> Iterator[Stall]:
 
 def run(target: Callable[..., None], *given: Any) -> Any:
     child = PROCESSES.Process(target=target, args=given)
-    child.start()
+    with pytest.MonkeyPatch.context() as patch:  # the process that children are forked from finds this file, too
+        patch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)
+        child.start()
     return child
 
 
