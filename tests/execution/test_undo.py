@@ -187,3 +187,59 @@ def test_canceling_what_waits_for_a_person_answers_the_question() -> None:
     assert cancel_order(account.ledger, account.journal, "a").status is OrderStatus.CANCELED
     assert not account.venue.orders
     assert [a.status for a in account.ledger.approvals()] == ["refused"]
+
+
+def rehearsed(account: Account, *days: tuple[OrderRequest, ...]) -> None:
+    "One run that decides one day after the other; what was sent the day before is filled, but for the last day's."
+    for number, orders in enumerate(days):
+        plan, cash = {"targets": {}, "cancels": [], "refusals": []}, Decimal(1)
+        cycle = account.ledger.store_plan(
+            "daily", DAY + pd.Timedelta(days=number), orders=orders, plan=plan, signals={}, equity=cash, cash=cash,
+            run_id="20240401T001000Z-daily-cccc",
+        )  # fmt: skip
+        account.journal.carry_out(cycle)
+        for order in orders if number < len(days) - 1 else ():
+            account.fill(order.client_id)
+
+
+def sell(client_id: str, symbol: str = "ACME", quantity: str = "5") -> OrderRequest:
+    return replace(buy(client_id, symbol, quantity), side=Side.SELL)
+
+
+def test_a_run_that_decided_many_days_is_taken_back_with_all_of_them() -> None:
+    account = Account()
+    account.run("20240327T001000Z-daily-aaaa", buy("before", quantity="10"), day=DAY - pd.Timedelta(days=1))
+    account.fill("before")
+    rehearsed(
+        account,
+        (buy("a1"), buy("b1", "BOLT"), buy("d1", "DUNE", "8")),
+        (sell("b2", "BOLT"), sell("d2", "DUNE", "3"), buy("e2", "ECHO")),
+        (buy("a3", quantity="2"), buy("b3", "BOLT", "7")),
+        (buy("f4", "FERN"), sell("e4", "ECHO")),
+    )
+    plan = undo_plan(account.ledger, "20240401")
+    assert [order.client_id for order in plan.cancels] == ["f4"]
+    assert plan.kept == {"ECHO": "a sale of it waits already"}
+    assert [(o.symbol, o.quantity, o.whole) for o in plan.sales] == [
+        ("ACME", Decimal(7), False),
+        ("BOLT", Decimal(7), True),
+        ("DUNE", Decimal(5), True),
+    ]
+    for result in undo_run(account.ledger, account.journal, "20240401"):
+        if result.status is OrderStatus.ACCEPTED:
+            account.fill(result.client_id)
+    account.fill("e4")
+    assert account.held() == {"ACME": Decimal(10)}
+    assert undo_plan(account.ledger, "20240401").empty
+
+
+def test_what_another_run_bought_after_a_sale_is_not_taken_for_the_first_ones() -> None:
+    account = Account()
+    account.run("20240327T001000Z-daily-aaaa", buy("first"))
+    account.fill("first")
+    account.run("20240328T001000Z-daily-bbbb", sell("out"), day=DAY + pd.Timedelta(days=1))
+    account.fill("out")
+    account.run("20240329T001000Z-daily-cccc", buy("again"), day=DAY + pd.Timedelta(days=2))
+    account.fill("again")
+    plan = undo_plan(account.ledger, "20240327")
+    assert (plan.empty, plan.kept) == (True, {"ACME": "it was sold since"})

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NoSuchRunError', 'cycle_of', 'UndoPlan', 'bought_by', 'closing_order', 'undo_plan', 'cancel_order', 'undo_run']
+__all__ = ['NoSuchRunError', 'cycles_of', 'UndoPlan', 'bought_by', 'closing_order', 'undo_plan', 'cancel_order', 'undo_run']
 
-# %% ../../nbs/58c_undo.ipynb #309cb080
-from collections.abc import Callable, Mapping, Sequence
+# %% ../../nbs/58c_undo.ipynb #a09bec6d
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count
@@ -19,11 +19,12 @@ import pandas as pd
 
 from ..errors import RefusedError
 from ..ledger import Cycle, Ledger
+from ..ledger.positions import since_flat
 from ..model import Asset, Fill, OrderRequest, OrderResult, OrderStatus, Side, TimeInForce
 from ..portfolio import floor_lot
 from ..portfolio.reconciling import client_order_id
 
-# %% ../../nbs/58c_undo.ipynb #2561fabf
+# %% ../../nbs/58c_undo.ipynb #a93cfd1a
 class NoSuchRunError(RefusedError):
     "A run to be undone that there is not, or that decided nothing."
 
@@ -38,17 +39,18 @@ class NoSuchRunError(RefusedError):
         )
 
 
-def cycle_of(ledger: Ledger, run_id: str) -> tuple[str, Cycle]:
-    "The run whose id begins with `run_id`, and what it decided."
-    runs = ledger.runs()
-    ours = runs[runs["account"] == ledger.account]
-    days = {row.run_id: (row.job, row.as_of) for row in ours.itertuples() if row.as_of is not pd.NaT}
-    days |= {row.run_id: (row.job, row.as_of) for row in ledger.cycles().itertuples() if row.run_id}
-    found = {name: days[name] for name in sorted(days) if run_id and name.startswith(run_id)}
-    cycle = ledger.cycle(*found[max(found)]) if len(set(found.values())) == 1 else None
-    if cycle is None:
-        raise NoSuchRunError(run_id, sorted(days, reverse=True)[:3])
-    return max(found), cycle
+def cycles_of(ledger: Ledger, run_id: str) -> tuple[str, list[Cycle]]:
+    "The run whose id begins with `run_id`, and what it decided, oldest day first."
+    runs, decided = ledger.runs(), dict[str, set[tuple[str, pd.Timestamp]]]()
+    ours = runs[(runs["account"] == ledger.account) & runs["as_of"].notna()]
+    for row in (*ours.itertuples(), *ledger.cycles().itertuples()):
+        decided.setdefault(row.run_id, set()).add((row.job, row.as_of))
+    found = {name: frozenset(decided[name]) for name in sorted(decided) if run_id and name.startswith(run_id)}
+    days = sorted(found[max(found)], key=lambda one: one[1]) if len(set(found.values())) == 1 else []
+    cycles = [cycle for job, as_of in days if (cycle := ledger.cycle(job, as_of))]
+    if not cycles:
+        raise NoSuchRunError(run_id, sorted((name for name in decided if name), reverse=True)[:3])
+    return max(found), cycles
 
 # %% ../../nbs/58c_undo.ipynb #ad0ef5d9
 @dataclass(frozen=True)
@@ -77,10 +79,11 @@ class UndoPlan:
         rows += [("keep", symbol, "", Decimal(0), "", why) for symbol, why in self.kept.items()]
         return pd.DataFrame(rows, columns=["step", "symbol", "side", "quantity", "order", "why"])
 
-# %% ../../nbs/58c_undo.ipynb #8cbba200
-def bought_by(order: OrderRequest, fills: Sequence[Fill]) -> Decimal:
-    "What an order added to the position, fees in coin taken off."
-    own = [fill for fill in fills if fill.client_id == order.client_id]
+# %% ../../nbs/58c_undo.ipynb #aaa4d4db
+def bought_by(orders: Iterable[OrderRequest], fills: Sequence[Fill]) -> Decimal:
+    "What orders added to the position on balance, fees in coin taken off."
+    ids = {order.client_id for order in orders}
+    own = [fill for fill in fills if fill.client_id in ids]
     return sum((fill.quantity if fill.side is Side.BUY else -fill.quantity for fill in own), Decimal(0))
 
 
@@ -92,13 +95,13 @@ def closing_order(
     client_id = client_order_id(cycle, strategy, symbol, Side.SELL, purpose or reason)
     return OrderRequest(client_id, symbol, Side.SELL, quantity, reason, strategy, whole, time_in_force=force)
 
-# %% ../../nbs/58c_undo.ipynb #64bd67d2
+# %% ../../nbs/58c_undo.ipynb #08dc7a87
 class _Undoing:
-    "One run in the ledger, order by order."
+    "One run in the ledger, symbol by symbol."
 
-    def __init__(self, ledger: Ledger, cycle: Cycle):
-        self.ledger, self.cycle, self.fills, self.held = ledger, cycle, ledger.fills(), ledger.positions()
-        self.name = f"{cycle.account}|undo {cycle.job}|{cycle.as_of:%Y-%m-%d}"
+    def __init__(self, ledger: Ledger, last: Cycle):
+        self.ledger, self.fills, self.held = ledger, ledger.fills(), ledger.positions()
+        self.name = f"{last.account}|undo {last.job}|{last.as_of:%Y-%m-%d}"
 
     def sale(self, order: OrderRequest, quantity: Decimal, whole: bool) -> OrderRequest | None:
         "The sale that takes back `quantity` now, less what earlier ones sold; None when it is sold, or about to be."
@@ -111,37 +114,51 @@ class _Undoing:
                 return sale if quantity > 0 else None
             if known.status.open or known.status is OrderStatus.FILLED:
                 return None
-            quantity += bought_by(sale, self.fills)  # a sale counts below zero
+            quantity += bought_by([sale], self.fills)  # a sale counts below zero
         return None
 
-    def answer(self, order: OrderRequest, leaving: set[str]) -> tuple[OrderRequest | None, str]:
-        "The sale that takes back one order, or why there is none."
-        held, bought = self.held.get(order.symbol), bought_by(order, self.fills)
-        if order.side is Side.SELL:
-            return None, "this run sold it; buying it back would be a new decision" if bought else ""
+    def left(self, orders: Sequence[OrderRequest]) -> Decimal:
+        "How much of one symbol's orders is in the position as it is held now."
+        position = self.held.get(orders[0].symbol)
+        if position is None:
+            return Decimal(0)
+        mine = [fill for fill in self.fills if fill.symbol == position.symbol]
+        return min(bought_by(orders, since_flat(mine, position.quantity)), position.quantity)
+
+    def leaving(self, orders: Sequence[OrderRequest], waiting: Sequence[OrderRequest]) -> bool:
+        "Whether sales of one symbol that wait already, the run's own ones or others, take back its orders."
+        sales = [o for o in waiting if o.symbol == orders[0].symbol and o.side is Side.SELL]
+        others = [o for o in sales if o not in orders]
+        return bool(others) or 0 < self.left(orders) <= sum(o.quantity for o in sales)
+
+    def answer(self, orders: Sequence[OrderRequest], leaving: bool) -> tuple[OrderRequest | None, str]:
+        "The sale that takes back one symbol's orders, or why there is none."
+        symbol, bought = orders[0].symbol, bought_by(orders, self.fills)
         if bought <= 0:
-            return None, ""
-        if held is None:
+            return None, "this run sold it; buying it back would be a new decision" if bought else ""
+        left = self.left(orders)
+        if left <= 0:
             return None, "it was sold since"
-        if order.symbol in leaving:
+        if leaving:
             return None, "a sale of it waits already"
-        whole = bought >= held.quantity
-        quantity = held.quantity if whole else floor_lot(bought, Asset.of(order.symbol).lot)
-        sale = self.sale(order, quantity, whole)
+        whole = left == self.held[symbol].quantity
+        bought_last = [order for order in orders if order.side is Side.BUY][-1]
+        sale = self.sale(bought_last, left if whole else floor_lot(left, Asset.of(symbol).lot), whole)
         return sale, "" if sale else "it was taken back already"
 
-
+# %% ../../nbs/58c_undo.ipynb #df91b713
 def undo_plan(ledger: Ledger, run_id: str) -> UndoPlan:
     "What takes back the run whose id begins with `run_id`."
-    name, cycle = cycle_of(ledger, run_id)
-    orders, status = ledger.intents(cycle.job, cycle.as_of), ledger.statuses(cycle.job, cycle.as_of)
-    cancels = tuple(order for order in orders if status[order.client_id].open)
-    leaving = {order.symbol for order in ledger.pending() if order.side is Side.SELL and order not in cancels}
-    undoing = _Undoing(ledger, cycle)
-    found = {order: undoing.answer(order, leaving) for order in orders}
+    name, cycles = cycles_of(ledger, run_id)
+    undoing, sent = _Undoing(ledger, cycles[-1]), ledger.pending()
+    orders = [order for cycle in cycles for order in ledger.intents(cycle.job, cycle.as_of)]
+    of = {symbol: [o for o in orders if o.symbol == symbol] for symbol in dict.fromkeys(o.symbol for o in orders)}
+    leaving = {symbol for symbol, mine in of.items() if undoing.leaving(mine, sent)}
+    waiting = {order.client_id for order in (*sent, *ledger.unsent())}
+    cancels = tuple(o for o in orders if o.client_id in waiting and not (o.side is Side.SELL and o.symbol in leaving))
+    found = {symbol: undoing.answer(mine, symbol in leaving) for symbol, mine in of.items()}
     sales = tuple(sale for sale, _ in found.values() if sale)
-    kept = {order.symbol: why for order, (_, why) in found.items() if why}
-    return UndoPlan(name, cycle.as_of, cancels, sales, kept)
+    return UndoPlan(name, cycles[-1].as_of, cancels, sales, {symbol: why for symbol, (_, why) in found.items() if why})
 
 # %% ../../nbs/58c_undo.ipynb #91b226bc
 class _Journal(Protocol):
