@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from trading_core import cli
@@ -167,6 +169,54 @@ def test_every_table_of_empty_books_can_be_printed(capsys: pytest.CaptureFixture
     said = Said(capsys, "ledger", table)
     assert (said.code, said.out) == (0, f"Account simulated: no {table} yet.\n")
     assert not (book / "outputs").exists()
+
+
+def a_busy_book(url: str, days: int = 7) -> None:
+    "A line of every history on each of some days."
+    from trading_core.ledger import Ledger
+    from trading_core.model import Fill, OrderRequest, Side
+
+    with Ledger.open(url, "simulated") as books:
+        books.bind("simulated", "paper", Decimal(10_000))
+        for n in range(days):
+            day, plan = (
+                pd.Timestamp("2024-03-01", tz="UTC") + pd.Timedelta(days=n),
+                {"targets": {}, "cancels": [], "refusals": []},
+            )
+            books.start_run(f"2024030{n + 1}T001000Z-daily-aaaa", "daily", day)
+            buy = OrderRequest(f"o{n}", f"S{n}", Side.BUY, Decimal(1), strategy="demo")
+            money = {"equity": Decimal(10_000), "cash": Decimal(10_000)}
+            signals = {"demo": {f"S{n}": 1.0}}
+            books.store_plan(
+                "daily",
+                day,
+                orders=[buy],
+                plan=plan,
+                signals=signals,
+                run_id=f"2024030{n + 1}T001000Z-daily-aaaa",
+                **money,
+            )
+            books.add_fills([Fill(f"f{n}", f"o{n}", f"S{n}", Side.BUY, Decimal(1), Decimal(1), Decimal(0), day)])
+            books.set_equity(day, **money)
+            books.note("noted", f"n{n}")
+
+
+HISTORIES = {
+    "fills": "day", "orders": "client_id", "equity": "day", "cycles": "as_of", "runs": "as_of", "signals": "as_of",
+    "lots": "entry_day", "realised": "symbol", "events": "subject",
+}  # fmt: skip
+
+
+def test_the_last_rows_of_a_table_are_the_newest_ones_in_their_order(book: Path, capsys: pytest.CaptureFixture[str]):
+    a_busy_book(load_config(book / "settings.ini").ledger_url)
+    for table, column in HISTORIES.items():
+        told = {n: json.loads(Said(capsys, "ledger", table, "--last", n, "--json").out) for n in ("2", "99")}
+        everything = [row[column] for row in told["99"]]
+        assert everything == sorted(everything), table
+        assert len(everything) >= 7, table
+        assert [row[column] for row in told["2"]] == everything[-2:], table
+    assert Said(capsys, "ledger", "cycles", "--last", "3").out.splitlines()[-1].startswith("The last 3 of 7 rows;")
+    assert Said(capsys, "ledger", "cycles", "--last", "0").code == 2
 
 
 def test_output_that_nobody_reads_to_its_end_is_no_error():

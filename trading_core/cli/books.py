@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from trading_core.ledger import Ledger
 
-# %% ../../nbs/78_cli_ledger.ipynb #dbc5efb0
+# %% ../../nbs/78_cli_ledger.ipynb #7c7b58ef
 TABLES = (
     "fills", "orders", "equity", "cycles", "runs", "signals", "lots", "realised", "halts", "events", "trials",
 )  # fmt: skip
 
 
 def table_of(books: Ledger, what: str) -> pd.DataFrame:
-    "One of the tables of the books."
+    "One of the tables of the books; a history with its newest row at the end."
     import pandas as pd
 
     if what == "fills":
@@ -38,13 +38,13 @@ def table_of(books: Ledger, what: str) -> pd.DataFrame:
     if what == "realised":
         return pd.DataFrame(list(books.realised().items()), columns=["symbol", "profit"])
     table: pd.DataFrame = getattr(books, what)()
-    return table
+    return table[::-1] if what in ("cycles", "runs") else table  # those begin with the newest
 
-# %% ../../nbs/78_cli_ledger.ipynb #2b33393e
+# %% ../../nbs/78_cli_ledger.ipynb #f5c8b05a
 def ledger(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join(TABLES)}; or export.")] = "fills",
     folder: Annotated[Path | None, typer.Argument(help="With export: where the files go.")] = None,
-    last: Annotated[int, typer.Option(help="How many rows.")] = 20,
+    last: Annotated[int, typer.Option(min=1, help="How many rows, from the end.")] = 20,
     force: Annotated[bool, typer.Option("--force", help="With export: overwrite files that are there.")] = False,
     set_: Set = None,
     settings: Settings = "settings.ini",
@@ -65,6 +65,8 @@ def ledger(
     with Ledger(config.ledger_url, account=config.account) as books:
         table = table_of(books, what)
     show(table.tail(last), json, f"Account {config.account}: no {what} yet.")
+    if len(table) > last and not json:
+        typer.echo(f"The last {last} of {len(table):,} rows; all of them: trading ledger {what} --last {len(table)}")
 
 
 def export(url: str, folder: Path, *, force: bool, as_json: bool) -> None:
