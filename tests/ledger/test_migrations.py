@@ -280,7 +280,7 @@ def test_tries_are_read_from_an_old_book_that_stays_as_it_is(tmp_path: Path) -> 
     second(f"sqlite:///{path}")
     content = path.read_bytes()
     with TrialBook(path) as book:
-        assert len(book.rows("SmaCross")) == 2
+        assert len(book.rows(["SmaCross"])) == 2
     assert path.read_bytes() == content
 
 

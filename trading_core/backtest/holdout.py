@@ -101,7 +101,7 @@ def holdout_here() -> Holdout | None:
         known = _seen[folder] = (now, *_read(folder))
     return known[2]
 
-# %% ../../nbs/46d_holdout.ipynb #97ab29c0
+# %% ../../nbs/46d_holdout.ipynb #e8eb7f47
 def sealed_end(panel: Panel, start: Day | None, end: Day | None, sealed: Holdout | None) -> Day | None:
     """The last day of a backtest that was asked for `start` and `end`, and may not look into `sealed`.
 
@@ -121,5 +121,5 @@ def sealed_end(panel: Panel, start: Day | None, end: Day | None, sealed: Holdout
     open_days = panel.days[(panel.days < sealed.first) & (panel.days >= first)]
     if not len(open_days):
         raise SealError(str(sealed), f"from {first:%Y-%m-%d}")
-    found: pd.Timestamp = open_days[-1]
+    found: Day = open_days[-1]
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Family', 'COLUMNS', 'MOST', 'MEMORY', 'PLACE_VARIABLE', 'SOURCE', 'RECORDER', 'family_of', 'panel_print', 'Market',
            'digest_of', 'Waiting', 'rows_of', 'place_of', 'recorded_as', 'Recorder', 'record_trials', 'here', 'table',
-           'of', 'yearly', 'looks', 'trials_figure']
+           'of', 'trials_of', 'yearly', 'looks', 'trials_figure']
 
 # %% ../../nbs/46c_trials.ipynb #2d14ba5f
 import atexit
@@ -175,7 +175,7 @@ def _binned(waiting: Waiting, ratios: np.ndarray, facts: Mapping[str, Any]) -> l
         })  # fmt: skip
     return rows
 
-# %% ../../nbs/46c_trials.ipynb #9b0a6182
+# %% ../../nbs/46c_trials.ipynb #db6d2d03
 MEMORY = "memory"
 PLACE_VARIABLE = "TRADING_TRIALS"
 _BOOKS_VARIABLE = "TRADING_RUN_LEDGER"  # of a run's kernel, which the run sets
@@ -183,8 +183,10 @@ _BOOKS_VARIABLE = "TRADING_RUN_LEDGER"  # of a run's kernel, which the run sets
 
 def place_of(folder: str, place: str = "") -> str:
     "The address of the book for tries that were made in `folder`; `memory` outside a project."
+    if place in (MEMORY, "sqlite://", ":memory:"):
+        return MEMORY
     if place:
-        return place if place == MEMORY or "://" in place else str(Path(folder) / place)
+        return place if "://" in place else str(Path(folder) / place)
     root = Path(folder or ".")
     found = next((up / "settings.ini" for up in (root, *root.parents) if (up / "settings.ini").is_file()), None)
     if not folder or found is None:
@@ -194,20 +196,22 @@ def place_of(folder: str, place: str = "") -> str:
     url = load_config(found, found.parent / ".env").ledger_url
     return MEMORY if url == "sqlite://" else url
 
-# %% ../../nbs/46c_trials.ipynb #c028f402
+# %% ../../nbs/46c_trials.ipynb #209bf1a1
 SOURCE: ContextVar[str] = ContextVar("source", default="backtest")
+_PLACE: ContextVar[str] = ContextVar("place", default="")
 
 
 @contextmanager
-def recorded_as(source: str) -> Iterator[None]:
-    "Backtests in the block are kept as those of a `run`, a `walk_forward`, …"
-    token = SOURCE.set(source)
+def recorded_as(source: str, place: str = "") -> Iterator[None]:
+    "Backtests in the block are kept as those of a `run`, a `walk_forward`, … in the book at `place`; as `` they are known already."
+    token, where = SOURCE.set(source), _PLACE.set(place or _PLACE.get())
     try:
         yield
     finally:
         SOURCE.reset(token)
+        _PLACE.reset(where)
 
-# %% ../../nbs/46c_trials.ipynb #e5a46cb6
+# %% ../../nbs/46c_trials.ipynb #a716a436
 @dataclass
 class Recorder:
     "Takes tries, and keeps them when there is time."
@@ -225,7 +229,9 @@ class Recorder:
     ) -> None:  # fmt: skip
         "Hand over tries; takes microseconds."
         source = source or SOURCE.get()
-        place = os.environ.get(PLACE_VARIABLE) or os.environ.get(_BOOKS_VARIABLE) or ""
+        if not source:
+            return
+        place = os.environ.get(PLACE_VARIABLE) or _PLACE.get() or os.environ.get(_BOOKS_VARIABLE) or ""
         folder = ""
         with suppress(OSError):  # the folder was deleted
             folder = os.getcwd()
@@ -301,7 +307,7 @@ def record_trials(
     tried, ratios = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     RECORDER.add(family, tried, ratios, where, annual_days, engine, source)
 
-# %% ../../nbs/46c_trials.ipynb #f6c785af
+# %% ../../nbs/46c_trials.ipynb #c472f7db
 def here() -> str:
     "The address of this project's book, or `memory`."
     given = os.environ.get(PLACE_VARIABLE) or os.environ.get(_BOOKS_VARIABLE) or ""
@@ -311,31 +317,41 @@ def here() -> str:
         return MEMORY
 
 
+def _takes_part(known: str, asked: str | None) -> bool:
+    "Whether strategies of the family that is asked for took part in a try of a `known` one."
+    return asked is None or bool(set(known.split(" + ")) & set(asked.split(" + ")))
+
+
 def table(family: Family | None = None, place: str | None = None) -> pd.DataFrame:
     "All tries of a family, or of all, that are known in this project; those of this process included."
     RECORDER.flush()
-    where, name = place or here(), None if family is None else family_of(family)
-    rows = [row for row in RECORDER.kept.get(where, {}).values() if name in (None, row["family"])]
+    where, name = os.environ.get(PLACE_VARIABLE) or place or here(), None if family is None else family_of(family)
+    rows = [row for row in RECORDER.kept.get(where, {}).values() if _takes_part(row["family"], name)]
     if where != MEMORY:
         from trading_core.ledger.trials import TrialBook
 
         try:
             with TrialBook(where) as book:
-                rows = book.rows(name) + rows
+                every = book.families()
+                rows = book.rows([known for known in every if _takes_part(known, name)]) + rows
         except Exception as error:  # a report is written all the same
             RECORDER.trouble = str(error)
     found = pd.DataFrame(rows, columns=COLUMNS).astype({"sharpe": float, "count": int})
     return found.assign(**{day: pd.to_datetime(found[day], utc=True) for day in ("first_day", "last_day")})
 
-# %% ../../nbs/46c_trials.ipynb #0c177e95
+# %% ../../nbs/46c_trials.ipynb #be582e06
 def of(family: Family, annual_days: int = 252, place: str | None = None) -> Trials:
     """How much was tried in a family: count, and variance of the Sharpe ratios of one row in a year of `annual_days`.
 
     With fewer than ten ratios the variance is left open, and chance's is taken: theirs would say little.
     """
+    return trials_of(table(family, place), annual_days)
+
+
+def trials_of(tried: pd.DataFrame, annual_days: int = 252) -> Trials:
+    "The same of a table of tries."
     from trading_core.backtest.sharpe import Trials
 
-    tried = table(family, place)
     count, ratios = int(tried["count"].sum()), yearly(tried) / annual_days**0.5
     return Trials(max(count, 1), float(ratios.var(ddof=1)) if len(ratios) >= 10 else None)
 
@@ -347,9 +363,9 @@ def yearly(tried: pd.DataFrame) -> np.ndarray:
     return ratios
 
 
-def looks(sealed: Holdout, family: Family | None = None) -> int:
+def looks(sealed: Holdout, family: Family | None = None, place: str | None = None) -> int:
     "How many tries looked into the sealed days."
-    tried = table(family)
+    tried = table(family, place)
     into = (tried["last_day"] >= sealed.first) & (
         (tried["first_day"] <= sealed.last) if sealed.last is not None else True
     )

@@ -8,20 +8,19 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['TrialBook']
 
-# %% ../../nbs/08i_ledger_trials.ipynb #f107f304
+# %% ../../nbs/08i_ledger_trials.ipynb #1d702052
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from . import tables as t
 from .positions import recount
 from .store import Store, _set_journal, _spoken
 
-# %% ../../nbs/08i_ledger_trials.ipynb #497d3f51
+# %% ../../nbs/08i_ledger_trials.ipynb #a20761cf
 class TrialBook(Store):
     "The table of tries: `TrialBook(url)` reads, `TrialBook(url, write=True)` adds; the ledger is made if there is none."
 
@@ -40,13 +39,17 @@ class TrialBook(Store):
     def _count(step: Connection) -> int:
         return int(step.exec_driver_sql("SELECT count(*) FROM trials").scalar_one())
 
-    def rows(self, family: str | None = None) -> list[dict[str, Any]]:
-        "Tries of a family, or of all, oldest first."
-        query = select(*(column for column in t.trials.c if column.name != "number")).order_by(t.trials.c.number)
-        if family is not None:
-            query = query.where(t.trials.c.family == family)
+    def families(self) -> list[str]:
+        "The families that were tried."
+        query = select(t.trials.c.family).distinct().order_by(t.trials.c.family)
         with _spoken(self.place, write=False), self.engine.begin() as step:
-            return [dict(row._mapping) for row in step.execute(query)]
+            return list(step.execute(query).scalars())
+
+    def rows(self, families: Iterable[str]) -> list[dict[str, Any]]:
+        "Tries of some families, oldest first."
+        query = select(*(column for column in t.trials.c if column.name != "number")).order_by(t.trials.c.number)
+        with _spoken(self.place, write=False), self.engine.begin() as step:
+            return [dict(row._mapping) for row in step.execute(query.where(t.trials.c.family.in_(list(families))))]
 
     def _brought_up(self, connection: Connection) -> None:
         "A book of the first version also needs its tallies, for all accounts."
