@@ -67,13 +67,13 @@ def falls(equity: np.ndarray, moments: np.ndarray) -> tuple[float, int, int, int
         wait = max(wait, moments[len(equity) - 1] - moments[top])
     return depth, high, low, back, wait
 
-# %% ../../nbs/42a_summary.ipynb #09c18779
+# %% ../../nbs/42a_summary.ipynb #d2123574
 TRIPS = np.dtype(
     [(name, "f8") for name in ("quantity", "entry", "exit", "profit", "gain")]
     + [(name, "i8") for name in ("since", "fill")],  # fills that opened and closed it
     align=True,
 )
-HOLDING = np.dtype([("quantity", "f8"), ("price", "f8"), ("fees", "f8"), ("since", "i8")], align=True)
+HOLDING = np.dtype([("quantity", "f8"), ("most", "f8"), ("price", "f8"), ("fees", "f8"), ("since", "i8")], align=True)
 
 
 @compiled
@@ -95,9 +95,10 @@ def round_trips(
                 holding.since = i
             total = holding.quantity + quantity
             holding.price = (holding.quantity * holding.price + quantity * price) / total
-            holding.quantity, holding.fees = total, holding.fees + fee
+            holding.quantity, holding.most, holding.fees = total, max(holding.most, total), holding.fees + fee
             continue
-        if quantity > holding.quantity * (1 + 1e-9):
+        dust = 5e-14 * holding.most  # of float sums: the last lot of a million is a hair off
+        if quantity > holding.quantity * (1 + 1e-9) + dust:
             return i, holding.quantity, trips[:used]
         part = min(1.0, quantity / holding.quantity)
         trip = trips[used]
@@ -106,6 +107,6 @@ def round_trips(
         trip.gain = trip.profit / (quantity * holding.price)
         used += 1
         holding.quantity, holding.fees = holding.quantity - quantity, holding.fees * (1 - part)
-        if holding.quantity <= quantity * 1e-9:
-            holding.quantity, holding.price, holding.fees = 0.0, 0.0, 0.0
+        if holding.quantity <= dust:
+            holding.quantity, holding.most, holding.price, holding.fees = 0.0, 0.0, 0.0, 0.0
     return -1, 0.0, trips[:used]
