@@ -306,6 +306,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                       'trading_core/backtest/in_backtrader.py'),
                                                      'trading_core.backtest.in_backtrader.NativeBroker': ( 'in_backtrader.html#nativebroker',
                                                                                                            'trading_core/backtest/in_backtrader.py'),
+                                                     'trading_core.backtest.in_backtrader.NativeBroker._part': ( 'in_backtrader.html#nativebroker._part',
+                                                                                                                 'trading_core/backtest/in_backtrader.py'),
                                                      'trading_core.backtest.in_backtrader.NativeBroker._try_exec': ( 'in_backtrader.html#nativebroker._try_exec',
                                                                                                                      'trading_core/backtest/in_backtrader.py'),
                                                      'trading_core.backtest.in_backtrader.Recorder': ( 'in_backtrader.html#recorder',

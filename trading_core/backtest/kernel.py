@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled', 'inlined', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNAL', 'STOP', 'TAKE', 'TRAIL', 'TIME',
-           'RESIZE', 'DELISTED', 'REFUSED', 'CASH', 'NOT_HELD', 'MIN_NOTIONAL', 'NO_PRICE', 'OTHER', 'BREAKER', 'STALE',
-           'ORDERS', 'POSITIONS', 'ORDER_VALUE', 'WEIGHT', 'ALL_EQUITIES', 'ALL_CRYPTO', 'BUFFER', 'BUY', 'PART',
-           'WHOLE', 'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ENDED', 'whole_lots', 'exact', 'half_even', 'as_price',
-           'as_cash', 'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today',
-           'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw', 'leave',
-           'wish_of', 'move', 'counts', 'opine', 'conflict', 'watch', 'after_sales', 'add', 'forbidden', 'room',
-           'judge', 'spend', 'limited', 'longer_fills', 'longer_refusals', 'evening', 'opinions_on', 'simulate',
+__all__ = ['compiled', 'lean', 'inlined', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNAL', 'STOP', 'TAKE', 'TRAIL',
+           'TIME', 'RESIZE', 'DELISTED', 'REFUSED', 'CASH', 'NOT_HELD', 'MIN_NOTIONAL', 'NO_PRICE', 'OTHER', 'BREAKER',
+           'STALE', 'ORDERS', 'POSITIONS', 'ORDER_VALUE', 'WEIGHT', 'ALL_EQUITIES', 'ALL_CRYPTO', 'BUFFER', 'BUY',
+           'PART', 'WHOLE', 'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ENDED', 'whole_lots', 'exact', 'half_even', 'as_price',
+           'as_cash', 'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today', 'clear',
+           'phase_of', 'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw',
+           'leave', 'wish_of', 'move', 'counts', 'opine', 'conflict', 'watch', 'after_sales', 'add', 'forbidden',
+           'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'evening', 'opinions_on', 'pass_days', 'simulate',
            'collect']
 
 # %% ../../nbs/44_kernel.ipynb #ff62fa53
@@ -22,9 +22,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-# %% ../../nbs/44_kernel.ipynb #c034ab40
+# %% ../../nbs/44_kernel.ipynb #62308a94
 compiled = njit(nogil=True, error_model="numpy", cache=True)
-inlined = njit(nogil=True, error_model="numpy", forceinline=True)  # a step of a compiled function, at no cost
+lean = njit(
+    nogil=True, error_model="numpy", cache=True, _nrt=False
+)  # makes no arrays, so need not count who holds them
+inlined = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)  # a step of these, at no cost
 
 # %% ../../nbs/44_kernel.ipynb #a4b3c297
 ASSETS = np.dtype(
@@ -213,11 +216,11 @@ def buy(
     if cut or slot.wish <= 0:
         slot.side = 0
 
-# %% ../../nbs/44_kernel.ipynb #552a8b38
+# %% ../../nbs/44_kernel.ipynb #9cb23345
 @inlined
 def sell(
-    row: int, column: int, price: float, available: float, assets: np.ndarray, slots: np.ndarray, held: np.ndarray,
-    me: Any, fills: np.ndarray, refusals: np.ndarray,
+    row: int, column: int, price: float, available: float, assets: np.ndarray, slots: np.ndarray, me: Any,
+    fills: np.ndarray, refusals: np.ndarray,
 ) -> None:  # fmt: skip
     "Fill a waiting sale, as far as volume goes."
     asset, slot = assets[column], slots[column]
@@ -234,12 +237,10 @@ def sell(
     slot.held = exact(slot.held - quantity, asset)
     if slot.held <= 0:
         slot.held = 0.0
-        remove(held, me.held, column)
-        me.held -= 1
     if slot.wish <= 0:
         slot.side = 0
 
-# %% ../../nbs/44_kernel.ipynb #1d3100b2
+# %% ../../nbs/44_kernel.ipynb #69f3501f
 @inlined
 def due_today(row: int, real: np.ndarray, waiting: np.ndarray, due: np.ndarray, me: Any) -> int:
     "Move the orders that meet a bar from `waiting` to `due`; how many there are."
@@ -257,6 +258,23 @@ def due_today(row: int, real: np.ndarray, waiting: np.ndarray, due: np.ndarray, 
 
 
 @inlined
+def clear(held: np.ndarray, slots: np.ndarray, me: Any) -> None:
+    "Take what was sold out of the list of what is held."
+    kept = 0
+    for i in range(me.held):
+        if slots[held[i]].held > 0:
+            held[kept] = held[i]
+            kept += 1
+    me.held = kept
+
+
+@inlined
+def phase_of(column: int, assets: np.ndarray, slots: np.ndarray) -> int:
+    "When an order of today is filled: coins before equities, sales before purchases."
+    return 2 * (assets[column].session != 0) + (slots[column].side > 0)
+
+
+@inlined
 def supply(row: int, column: int, open_: float, volumes: np.ndarray, asset: Any) -> float:
     "How much of an asset may be traded on a bar; 0 where it is too little for an order."
     if asset.share == np.inf:
@@ -264,7 +282,7 @@ def supply(row: int, column: int, open_: float, volumes: np.ndarray, asset: Any)
     available = whole_lots(asset.share * volumes[row, column], asset)
     return available if available * open_ >= asset.least * (1 - TIE) else 0.0
 
-# %% ../../nbs/44_kernel.ipynb #29e34c67
+# %% ../../nbs/44_kernel.ipynb #1bca9220
 @inlined
 def morning(
     row: int, opens: np.ndarray, volumes: np.ndarray, real: np.ndarray, assets: np.ndarray, slots: np.ndarray,
@@ -272,14 +290,16 @@ def morning(
 ) -> None:  # fmt: skip
     "Fill what is due, in the order in which markets open; what volume left over waits on."
     found = due_today(row, real, waiting, due, me)
-    if found == 0:
-        return
+    phases = 0
+    for i in range(found):
+        phases |= 1 << phase_of(due[i], assets, slots)
     for phase in range(4):
-        session, buys = phase >= 2, phase % 2 == 1
+        if not phases & 1 << phase:
+            continue
+        buys = phase % 2 == 1
         for i in range(found):
             column = due[i]
-            side = slots[column].side
-            if side == 0 or (assets[column].session != 0) != session or (side > 0) != buys:
+            if slots[column].side == 0 or phase_of(column, assets, slots) != phase:
                 continue
             available = supply(row, column, opens[row, column], volumes, assets[column])
             if available <= 0:
@@ -287,7 +307,9 @@ def morning(
             if buys:
                 buy(row, column, opens[row, column], available, assets, slots, held, me, fills, refusals)
             else:
-                sell(row, column, opens[row, column], available, assets, slots, held, me, fills, refusals)
+                sell(row, column, opens[row, column], available, assets, slots, me, fills, refusals)
+        if not buys:
+            clear(held, slots, me)
     for i in range(found):
         if slots[due[i]].side != 0:
             insert(waiting, me.waiting, due[i])
@@ -500,8 +522,8 @@ def opine(
             buys += move(row, column, strategy, target, resize, close, assets, slots, waiting, me, refusals)
     return buys
 
-# %% ../../nbs/44_kernel.ipynb #f29ff1e5
-@compiled
+# %% ../../nbs/44_kernel.ipynb #cb7e1c4d
+@lean
 def conflict(
     row: int, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray, owner: np.ndarray, account: np.ndarray
 ) -> bool:
@@ -519,8 +541,8 @@ def conflict(
             owner[column] = row * count + strategy
     return False
 
-# %% ../../nbs/44_kernel.ipynb #11f5f019
-@compiled
+# %% ../../nbs/44_kernel.ipynb #dc29e84d
+@lean
 def watch(
     row: int, limits: np.ndarray, slots: np.ndarray, waiting: np.ndarray, account: np.ndarray, refusals: np.ndarray
 ) -> None:
@@ -653,14 +675,14 @@ def spend(column: int, worth: float, stays: bool, orders: int, assets: np.ndarra
     seen.cash -= worth
     seen.orders += orders
 
-# %% ../../nbs/44_kernel.ipynb #bba050f1
-@compiled
+# %% ../../nbs/44_kernel.ipynb #82f2fe9b
+@lean
 def limited(
     row: int, limits: np.ndarray, closes: np.ndarray, number: np.ndarray, assets: np.ndarray, slots: np.ndarray,
-    held: np.ndarray, waiting: np.ndarray, account: np.ndarray, refusals: np.ndarray,
+    held: np.ndarray, waiting: np.ndarray, account: np.ndarray, refusals: np.ndarray, memory: np.ndarray,
 ) -> None:  # fmt: skip
     "Let the day's purchases through, cut or refuse them, in symbol order."
-    me, seen = account[0], np.zeros(1, SEEN)[0]
+    me, seen = account[0], memory[0]
     after_sales(row, closes, assets, slots, held, waiting, me, seen)
     for i in range(me.waiting):
         slot = slots[waiting[i]]
@@ -677,25 +699,21 @@ def limited(
             kept += 1
     me.waiting = kept
 
-# %% ../../nbs/44_kernel.ipynb #2c92faa8
+# %% ../../nbs/44_kernel.ipynb #105ac537
 @inlined
-def longer_fills(fills: np.ndarray, used: int, need: int) -> np.ndarray:
-    "A log with space for `need` more entries."
-    if used + need <= len(fills):
-        return fills
-    longer = np.empty(2 * (used + need), FILLS)
-    longer[:used] = fills[:used]
-    return longer
+def fits(me: Any, opinions: int, fills: int, refusals: int) -> bool:
+    "Whether whatever a day may bring fits into logs of these lengths."
+    return me.fills + me.waiting + me.held <= fills and me.refusals + 3 * (me.waiting + opinions) <= refusals
 
 
-@inlined
-def longer_refusals(refusals: np.ndarray, used: int, need: int) -> np.ndarray:
+@compiled
+def longer(log: np.ndarray, used: int, need: int) -> np.ndarray:
     "A log with space for `need` more entries."
-    if used + need <= len(refusals):
-        return refusals
-    longer = np.empty(2 * (used + need), REFUSALS)
-    longer[:used] = refusals[:used]
-    return longer
+    if used + need <= len(log):
+        return log
+    new = np.empty(2 * (used + need), log.dtype)
+    new[:used] = log[:used]
+    return new
 
 # %% ../../nbs/44_kernel.ipynb #98736c5c
 @inlined
@@ -719,7 +737,42 @@ def opinions_on(row: int, starts: np.ndarray) -> int:
         count += starts[k, row + 1] - starts[k, row]
     return count
 
-# %% ../../nbs/44_kernel.ipynb #190f4ed8
+# %% ../../nbs/44_kernel.ipynb #8e018144
+@lean
+def pass_days(
+    row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray,
+    assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray, columns: np.ndarray,
+    targets: np.ndarray, resize: float, values: tuple[np.ndarray, np.ndarray], slots: np.ndarray,
+    lists: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], account: np.ndarray, fills: np.ndarray,
+    refusals: np.ndarray, memory: np.ndarray,
+) -> int:  # fmt: skip
+    "Let days pass from `row` on until a log may be full, or until the end; the row of the next day."
+    (equity, worth), (held, waiting, due, owner), me = values, lists, account[0]
+    n_days, first = len(closes), len(closes) - len(equity)
+    while row < n_days:
+        opinions = opinions_on(row, starts)
+        if not fits(me, opinions, len(fills), len(refusals)):
+            return row
+        if me.waiting > 0:
+            morning(row, opens, volumes, real, assets, slots, held, waiting, due, me, fills, refusals)
+            forget(row, real, number, assets, slots, waiting, me)
+        bury(row, closes, real, number, assets, slots, held, me, fills)
+        leaving = value(row, closes, real, assets, slots, held, rules, me)
+        equity[row - first], worth[row - first, 0], worth[row - first, 1] = me.equity, me.equities, me.crypto
+        if limits[0].any != 0:
+            watch(row, limits, slots, waiting, account, refusals)
+        if leaving > 0:
+            leave(row, slots, held, waiting, me)
+        if opinions > 0:
+            if len(starts) > 1 and conflict(row, starts, columns, targets, owner, account):
+                return n_days
+            buys = evening(row, starts, columns, targets, resize, closes, assets, slots, waiting, me, refusals)
+            if buys > 0 and limits[0].any != 0:
+                limited(row, limits, closes, number, assets, slots, held, waiting, account, refusals, memory)
+        row += 1
+    return row
+
+# %% ../../nbs/44_kernel.ipynb #d51ea9f3
 @compiled
 def simulate(
     opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, assets: np.ndarray,
@@ -753,28 +806,16 @@ def simulate(
     me = account[0]
     me.cash, me.halted, me.bad_row = cash, -1, -1
     held, waiting, due = np.empty(n_symbols, np.int64), np.empty(n_symbols, np.int64), np.empty(n_symbols, np.int64)
+    values, lists, memory = (equity, worth), (held, waiting, due, owner), np.zeros(1, SEEN)
     fills, refusals = np.empty(4096, FILLS), np.empty(64, REFUSALS)
-    for row in range(first, n_days):
-        opinions = opinions_on(row, starts)
-        fills = longer_fills(fills, me.fills, me.waiting + me.held)
-        refusals = longer_refusals(refusals, me.refusals, 3 * (me.waiting + opinions))
-        if me.waiting > 0:
-            morning(row, opens, volumes, real, assets, slots, held, waiting, due, me, fills, refusals)
-            forget(row, real, number, assets, slots, waiting, me)
-        bury(row, closes, real, number, assets, slots, held, me, fills)
-        leaving = value(row, closes, real, assets, slots, held, rules, me)
-        equity[row - first], worth[row - first, 0], worth[row - first, 1] = me.equity, me.equities, me.crypto
-        if limits[0].any != 0:
-            watch(row, limits, slots, waiting, account, refusals)
-        if leaving > 0:
-            leave(row, slots, held, waiting, me)
-        if opinions == 0:
-            continue
-        if len(starts) > 1 and conflict(row, starts, columns, targets, owner, account):
-            break
-        buys = evening(row, starts, columns, targets, resize, closes, assets, slots, waiting, me, refusals)
-        if buys > 0 and limits[0].any != 0:
-            limited(row, limits, closes, number, assets, slots, held, waiting, account, refusals)
+    row = first
+    while row < n_days:
+        fills = longer(fills, me.fills, me.waiting + me.held)
+        refusals = longer(refusals, me.refusals, 3 * (me.waiting + opinions_on(row, starts)))
+        row = pass_days(
+            row, opens, closes, volumes, real, number, assets, rules, limits, starts, columns, targets, resize, values,
+            slots, lists, account, fills, refusals, memory,
+        )  # fmt: skip
     return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting]
 
 # %% ../../nbs/44_kernel.ipynb #cbd3ae28
