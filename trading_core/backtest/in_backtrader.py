@@ -50,24 +50,32 @@ def panel_backtest(
         time.perf_counter() - began, waiting,
     )  # fmt: skip
 
-# %% ../../nbs/43a_in_backtrader.ipynb #2eeab74d
+# %% ../../nbs/43a_in_backtrader.ipynb #7d7e70a7
 class ClassFee(bt.CommInfoBase):  # type: ignore[misc]
     "The commission of one asset class."
 
-    params = (("stocklike", True), ("commtype", bt.CommInfoBase.COMM_FIXED), ("terms", None))
+    params = (("stocklike", True), ("commtype", bt.CommInfoBase.COMM_FIXED), ("terms", None), ("asset", None))
 
     def _getcommission(self, size: float, price: float, pseudoexec: bool) -> float:
         return float(self.p.terms.fee(money(abs(float(size))), money(float(price)))) if size else 0.0
 
 
 class NativeBroker(bt.brokers.BackBroker):  # type: ignore[misc]
-    "backtrader's broker with a slippage for each feed."
+    "backtrader's broker with a slippage and a supply for each feed."
 
     params = (("slip_open", True), ("slip_match", True), ("slip_out", True))
 
     def _try_exec(self, order: Any) -> None:
-        self.p.slip_perc = self.getcommissioninfo(order.data).p.terms.slippage.__float__()
+        terms = self.getcommissioninfo(order.data).p.terms
+        self.p.slip_perc = float(terms.slippage)
+        self.p.filler = None if terms.volume_share is None else self._part
         super()._try_exec(order)
+
+    def _part(self, order: Any, price: float, ago: int) -> float:
+        "How much of an order a bar can fill; backtrader lets the rest wait."
+        kind = self.getcommissioninfo(order.data).p
+        most = kind.terms.supply(order.data.volume[ago], money(float(price)), kind.asset)
+        return float(min(abs(order.executed.remsize), float(most)))
 
 # %% ../../nbs/43a_in_backtrader.ipynb #73e44766
 class Recorder(bt.Analyzer):  # type: ignore[misc]
@@ -125,7 +133,7 @@ def _warn_of_late(panel: Panel, start: pd.Timestamp) -> None:
             stacklevel=4,
         )
 
-# %% ../../nbs/43a_in_backtrader.ipynb #a62a4b95
+# %% ../../nbs/43a_in_backtrader.ipynb #b2099fe2
 def _native(cls: type, panel: Panel, start: pd.Timestamp, cash: float, costs: Costs) -> tuple[Recorder, dict[str, Any]]:
     "Run a backtrader class on the panel's real bars; its recorder and its parameters."
     cerebro = bt.Cerebro(stdstats=False)
@@ -133,7 +141,8 @@ def _native(cls: type, panel: Panel, start: pd.Timestamp, cash: float, costs: Co
     broker.setcash(cash)
     for symbol, feed in create_bt_feeds(panel, start).items():
         cerebro.adddata(feed, name=symbol)
-        broker.addcommissioninfo(ClassFee(terms=costs.of(panel.assets[symbol].asset_class)), name=symbol)
+        asset = panel.assets[symbol]
+        broker.addcommissioninfo(ClassFee(terms=costs.of(asset.asset_class), asset=asset), name=symbol)
     cerebro.setbroker(broker)
     cerebro.addstrategy(cls)
     cerebro.addanalyzer(Recorder, _name="recorder")
