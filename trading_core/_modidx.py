@@ -4616,6 +4616,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'trading_core/report/backtest_page.py'),
                                                    'trading_core.report.backtest_page._trade_table': ( 'backtest_page.html#_trade_table',
                                                                                                        'trading_core/report/backtest_page.py'),
+                                                   'trading_core.report.backtest_page._worth': ( 'backtest_page.html#_worth',
+                                                                                                 'trading_core/report/backtest_page.py'),
                                                    'trading_core.report.backtest_page.backtest_head': ( 'backtest_page.html#backtest_head',
                                                                                                         'trading_core/report/backtest_page.py'),
                                                    'trading_core.report.backtest_page.backtest_summary': ( 'backtest_page.html#backtest_summary',
