@@ -12,11 +12,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c requireme
 TRADING_REAL_DATA ?= $(abspath $(wildcard ../shared/data/real))
 export TRADING_REAL_DATA
 
-.PHONY: help demo test lab lock clean
+.PHONY: help demo test test-long lab lock clean
 help:
 	@echo "make demo   install, run the daily job on the simulated market, say where the report is"
 	@echo "make test   install what tests need, run all of them"
 	@echo "make lab    open the five-minute tour in JupyterLab"
+	@echo "make test-long   the tests that draw at random, with ten times the draws"
 
 demo: $(VENV)/installed
 	@$(BIN)/trading run daily --since 90d
@@ -26,6 +27,11 @@ lab: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# What chance could hide: full sizes of the tests that draw at random. `make test` draws a part of them.
+test-long: $(VENV)/installed-dev
+	@TRADING_TESTS=long $(BIN)/python -m pytest -n auto --dist worksteal \
+	    tests/backtest/test_sharpe.py tests/backtest/test_engines_agree.py $(ARGS)
 
 $(VENV)/installed: pyproject.toml requirements.lock $(BIN)/python
 	@echo "Installing into $(VENV) (one to four minutes, once)"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_panels import random_panel, thin_panel
+from sizes import size
 
 from trading_core.backtest import backtest
 from trading_core.backtest.parity import compare_results
@@ -95,7 +96,7 @@ def both(strategy, panel, **options):
     return fast
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=size(40, 400), deadline=None)
 @given(
     seed=st.integers(0, 10_000), often=st.sampled_from([0.05, 0.3, 1.0]), exits=exit_rules, sizer=sizers, limits=limits,
     costs=costs, resize=maybe(st.sampled_from([0.0, 0.05, 0.3])), cash=st.sampled_from([40.0, 5_000.0, 100_000.0]),
@@ -106,7 +107,7 @@ def test_one_strategy_fills_the_same_in_both_engines(seed, often, exits, sizer, 
     both(strategy, panel, costs=costs, limits=limits, resize=resize, cash=cash)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=size(20, 200), deadline=None)
 @given(seed=st.integers(0, 10_000), exits=exit_rules, limits=limits, costs=costs, resize=maybe(st.just(0.1)))
 def test_two_strategies_with_shares_fill_the_same_in_both_engines(seed, exits, limits, costs, resize):
     panel = thin_panel(seed)
@@ -119,7 +120,7 @@ def test_two_strategies_with_shares_fill_the_same_in_both_engines(seed, exits, l
     both(pair, panel, costs=costs, limits=limits, resize=resize, start=day, end=panel.days[-9])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=size(15, 150), deadline=None)
 @given(seed=st.integers(0, 10_000), exits=st.builds(ExitRules, maybe(fraction)))
 def test_a_symbol_that_one_strategy_holds_is_kept_from_the_other_in_both_engines(seed, exits):
     panel = random_panel(seed)
@@ -140,7 +141,7 @@ def test_a_symbol_that_one_strategy_holds_is_kept_from_the_other_in_both_engines
     assert "other_strategy" in set(result.refusals["reason"])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=size(15, 150), deadline=None)
 @given(
     seed=st.integers(0, 10_000), exits=exit_rules, limits=limits, share=st.sampled_from([0.02, 0.1, 0.5]),
     resize=maybe(st.just(0.05)),
