@@ -143,7 +143,7 @@ def test_refusals_are_gathered_by_limit_and_missed_days_are_named():
     assert "and 1 more (risk.max_positions)" in cycle_warnings(cycle)[1].text
 
 
-def day_of(panel, strategy, *, fills=(), orders=(), holdings=None, previous=None):
+def day_of(panel, strategy, *, fills=(), orders=(), holdings=None, previous=None, pending=(), begun=None):
     history = pd.Series({previous: 1_000.0}) if previous is not None else pd.Series(dtype=float)
     ledger = SimpleNamespace(equity=lambda: history, fills=lambda: list(fills))
     run = SimpleNamespace(
@@ -152,8 +152,8 @@ def day_of(panel, strategy, *, fills=(), orders=(), holdings=None, previous=None
     )  # fmt: skip
     cycle = SimpleNamespace(
         as_of=panel.last, plan=Plan(panel.last, tuple(orders), (), (), {}), fills=[f for f in fills if f.day == panel.last],
-        equity=money(1_010.0), cash=money(500.0), holdings=holdings or {}, pending=(), previous_day=previous,
-        previous_equity=None if previous is None else money(1_000.0), dry_run=False, results={},
+        equity=money(1_010.0), cash=money(500.0), holdings=holdings or {}, pending=pending, previous_day=previous,
+        previous_equity=None if previous is None else money(1_000.0), dry_run=False, results={}, begun=begun or {},
     )  # fmt: skip
     return day_report(run, cycle)
 
@@ -163,6 +163,14 @@ def test_a_day_is_plain_json_even_when_almost_nothing_is_known():
     stored = json.loads(json.dumps(day.to_dict(), allow_nan=False))
     assert (stored["previous_day"], stored["movers"], stored["orders"]) == (None, {}, [])
     assert stored["history"] == {"days": ["2024-01-11"], "account": [1010.0], "benchmark": [1010.0]}
+
+
+def test_an_order_filled_in_part_is_told_with_what_is_filled_and_what_is_left():
+    rest = OrderRequest("c", "AAA", Side.BUY, Decimal("6.0"), strategy="sma")
+    day = day_of(market(), SmaCross(fast=2, slow=3), pending=(rest,), begun={"c": Decimal("4.0")})
+    (line,) = day.orders
+    assert (line.symbol, float(line.quantity)) == ("AAA", 6)
+    assert line.status == "4 filled, the rest waits"
 
 
 def test_orders_positions_and_history_are_told_in_the_order_in_which_they_matter():
