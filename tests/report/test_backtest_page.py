@@ -117,7 +117,7 @@ def test_an_interval_that_reaches_zero_is_called_luck_and_trials_are_never_forgo
         "2.0\u202fpoints behind MKT"
     )
     assert "−0.10 to 2.10" in luck_sentence(facts)
-    assert "not counted yet" in luck_sentence(facts)
+    assert "was not counted here" in luck_sentence(facts)
 
 
 def test_costs_are_told_in_words():

@@ -83,12 +83,13 @@ class Market(NamedTuple):
 def _set(given: Any, usual: Any) -> list[str]:
     return [f"{name}={value!r}" for name, value in vars(given).items() if value != getattr(usual, name)]
 
-# %% ../../nbs/46c_trials.ipynb #2c8eb5d0
+# %% ../../nbs/46c_trials.ipynb #81d19d2d
 def _params(strategy: Any) -> dict[str, Any]:
     "Parameters as plain values, with the sizer, and of several strategies with their shares."
     if isinstance(strategy, Strategy):
         own = dict(plain(strategy.parameters))
-        return own | ({"sizer": repr(strategy.sizing)} if "_sizer" in strategy.__dict__ else {})
+        sizer = strategy.__dict__.get("_sizer", strategy.sizer)
+        return own | ({"sizer": repr(sizer)} if repr(sizer) != repr(strategy.sizer) else {})
     if isinstance(strategy, Mapping) and all(isinstance(pair, tuple) for pair in strategy.values()):
         if len(strategy) == 1 and (alone := next(iter(strategy.values())))[1] == 1:
             return _params(alone[0])

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['DayReport', 'Html', 'account_section', 'agreement_section', 'backtest_head', 'backtest_summary', 'beside',
-           'changes_section', 'day_report', 'el', 'equity_section', 'exposure_bars', 'exposure_section', 'failed_page',
-           'fills_section', 'front_page', 'head', 'index_page', 'live_lines', 'luck_section', 'metrics_section',
-           'months_section', 'next_section', 'notebook_style', 'orders_section', 'positions_section', 'reasons_section',
-           'refusals_section', 'render_page', 'report_page', 'run_facts', 'section', 'setup_section', 'sharpe_interval',
-           'signals_head', 'signals_summary', 'state_bands', 'strategy_section', 'strategy_sections', 'table',
-           'targets_section', 'trades_section', 'venue_trouble', 'waiting_section', 'warnings_section', 'wishes_of']
+           'changes_section', 'day_report', 'el', 'engines_section', 'equity_section', 'exposure_bars',
+           'exposure_section', 'failed_page', 'fills_section', 'front_page', 'head', 'honesty_section', 'index_page',
+           'live_lines', 'luck_section', 'metrics_section', 'months_section', 'next_section', 'notebook_style',
+           'orders_section', 'positions_section', 'reasons_section', 'refusals_section', 'render_page', 'report_page',
+           'run_facts', 'section', 'setup_section', 'sharpe_interval', 'signals_head', 'signals_summary', 'state_bands',
+           'strategy_section', 'strategy_sections', 'table', 'targets_section', 'trades_section', 'venue_trouble',
+           'waiting_section', 'warnings_section', 'wishes_of']
 
-# %% ../../nbs/69_report_init.ipynb #02c6720e
+# %% ../../nbs/69_report_init.ipynb #314ffb39
 from trading_core.report.backtest_page import (
     backtest_head,
     backtest_summary,
@@ -26,6 +27,7 @@ from trading_core.report.backtest_page import (
     sharpe_interval,
     trades_section,
 )
+from .honesty import engines_section, honesty_section
 from .day import DayReport, day_report
 from .markup import Html, beside, el, section, table
 from .overview import index_page
@@ -51,11 +53,11 @@ from .today import live_lines, report_page, run_facts, venue_trouble
 from .venue_state import agreement_section, state_bands, waiting_section
 from .trade_page import account_section, fills_section, targets_section
 
-# %% ../../nbs/69_report_init.ipynb #49f35cbf
+# %% ../../nbs/69_report_init.ipynb #41977b6c
 _all_ = [
     "DayReport", "Html", "account_section", "agreement_section", "backtest_head", "backtest_summary", "beside",
-    "changes_section", "day_report", "el", "equity_section", "exposure_bars", "exposure_section", "failed_page",
-    "fills_section", "front_page", "head", "index_page", "live_lines", "luck_section", "metrics_section", "months_section",
+    "changes_section", "day_report", "el", "engines_section", "equity_section", "exposure_bars", "exposure_section", "failed_page",
+    "fills_section", "front_page", "head", "honesty_section", "index_page", "live_lines", "luck_section", "metrics_section", "months_section",
     "next_section", "notebook_style", "orders_section", "positions_section", "reasons_section", "refusals_section",
     "render_page", "report_page", "run_facts", "section", "setup_section", "sharpe_interval", "signals_head",
     "signals_summary", "state_bands", "strategy_section", "strategy_sections", "table", "targets_section",

@@ -11,11 +11,11 @@ __all__ = ['MONTHS', 'REASONS', 'Result', 'rebased', 'sharpe_interval', 'backtes
            'reason_text', 'reasons_section', 'trades_section', 'refusals_section', 'cost_text', 'setup_section',
            'luck_section']
 
-# %% ../../nbs/62_backtest_page.ipynb #c5ab703e
+# %% ../../nbs/62_backtest_page.ipynb #f3ef4e25
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,12 @@ import pandas as pd
 from ..figures import day_text, dollars, drawdown_spell, drawdown_title, equity_figure, exposure_figure
 from ..figures import exposure_title, interval_figure, percent, svg
 from ..model import plain
+from .honesty import engines_fact, luck_title
 from .markup import Html, change, count, el, fold, gained, points, price_text, quantity_text
 from .markup import section, table, tiles
+
+if TYPE_CHECKING:
+    from trading_core.backtest.judged import Agreement, Judgement
 
 # %% ../../nbs/62_backtest_page.ipynb #092d46b3
 class Result(Protocol):
@@ -78,7 +82,7 @@ def sharpe_interval(equity: pd.Series, annual_days: int) -> tuple[float, float, 
     value, low, high = (float(x * math.sqrt(annual_days)) for x in (daily, daily - error, daily + error))
     return value, low, high
 
-# %% ../../nbs/62_backtest_page.ipynb #9eec4924
+# %% ../../nbs/62_backtest_page.ipynb #97169bf4
 def _growth(equity: pd.Series, annual_days: int) -> dict[str, Any]:
     "The few metrics that strategy and benchmark share."
     from trading_core.backtest.metrics import return_metrics  # engines come with it, and most pages need none
@@ -89,25 +93,41 @@ def _growth(equity: pd.Series, annual_days: int) -> dict[str, Any]:
     }
 
 
-def backtest_summary(result: Result, benchmark: pd.Series | None = None) -> dict[str, Any]:
-    "The gist of a backtest, ready for JSON."
+def backtest_summary(
+    result: Result, benchmark: pd.Series | None = None, judged: Judgement | None = None, agreed: Agreement | None = None
+) -> dict[str, Any]:
+    "The gist of a backtest, ready for JSON; with what it is worth, and whether both engines agree, if that was asked."
     equity, other = result.equity, rebased(benchmark, result.equity)
     value, low, high = sharpe_interval(equity, result.annual_days)
+    if judged is not None:
+        value, (low, high) = judged.honesty.sharpe, judged.honesty.interval
     facts = _growth(equity, result.annual_days) | {
         "start": equity.index[0], "end": equity.index[-1], "days": len(equity), "annual_days": result.annual_days,
         "years": (equity.index[-1] - equity.index[0]).days / 365.25, "final": float(equity.iloc[-1]),
         "sharpe": value, "sharpe_low": low, "sharpe_high": high, "trades": len(result.trades),
         "benchmark": {"name": str(other.name), **_growth(other, result.annual_days)} if other is not None else None,
     }  # fmt: skip
+    facts |= _worth(judged) | engines_fact(agreed)
     return dict(plain(facts | {"headline": headline(facts), "luck": luck_sentence(facts)}))
 
-# %% ../../nbs/62_backtest_page.ipynb #5a993a2f
+
+def _worth(judged: Judgement | None) -> dict[str, Any]:
+    "What was judged, in a few facts."
+    if judged is None:
+        return {}
+    of = judged.honesty
+    return {
+        "verdict": of.sentence, "luck_title": luck_title(judged), "passed": of.passed, "deflated": of.deflated, "trials": of.trials,
+        "looks": judged.looks, "sealed": str(judged.sealed or ""),
+    }  # fmt: skip
+
+# %% ../../nbs/62_backtest_page.ipynb #15119642
 def headline(facts: Mapping[str, Any]) -> str:
     "The finding of a backtest."
     if not facts["trades"]:
         return "No round trip was completed"
     text = f"{percent(facts['cagr'])} a year with {percent(facts['volatility'])} volatility"
-    if (facts["sharpe_low"] or -1) <= 0:
+    if not facts.get("passed", (facts["sharpe_low"] or -1) > 0):
         return f"{text}, and not to be told from luck"
     other = facts["benchmark"]
     if other is None:
@@ -118,23 +138,25 @@ def headline(facts: Mapping[str, Any]) -> str:
 
 def luck_sentence(facts: Mapping[str, Any]) -> str:
     "What can honestly be said about luck."
+    if facts.get("verdict"):
+        return str(facts["verdict"])
     if facts.get("sharpe") is None or math.isnan(facts["sharpe"]):
         return "There are too few days to say anything about luck."
     return (
         f"Sharpe {facts['sharpe']:.2f} a year over {facts['years']:.1f} years, 95 % interval {facts['sharpe_low']:.2f} to "
-        f"{facts['sharpe_high']:.2f}, if days are independent. How many variants were tried before this one is not counted "
-        f"yet, and every one of them makes luck more likely."
+        f"{facts['sharpe_high']:.2f}, if days are independent. How many variants were tried before this one was not counted "
+        f"here, and every one of them makes luck more likely."
     ).replace("-", "−")
 
-# %% ../../nbs/62_backtest_page.ipynb #153c9fa7
+# %% ../../nbs/62_backtest_page.ipynb #1e269bb8
 def _number(value: float | None, digits: int = 2) -> str:
     "A ratio with a real minus; a dash when unknown."
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
-def backtest_head(result: Result, benchmark: pd.Series | None = None) -> Html:
+def backtest_head(result: Result, benchmark: pd.Series | None = None, judged: Judgement | None = None) -> Html:
     "Heading and the four numbers on top."
-    facts = backtest_summary(result, benchmark)
+    facts = backtest_summary(result, benchmark, judged)
     other = facts["benchmark"] or {}
     name = other.get("name", "")
 
@@ -150,6 +172,9 @@ def backtest_head(result: Result, benchmark: pd.Series | None = None) -> Html:
         (f"Against {name}" if other else "Total return", points(gap) if other else change(facts["total_return"]),
          "a year, after fees" if other else "after fees"),
     ]  # fmt: skip
+    if judged is not None:
+        tries = f"{count(int(facts['trials'] or 0), 'try', 'tries')}; 0.95 would convince"
+        four[3] = ("Deflated Sharpe", _number(facts["deflated"]), tries)
     return Html(el("h1", facts["headline"]) + tiles(four))
 
 # %% ../../nbs/62_backtest_page.ipynb #ef7caf9b
@@ -397,13 +422,13 @@ def setup_section(result: Result) -> Html:
     facts += [("Halted", str(setup["halted"]))] if setup.get("halted") else []
     return section("What was run", el("dl", [[el("dt", name), el("dd", fact)] for name, fact in facts], cls="facts"))
 
-# %% ../../nbs/62_backtest_page.ipynb #13467e2f
+# %% ../../nbs/62_backtest_page.ipynb #2cff82ea
 def luck_section(facts: Mapping[str, Any]) -> Html:
     "The honest sentence, and the interval it speaks of."
     value, low, high = (facts.get(key) for key in ("sharpe", "sharpe_low", "sharpe_high"))
     if value is None or low is None or high is None:
         return section("Could this be luck? Nobody can know yet", el("p", luck_sentence(facts)))
     hardly = "Could this be luck? The interval says hardly; but trials are not counted"
-    title = "Could this be luck? Yes, easily" if low <= 0 else hardly
+    title = facts.get("luck_title") or ("Could this be luck? Yes, easily" if low <= 0 else hardly)
     figure = svg(interval_figure(value, low, high, "Sharpe"), f"Sharpe {value:.2f}, interval {low:.2f} to {high:.2f}")
     return el("section", el("div", el("h2", title), el("p", luck_sentence(facts))), Html(figure), cls="honest")

@@ -66,7 +66,7 @@ nav a{padding:6px 0;text-decoration:none}nav a:hover{text-decoration:underline}
 nav [aria-current]{color:var(--ink);font-weight:680;box-shadow:inset 0 -2px 0 var(--ink)}
 """
 
-# %% ../../nbs/61_shell.ipynb #3fed8b56
+# %% ../../nbs/61_shell.ipynb #8af7a100
 _BOXES = """
 .meta{display:flex;flex-wrap:wrap;gap:6px 8px;align-items:center;margin:14px 0 0;font-size:13px;color:var(--mut)}.meta b{color:var(--ink)}
 .badge{display:inline-block;padding:2px 8px;border-radius:4px;font-size:12px;line-height:18px;font-weight:680;letter-spacing:.035em;white-space:nowrap;border:1px solid currentColor;color:var(--mut)}
@@ -83,7 +83,7 @@ section{background:var(--paper);border:1px solid var(--hair);border-radius:6px;p
 .note{border-left:4px solid var(--warn);background:var(--warn-bg);border-color:var(--warn);border-width:0 0 0 4px}.note h2{color:var(--warn)}
 .note.bad{background:var(--bad-bg);border-color:var(--bad)}.note.bad h2{color:var(--bad)}
 .note ul,.plain{margin:0;padding:0;list-style:none}.note li+li,.plain li+li{margin-top:7px}
-details{border-top:1px solid var(--hair);margin-top:8px;padding-top:4px}
+details{border-top:1px solid var(--hair);margin-top:8px;padding-top:4px}.luck{border:0;margin:0;padding:0}.luck>summary{font-size:16px;line-height:1.3;font-weight:680;padding:0 0 4px}.luck .fig{margin-top:8px}
 summary{cursor:pointer;padding:6px 0;font-weight:600;font-size:14px}
 .go{display:grid;gap:8px;margin:12px 0}.go a{display:block;text-decoration:none;background:var(--paper);border:1px solid var(--line);border-radius:6px;padding:10px 14px}
 .go b{display:block;color:var(--ours)}.go span{color:var(--mut);font-size:13.5px}.go a:hover b{text-decoration:underline}
@@ -145,12 +145,12 @@ _PHONE = """@media (max-width:719px){
 .only-wide{display:none!important}.scroll td.why{min-width:230px}.stack td.why{min-width:0!important}
 }"""
 
-# %% ../../nbs/61_shell.ipynb #1799ae25
+# %% ../../nbs/61_shell.ipynb #7074599f
 _WIDE = """@media (min-width:720px){
 body{font-size:14.5px}main,header.top,footer{padding:0 28px}footer{padding-top:14px;padding-bottom:32px}
 h1{font-size:30px}.kpi{grid-template-columns:repeat(4,1fr);gap:24px}.kpi b{font-size:27px}
 .wide{display:block}.narrow,.only-narrow{display:none!important}.go{grid-template-columns:repeat(4,1fr)}
-.honest{display:grid;grid-template-columns:1fr 360px;gap:4px 32px;align-items:center}.honest details{grid-column:1/-1}
+.honest{display:grid;grid-template-columns:1fr 360px;gap:4px 32px;align-items:center}.luck .honest{align-items:start}.honest details{grid-column:1/-1}
 .sx{grid-template-columns:1fr 300px;align-items:center}.runs td{white-space:nowrap}.runs .err td{white-space:normal}
 }
 @media (min-width:1000px){.two{display:grid;grid-template-columns:minmax(0,1.06fr) minmax(0,1fr);gap:0 16px;align-items:start}.half{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1fr);gap:0 16px;align-items:start}.half>div>section:first-child{margin-top:12px}.stat{grid-template-columns:1.75fr 1fr}.stat>section:only-child{grid-column:1/-1}}"""

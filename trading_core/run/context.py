@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WELL_KNOWN', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayError', 'as_of_day', 'wanted', 'DataEndsError',
-           'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked', 'Tried', 'Run',
+           'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked', 'Tried', 'Judging', 'Run',
            'find_settings', 'open_run', 'kernel_environment', 'hand_over']
 
-# %% ../../nbs/70_context.ipynb #3a366b52
+# %% ../../nbs/70_context.ipynb #56c86e1c
 import json
 import os
 import pickle
@@ -36,6 +36,7 @@ from ..strategies import Strategy, load_sizer, load_strategy, with_sizer
 
 if TYPE_CHECKING:
     from trading_core.backtest import BacktestResult
+    from trading_core.backtest.judged import Agreement, Judgement
     from trading_core.ledger import Cycle, Ledger
     from trading_core.run.account_day import CycleReport
     from trading_core.run.explaining import Why
@@ -262,7 +263,7 @@ class Asked(RunContext):
         with self.ledger as books:
             return why(symbol, when, panel=self.panel, strategies=self.strategies, ledger=books)
 
-# %% ../../nbs/70_context.ipynb #a2bfb1bb
+# %% ../../nbs/70_context.ipynb #cf145991
 class Tried(Asked):
     "A context that can try the past, and leaves notes for the report."
 
@@ -277,16 +278,49 @@ class Tried(Asked):
             (self.scratch / f"page-{page}.json").write_text(json.dumps(facts, default=str))
 
     def backtest(self, **options: Any) -> BacktestResult:
-        "The settings' strategies over the whole panel, with the settings' costs and limits."
+        """The settings' strategies over the whole panel, with the settings' costs and limits.
+
+        It ends before the days that `[research] holdout` seals, unless `holdout=True` is passed.
+        """
         from trading_core.backtest import backtest
+        from trading_core.backtest.holdout import holdout_of, sealed_end
+        from trading_core.backtest.trials import recorded_as
 
         given: dict[str, Any] = {"cash": float(self.config.execution.cash), "costs": self.costs, "limits": self.limits}
-        result = backtest(self.strategies, self.panel, **(given | options))
+        given |= options
+        if not given.pop("holdout", False):
+            sealed = holdout_of(self.config.research.holdout)
+            given["end"] = sealed_end(self.panel, given.get("start"), given.get("end"), sealed)
+        with recorded_as("run" if self.trades else "backtest", self._trials):
+            result = backtest(self.strategies, self.panel, holdout=True, **given)
         self.remember("engine", {"seconds": result.seconds})
         return result
 
-# %% ../../nbs/70_context.ipynb #d65aa33a
-class Run(Tried):
+    @property
+    def _trials(self) -> str:
+        "Where tries are counted: in the books."
+        return os.environ.get(LEDGER_VARIABLE) or self.config.ledger_url
+
+# %% ../../nbs/70_context.ipynb #898b29b6
+class Judging(Tried):
+    "A context that asks for second opinions."
+
+    def agree(self, result: BacktestResult, seconds: float = 60.0) -> Agreement | None:
+        "Run what gave `result` in the other engine and compare; a part of it where the whole takes longer than `seconds`."
+        from trading_core.backtest.judged import check_engines
+
+        terms = {"costs": self.costs, "limits": self.limits} | {name: result.setup[name] for name in ("cash", "resize")}
+        return check_engines(self.strategies, self.panel, result, most=seconds, **terms)
+
+    def judge(self, result: BacktestResult) -> Judgement:
+        "What `result` is worth after all tries of these strategies."
+        from trading_core.backtest.holdout import holdout_of
+        from trading_core.backtest.judged import judge
+
+        return judge(result, self.strategies, sealed=holdout_of(self.config.research.holdout), place=self._trials)
+
+# %% ../../nbs/70_context.ipynb #a6579e74
+class Run(Judging):
     "A context that can also act: decide for a day, and in a run carry it out."
 
     def cycle(self, dry_run: bool = True, *, live: bool = False, **venue: Any) -> CycleReport:
