@@ -18,7 +18,8 @@ import pandas as pd
 from .result import BacktestResult
 from ..data.panel import Panel
 
-# %% ../../nbs/44c_parity.ipynb #4ad525e7
+# %% ../../nbs/44c_parity.ipynb #2aae17b5
+_CENT = 0.01
 _SAME = ["day", "symbol", "side", "reason", "strategy", "cut"]
 
 
@@ -46,17 +47,17 @@ class Parity:
     def _repr_html_(self) -> str:
         return f"<p>{'✓' if self.ok else '✗'} {escape(str(self))}</p>"
 
-# %% ../../nbs/44c_parity.ipynb #8c26ee16
-def _fills_differ(one: pd.DataFrame, other: pd.DataFrame, panel: Panel) -> str:
-    "The first fill that differs, as a sentence."
+# %% ../../nbs/44c_parity.ipynb #4b986c35
+def _fills_differ(one: pd.DataFrame, other: pd.DataFrame, panel: Panel, slack: float) -> str:
+    "The first fill that differs, as a sentence; quantities may by `slack` of themselves, or a lot."
     one, other = (table.sort_values(_SAME[:3], kind="stable", ignore_index=True) for table in (one, other))
     count = min(len(one), len(other))
     left, right = one[:count], other[:count]
     wrong = (left[_SAME] != right[_SAME]).any(axis=1).to_numpy(copy=True)
     lots = np.array([float(panel.assets[symbol].lot) for symbol in left["symbol"]])
-    for name, least in (("price", np.zeros(count)), ("quantity", 1.000001 * lots)):
+    for name, least, of in (("price", np.zeros(count), 1e-9), ("quantity", 1.000001 * lots, slack)):
         values = left[name].to_numpy()
-        wrong |= np.abs(values - right[name].to_numpy()) > np.maximum(1e-9 * values, least)
+        wrong |= np.abs(values - right[name].to_numpy()) > np.maximum(of * values, least)
     if wrong.any():
         row = int(wrong.argmax())
         return f"on {one.at[row, 'day']:%Y-%m-%d} one has {_told(one, row)}, the other {_told(other, row)}"
@@ -68,14 +69,15 @@ def _told(fills: pd.DataFrame, row: int) -> str:
     fill = fills.loc[row]
     return f"{fill['side']} {fill['quantity']:.9g} {fill['symbol']} at {fill['price']:.9g} ({fill['reason']})"
 
-# %% ../../nbs/44c_parity.ipynb #d11c1d5c
+# %% ../../nbs/44c_parity.ipynb #ed8007ec
 def compare_results(one: BacktestResult, other: BacktestResult, panel: Panel) -> Parity:
     "Compare two results of the same backtest fill by fill and evening by evening."
     engines = str(one.setup.get("engine", "one")), str(other.setup.get("engine", "other"))
     if not one.equity.index.equals(other.equity.index):
         return Parity(engines, len(one.fills), len(one.equity), "they are of different days")
     gap = (one.equity - other.equity).abs()
-    difference = _fills_differ(one.fills, other.fills, panel)
+    slack = max(1e-9, _CENT / 2 / max(float(one.equity.min()), _CENT))
+    difference = _fills_differ(one.fills, other.fills, panel, min(slack, 1e-6))
     if not difference and gap.max() >= 0.005:
         day = gap.index[(gap >= 0.005).argmax()]
         difference = f"on {day:%Y-%m-%d} one account is {one.equity[day]:,.2f}, the other {other.equity[day]:,.2f}"
