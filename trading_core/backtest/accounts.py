@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled', 'SUMS', 'DAY', 'sum_trades', 'sum_account', 'metrics_table']
+__all__ = ['compiled', 'SUMS', 'DAY', 'sum_trades', 'sum_account', 'metric_columns', 'metrics_table']
 
-# %% ../../nbs/45a_accounts.ipynb #2f1d2380
+# %% ../../nbs/45a_accounts.ipynb #f3ad80c4
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numba import njit
@@ -96,13 +98,13 @@ def _growth_columns(sums: np.ndarray, annual_days: int) -> dict[str, np.ndarray]
     alive = sums["days"] > 1
     return {name: np.where(alive & np.isfinite(value), value, np.nan) for name, value in found.items()}
 
-# %% ../../nbs/45a_accounts.ipynb #6f16f37a
+# %% ../../nbs/45a_accounts.ipynb #88471f7c
 def _days_at(rows: np.ndarray, days: pd.DatetimeIndex) -> pd.DatetimeIndex:
     "Days by their number, NaT for -1."
     return days.take(np.maximum(rows, 0)).where(rows >= 0)
 
 
-def metrics_table(sums: np.ndarray, days: pd.DatetimeIndex, annual_days: int) -> pd.DataFrame:
+def metric_columns(sums: np.ndarray, days: pd.DatetimeIndex, annual_days: int) -> dict[str, Any]:
     """The metrics of each account, as in `BacktestResult.metrics`.
 
     Parameters
@@ -131,4 +133,9 @@ def metrics_table(sums: np.ndarray, days: pd.DatetimeIndex, annual_days: int) ->
             "fees": sums["fees"],
             "exposure": sums["invested"] / count,
         }
-    return pd.DataFrame(columns | {name: growth_of[name] for name in ("best_day", "worst_day")}, copy=False)
+    return columns | {name: growth_of[name] for name in ("best_day", "worst_day")}
+
+
+def metrics_table(sums: np.ndarray, days: pd.DatetimeIndex, annual_days: int) -> pd.DataFrame:
+    "The same as a table, a row for each account."
+    return pd.DataFrame(metric_columns(sums, days, annual_days), copy=False)

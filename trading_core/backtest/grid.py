@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MANY', 'GridError', 'plain_values', 'Grid', 'as_column', 'problem_of', 'made_or_problem', 'time_text',
-           'LargeGridError']
+__all__ = ['MANY', 'GridError', 'plain_values', 'Grid', 'as_column', 'problem_of', 'made_all', 'time_text', 'LargeGridError']
 
 # %% ../../nbs/45_grid.ipynb #7e86e5c3
 import inspect
@@ -121,19 +120,24 @@ def as_column(values: tuple[Any, ...]) -> Any:
     objects[:] = values
     return objects
 
-# %% ../../nbs/45_grid.ipynb #5a64cf29
+# %% ../../nbs/45_grid.ipynb #6cc9fc27
 def problem_of(error: Exception) -> str:
     "What went wrong, as a sentence."
     return str(error) if isinstance(error, TradingError) else f"{type(error).__name__}: {error}"
 
 
-def made_or_problem(grid: Grid, number: int, sizer: Sizer | None = None) -> tuple[Strategy | None, str]:
-    "The strategy of one combination, or why there is none."
-    try:
-        strategy = grid.kind(**grid.combination(number))
-        return (strategy if sizer is None else with_sizer(strategy, sizer)), ""
-    except Exception as error:  # whatever a strategy raises is its own affair: the others go on
-        return None, problem_of(error)
+def made_all(grid: Grid, numbers: np.ndarray, sizer: Sizer | None = None) -> list[Strategy | str]:
+    "The strategies of many combinations; a sentence in the place of one that cannot be."
+    chosen = zip(grid.values, grid.places(numbers), strict=True)
+    columns = [[values[place] for place in places.tolist()] for values, places in chosen]
+    made: list[Strategy | str] = []
+    for parameters in zip(*columns, strict=True):
+        try:
+            strategy = grid.kind(**dict(zip(grid.names, parameters, strict=True)))
+            made.append(strategy if sizer is None else with_sizer(strategy, sizer))
+        except Exception as error:  # whatever a strategy raises is its own affair: the others go on
+            made.append(problem_of(error))
+    return made
 
 # %% ../../nbs/45_grid.ipynb #6a621e47
 MANY = 10_000_000  # combinations that are not begun without being asked for

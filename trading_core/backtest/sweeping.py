@@ -6,127 +6,128 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SweepJob', 'Part', 'run_part', 'table_of', 'sweep']
+__all__ = ['table_of', 'Tried', 'count_trials', 'seconds_for', 'refuse_many', 'run_all', 'sweep']
 
-# %% ../../nbs/45ad_sweeping.ipynb #0e54da43
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+# %% ../../nbs/45ad_sweeping.ipynb #4eaa9bdc
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
 
-from .accounts import SUMS, metrics_table, sum_account
-from .fast import Opinions, asset_table, opinions_of, rule_row, simulate
-from .grid import MANY, Grid, LargeGridError, made_or_problem, problem_of
+from .accounts import metric_columns
+from .cores import Bar, threads_given, work_off
+from .grid import MANY, Grid, LargeGridError, time_text
+from .holdout import holdout_here, sealed_end
+from .sweep_job import Part, SweepJob, SweepWays, run_numbers
 from .sweep_table import SweepTable
-from .terms import annual_days, cash_given, period
+from .terms import NotAStrategyError, SharesError, annual_days, cash_given, period
+from .trials import RECORDER, SOURCE, Market
 from ..data.panel import Panel
 from ..portfolio.costs import Costs
 from ..portfolio.risk import RiskLimits
 from ..sessions import Day
 from ..strategies.sizing import Sizer
-from ..strategies.strategy import Strategy, strengths_of
+from ..strategies.strategy import Strategy
 
 if TYPE_CHECKING:
     from distributed import Client
 
-# %% ../../nbs/45ad_sweeping.ipynb #496447ed
-@dataclass(frozen=True)
-class SweepJob:
-    "What is the same for all combinations."
-
-    grid: Grid
-    panel: Panel  # up to the last day of trading
-    first: int  # row of the first day of trading
-    cash: float
-    costs: Costs
-    limits: RiskLimits | None = None
-    resize: float | None = None
-    sizer: Sizer | None = None
-    share: float = 1.0
-    keep: bool = False  # the account values, too
-
-    @property
-    def days(self) -> pd.DatetimeIndex:
-        "The days that are traded."
-        return self.panel.days[self.first :]
-
-
-@dataclass
-class Part:
-    "What some of the combinations came to."
-
-    numbers: np.ndarray  # which combinations
-    sums: np.ndarray  # (n_combinations,) of `SUMS`
-    problems: dict[int, str]  # number of a combination that failed, and why
-    equity: np.ndarray | None = None  # (n_combinations, n_days)
-
-# %% ../../nbs/45ad_sweeping.ipynb #ca14da91
-def run_part(job: SweepJob, numbers: np.ndarray) -> Part:
-    "Run some of the combinations, one after the other."
-    part = Part(
-        numbers, np.zeros(len(numbers), SUMS), {}, np.full((len(numbers), len(job.days)), np.nan) if job.keep else None
+# %% ../../nbs/45ad_sweeping.ipynb #ec0e523c
+def table_of(job: SweepJob, part: Part) -> SweepTable:
+    "A row for each combination that could be run, and a list of the others."
+    failed = np.array(sorted(part.problems), dtype=np.int64)
+    good = ~np.isin(part.numbers, failed) if len(failed) else np.ones(len(part.numbers), dtype=bool)
+    numbers, sums = part.numbers[good], part.sums[good] if len(failed) else part.sums
+    columns = job.grid.table(numbers) | metric_columns(sums, job.days, annual_days(job.panel))
+    failures = pd.DataFrame(
+        job.grid.table(failed) | {"problem": [part.problems[n] for n in failed.tolist()]}, index=failed
     )
-    tables, moments = asset_table(job.panel, job.costs), job.days.as_unit("ns").asi8
-    for place, number in enumerate(numbers.tolist()):
-        strategy, problem = made_or_problem(job.grid, number, job.sizer)
-        try:
-            if strategy is not None:
-                _run(job, strategy, tables, moments, part, place)
-        except Exception as error:  # a strategy may raise what it likes; the others go on
-            problem = problem_of(error)
-        if problem:
-            part.problems[number] = problem
+    equity = pd.DataFrame(part.equity[good].T, job.days, pd.Index(numbers), copy=False) if job.keep else None
+    index = pd.RangeIndex(len(numbers)) if len(numbers) == job.grid.count else pd.Index(numbers)
+    return SweepTable.of(pd.DataFrame(columns, index=index, copy=False), list(job.grid.names), failures, equity)
+
+# %% ../../nbs/45ad_sweeping.ipynb #6fb38f32
+class Tried(Sequence[dict[str, Any]]):
+    "The parameters of some combinations, each made when it is asked for."
+
+    def __init__(self, grid: Grid, numbers: np.ndarray, more: Mapping[str, Any]):
+        self.grid, self.numbers, self.more = grid, numbers, dict(more)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Tried: ...
+    def __getitem__(self, place: int | slice) -> dict[str, Any] | Tried:
+        if isinstance(place, slice):
+            return Tried(self.grid, self.numbers[place], self.more)
+        return self.grid.combination(int(self.numbers[place])) | self.more
+
+
+def count_trials(job: SweepJob, part: Part) -> None:
+    "Tell the trials what was tried and how it went."
+    known = np.array([number not in part.problems for number in part.numbers.tolist()], dtype=bool)
+    if not known.any():
+        return
+    with np.errstate(all="ignore"):
+        ratios = part.sums["mean"][known] / part.sums["deviation"][known]
+    where = Market(job.panel, job.days[0], job.days[-1], job.costs, job.limits, job.resize)
+    more = ({} if job.sizer is None else {"sizer": repr(job.sizer)}) | ({} if job.share == 1 else {"share": job.share})
+    source = "sweep" if SOURCE.get() == "backtest" else ""
+    RECORDER.add(
+        job.grid.kind, Tried(job.grid, part.numbers[known], more), ratios, where, annual_days(job.panel), "fast", source
+    )
+
+# %% ../../nbs/45ad_sweeping.ipynb #5413ce06
+def seconds_for(job: SweepJob, patience: float = 1.0) -> float:
+    "How long all combinations would take on one core, judged by some of them."
+    count = job.grid.count
+    sample = np.unique(np.linspace(0, count - 1, min(count, 64)).astype(np.int64))
+    run_numbers(job, sample[:1])  # whatever is loaded or compiled once
+    began, done = time.perf_counter(), 0
+    while done < len(sample) and (done == 0 or time.perf_counter() - began < patience):
+        done += len(run_numbers(job, sample[done : 2 * done + 1]).numbers)
+    return (time.perf_counter() - began) / done * count
+
+
+def refuse_many(job: SweepJob) -> None:
+    "LargeGridError if there are too many combinations, unless somebody at a terminal says yes."
+    if job.grid.count <= MANY:
+        return
+    seconds = seconds_for(job)
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        question = f"{job.grid.count:,} combinations will take about {time_text(seconds)} on one core. Begin? [y/N] "
+        if input(question).strip().lower() in ("y", "yes"):
+            return
+    raise LargeGridError(job.grid.count, seconds)
+
+# %% ../../nbs/45ad_sweeping.ipynb #6ed61aaa
+def run_all(job: SweepJob, threads: int, progress: bool) -> Part:
+    "All combinations, on some threads of this process."
+    part = Part.empty(job, np.arange(job.grid.count))
+    with Bar(job.grid.count, progress) as bar:
+        work_off(SweepWays(job, part, threads).pieces(), threads, bar)
     return part
 
 
-def _run(job: SweepJob, strategy: Strategy, tables: Any, moments: np.ndarray, part: Part, place: int) -> None:
-    "One combination."
-    strengths = strengths_of(strategy, job.panel)
-    opinions = Opinions.of({strategy.name: opinions_of(strategy, job.share, job.panel, strengths)})
-    rules = np.array([rule_row(strategy.exits)])
-    run = simulate(opinions, rules, job.panel, job.first, job.cash, job.costs, job.limits, job.resize, tables)
-    sum_account(run.equity, run.worth, run.fills, moments, len(job.panel.symbols), part.sums, place)
-    if part.equity is not None:
-        part.equity[place] = run.equity
+def _share_given(share: float) -> float:
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise SharesError({"the strategy": share})
+    return float(share)
 
-# %% ../../nbs/45ad_sweeping.ipynb #690bf4e5
-def table_of(job: SweepJob, part: Part) -> SweepTable:
-    "A row for each combination that could be run, and a list of the others."
-    good = np.ones(len(part.numbers), dtype=bool)
-    good[list(part.problems)] = False
-    numbers = part.numbers[good]
-    columns = job.grid.table(numbers) | dict(metrics_table(part.sums[good], job.days, annual_days(job.panel)))
-    failed = np.array(sorted(part.problems), dtype=np.int64)
-    failures = pd.DataFrame(
-        job.grid.table(failed) | {"problem": [part.problems[number] for number in failed]}, index=failed
-    )
-    equity = None
-    if part.equity is not None:
-        equity = pd.DataFrame(part.equity[good].T, job.days, pd.Index(numbers), copy=False)
-    return SweepTable.of(pd.DataFrame(columns, index=numbers), list(job.grid.names), failures, equity)
-
-# %% ../../nbs/45ad_sweeping.ipynb #aa73e08f
+# %% ../../nbs/45ad_sweeping.ipynb #d1fc8457
 def sweep(
-    strategy_class: type[Strategy],
-    grid: Mapping[str, Iterable[Any]],
-    panel: Panel,
-    *,
-    cash: float = 100_000.0,
-    costs: Costs | None = None,
-    limits: RiskLimits | None = None,
-    start: Day | None = None,
-    end: Day | None = None,
-    resize: float | None = None,
-    sizer: Sizer | None = None,
-    share: float = 1.0,
-    equity: bool = False,
-    threads: int | None = None,
-    client: Client | None = None,
-    progress: bool = True,
-    yes: bool = False,
-) -> SweepTable:
+    strategy_class: type[Strategy], grid: Mapping[str, Iterable[Any]], panel: Panel, *,
+    cash: float = 100_000.0, costs: Costs | None = None, limits: RiskLimits | None = None,
+    start: Day | None = None, end: Day | None = None, resize: float | None = None, holdout: bool = False,
+    sizer: Sizer | None = None, share: float = 1.0, equity: bool = False,
+    threads: int | None = None, client: Client | None = None, progress: bool = True, yes: bool = False,
+) -> SweepTable:  # fmt: skip
     """What each combination of a strategy's parameters would have done.
 
     Parameters
@@ -134,7 +135,7 @@ def sweep(
     strategy_class : class of strategies
     grid : mapping of parameter to values
         Every combination is run; the last parameter changes fastest.
-    cash, costs, limits, start, end, resize
+    cash, costs, limits, start, end, resize, holdout
         As in `backtest`.
     sizer : Sizer, optional
         Instead of the strategies' own.
@@ -157,11 +158,27 @@ def sweep(
         A DataFrame with a row per combination: its parameters and its metrics, those of `BacktestResult.metrics`;
         the index is the number of the combination. `.failures` lists those that could not be run, each with a
         sentence; `.best(metric)`, `.heat_map()` and `.parallel_coordinates()` look at it.
+
+    Raises
+    ------
+    GridError, UnknownNameError, LargeGridError
+        No values, a parameter that the class does not have, or more than 10 million combinations.
     """
-    chosen, money = Grid.of(strategy_class, grid), cash_given(cash)
-    (first, last), paid = period(panel, start, end), Costs() if costs is None else costs
+    if not (isinstance(strategy_class, type) and issubclass(strategy_class, Strategy)):
+        raise NotAStrategyError(f"{strategy_class!r}; a sweep needs the class itself, such as SmaCross")
+    workers, chosen = threads_given(threads), Grid.of(strategy_class, grid)
+    paid, money = Costs() if costs is None else costs, cash_given(cash)
+    first, last = period(panel, start, end if holdout else sealed_end(panel, start, end, holdout_here()))
     seen = panel.until(last)
-    job = SweepJob(chosen, seen, int(seen.days.searchsorted(first)), money, paid, limits, resize, sizer, share, equity)
-    if chosen.count > MANY and not yes:
-        raise LargeGridError(chosen.count, 0.0)
-    return table_of(job, run_part(job, np.arange(chosen.count)))
+    row = int(seen.days.searchsorted(first))
+    job = SweepJob(chosen, seen, row, money, paid, limits, resize, sizer, _share_given(share), equity)
+    if not yes:
+        refuse_many(job)
+    if client is None:
+        part = run_all(job, workers, progress)
+    else:
+        from trading_core.backtest.cluster import run_on
+
+        part = run_on(client, job, progress)
+    count_trials(job, part)
+    return table_of(job, part)

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['compiled', 'summing', 'IN', 'OUT', 'UNKNOWN', 'MORE', 'FALL', 'GLANCE', 'DEAL', 'sides', 'changes_of', 'extremes',
            'climb', 'follow', 'fall_of', 'course_sums', 'least_and_most', 'bought', 'sold', 'stretch', 'whole_account',
-           'following', 'finish', 'crossings']
+           'following', 'finish', 'crossings', 'told_by_lines']
 
 # %% ../../nbs/45aa_two_lines.ipynb #6d49d8cc
 from typing import Any
@@ -303,3 +303,40 @@ def crossings(
         finish(equity, worth, grown, first, moments, fall[0], me)
         if len(kept) > 0:
             kept[number] = equity[first:n_days]
+
+# %% ../../nbs/45aa_two_lines.ipynb #75ae9675
+@compiled
+def told_by_lines(
+    upper: np.ndarray, lower: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float, share: float,
+    first: int, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray,
+) -> int:  # fmt: skip
+    """Opinions of one strategy from row `first` on, as the kernel's `collect` finds them, but for those that move nothing.
+
+    Parameters
+    ----------
+    upper, lower : arrays of shape (n_symbols, n_days)
+    gross, most, share
+        Of the equal weights: together, each, and the strategy's part of the account.
+    starts, columns, targets : arrays of shape (n_days + 1,), (n_days * n_symbols,) twice
+        Are filled; how many opinions there are is returned.
+    """
+    n_days, n_symbols = real.shape
+    wanted, used = np.zeros(n_symbols, np.uint8), 0
+    starts[: first + 1] = 0
+    for row in range(first, n_days):
+        begin, total = used, 0
+        for column in range(n_symbols):
+            one, other = upper[column, row], lower[column, row]
+            if np.isnan(one) or np.isnan(other) or not (real[row, column] or np.isnan(closes[row, column])):
+                continue
+            strength = np.uint8(one > other + 1e-12 * abs(other))
+            if strength == 0 and wanted[column] == 0:
+                continue
+            wanted[column] = strength
+            columns[used], targets[used] = column, strength
+            total += strength
+            used += 1
+        for i in range(begin, used):
+            targets[i] = share * min(targets[i] * gross / max(1.0, float(total)), most)
+        starts[row + 1] = used
+    return used
