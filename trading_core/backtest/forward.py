@@ -10,10 +10,10 @@ __all__ = ['METRICS', 'SpanError', 'Span', 'Window', 'NoWindowError', 'windows_o
            'Choice', 'choose', 'part_of', 'metric_text', 'metric_name', 'choices_figure', 'WalkForward',
            'WalkForwardResult', 'walk_html', 'walk_forward']
 
-# %% ../../nbs/45f_walk_forward.ipynb #0ee809d1
+# %% ../../nbs/45f_walk_forward.ipynb #136799b8
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -26,12 +26,16 @@ from .metrics import metrics_of
 from .result import BacktestResult
 from ..data.panel import Panel
 from ..errors import ConfigError, UnknownNameError
+from .sweep_table import SweepTable
 from .sweeping import sweep
 from .switching import Idle, Switching, open_days, run_switching
+from .trials import MOST, record_trials, recorded_as
+from .trials import table as known_trials
 from ..figures import PALETTE, label_ends, percent, sheet, sparkline, style, svg
 from ..portfolio.costs import Costs
 from ..portfolio.risk import RiskLimits
-from ..strategies.strategy import Strategy
+from ..strategies.sizing import Sizer
+from ..strategies.strategy import Strategy, with_sizer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,27 +167,40 @@ class NoCombinationError(ConfigError):
     def __str__(self) -> str:
         return f"None of the {self.count:,} combinations of {self.kind} can be run. The first one says: {self.problem}"
 
-# %% ../../nbs/45f_walk_forward.ipynb #f1820c8f
+# %% ../../nbs/45f_walk_forward.ipynb #e4fdfed2
 @dataclass(frozen=True)
 class Choice:
     "What was chosen on some days; no parameters where there was nothing to choose."
 
     parameters: Mapping[str, Any] | None
     value: float  # of the metric, on those days
-    tried: int  # combinations that could be run
+    table: SweepTable = field(compare=False, repr=False)  # all combinations that could be run, on those days
 
 
 def choose(
     kind: type[Strategy], grid: Mapping[str, Iterable[Any]], panel: Panel, window: Window, metric: str, **terms: Any
 ) -> Choice:
     "The best combination on the days to train on, from the panel up to the last of them."
-    table = sweep(kind, grid, panel.until(window.train_end), start=window.train_start, progress=False, **terms)
+    with recorded_as(""):  # a walk counts its combinations once, not in each window
+        table = sweep(kind, grid, panel.until(window.train_end), start=window.train_start, progress=False, **terms)
     if not len(table):
         raise NoCombinationError(kind.__name__, len(table.failures), str(table.failures["problem"].iloc[0]))
     if not table[metric].notna().any():
-        return Choice(None, np.nan, len(table))
+        return Choice(None, np.nan, table)
     best = table.best(metric)
-    return Choice(table.parameters_of(best.name), float(best[metric]), len(table))
+    return Choice(table.parameters_of(best.name), float(best[metric]), table)
+
+# %% ../../nbs/45f_walk_forward.ipynb #04290161
+def _traded(
+    kind: type[Strategy], windows: Sequence[Window], choices: Sequence[Choice], panel: Panel, terms: Mapping[str, Any]
+) -> BacktestResult:
+    "One run over all test days, each window with its choice."
+    rows = tuple(int(panel.days.searchsorted(window.test_start)) for window in windows)
+    options = dict(terms)
+    sizer = options.pop("sizer", None)
+    made = [Idle() if choice.parameters is None else kind(**choice.parameters) for choice in choices]
+    stages = tuple(stage if sizer is None else with_sizer(stage, sizer) for stage in made)
+    return run_switching(Switching(rows, stages), panel, windows[0].test_start, **options)
 
 # %% ../../nbs/45f_walk_forward.ipynb #b9f63fd3
 def part_of(result: BacktestResult, start: pd.Timestamp, end: pd.Timestamp) -> pd.Series:
@@ -279,7 +296,7 @@ class WalkForward:
         mean = self.windows[["in_sample", "out_of_sample"]].astype(float).dropna().mean()
         return pd.Series({**mean, "difference": mean["out_of_sample"] - mean["in_sample"]})
 
-# %% ../../nbs/45f_walk_forward.ipynb #ec1b4816
+# %% ../../nbs/45f_walk_forward.ipynb #76aa4c5b
 class WalkForwardResult(WalkForward):
     "The same with what it means: in a sentence, in figures, and in a notebook."
 
@@ -292,7 +309,8 @@ class WalkForwardResult(WalkForward):
         if count * len(self.panel.days) > 50_000_000:
             return None
         start = self.windows["train_start"].iloc[0]
-        table = sweep(self.kind, self.grid, self.panel, start=start, equity=True, progress=False, **self.terms)
+        with recorded_as(""):
+            table = sweep(self.kind, self.grid, self.panel, start=start, equity=True, progress=False, **self.terms)
         return None if table.equity is None else overfitting(table.equity.pct_change().iloc[1:])
 
     @cached_property
@@ -300,9 +318,8 @@ class WalkForwardResult(WalkForward):
         "What the account's figures are worth. The combinations were chosen on other days: each walk of this class counts as one try."
         from trading_core.backtest.edge import honesty
         from trading_core.backtest.sharpe import Trials
-        from trading_core.backtest.trials import table
 
-        walks = (table(self.kind)["source"] == "walk_forward").sum()
+        walks = (known_trials(self.kind)["source"] == "walk_forward").sum()
         tried = Trials(max(int(walks), 1))
         return honesty(self.equity, self.fills, self.result.annual_days, tried, overfitted=self.overfitting)
 
@@ -342,38 +359,36 @@ def walk_html(walk: WalkForwardResult) -> str:
     head = f"<b>{escape(walk.kind.__name__)}, walked forward</b><br>{money}"
     return f"<div>{head}<p>{escape(walk.sentence)}</p><div>{line}</div><div>{dots}</div>{table}</div>"
 
-# %% ../../nbs/45f_walk_forward.ipynb #a0bfd436
-def _traded(
-    kind: type[Strategy], windows: Sequence[Window], choices: Sequence[Choice], panel: Panel, terms: Mapping[str, Any]
-) -> BacktestResult:
-    "One run over all test days, each window with its choice."
-    rows = tuple(int(panel.days.searchsorted(window.test_start)) for window in windows)
-    stages = tuple(Idle() if choice.parameters is None else kind(**choice.parameters) for choice in choices)
-    return run_switching(Switching(rows, stages), panel, windows[0].test_start, **terms)
-
-
+# %% ../../nbs/45f_walk_forward.ipynb #0f1ccfd7
 def _count(
-    kind: type[Strategy], values: Mapping[str, Any], windows: Sequence[Window], result: BacktestResult, terms: Mapping[str, Any],
-    panel: Panel,
+    kind: type[Strategy], values: Mapping[str, Any], windows: Sequence[Window], choices: Sequence[Choice], result: BacktestResult,
+    panel: Panel, terms: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    "Write the walk down as one try of its class."
-    from trading_core.backtest.trials import record_trials
-
-    ratio = float(result.metrics["sharpe"]) / result.annual_days**0.5
+    "Write down the combinations of the last training, and the walk as one try of its class."
+    root, last, learnt = result.annual_days**0.5, windows[-1], choices[-1].table
+    asked = {name: terms[name] for name in ("costs", "limits", "resize")} | {
+        "annual_days": result.annual_days,
+        "panel": panel,
+    }
+    ratios = (learnt["sharpe"].astype(float) / root).tolist()
+    few = len(learnt) <= MOST  # of more than that only their ratios are kept
+    tried: list[Any] = [kind(**learnt.parameters_of(row)) if few else {} for row in learnt.index]
+    record_trials(
+        kind, zip(tried, ratios, strict=True), first=last.train_start, last=last.train_end, source="training", **asked
+    )
     told = {
         "grid": values,
-        "train": f"{windows[0].train_start:%Y-%m-%d} to {windows[0].train_end:%Y-%m-%d}",
+        "train": f"{last.train_start:%Y-%m-%d} to {last.train_end:%Y-%m-%d}",
         "windows": len(windows),
     }
-    asked = {name: terms[name] for name in ("costs", "limits", "resize")}
-    days = {"first": windows[0].test_start, "last": windows[-1].test_end, "annual_days": result.annual_days}
-    record_trials(kind, [(told, ratio)], panel=panel, source="walk_forward", **days, **asked)
+    walk = [(told, float(result.metrics["sharpe"]) / root)]
+    record_trials(kind, walk, first=windows[0].test_start, last=last.test_end, source="walk_forward", **asked)
 
-# %% ../../nbs/45f_walk_forward.ipynb #0d342263
+# %% ../../nbs/45f_walk_forward.ipynb #48c04a47
 def walk_forward(
     kind: type[Strategy], grid: Mapping[str, Iterable[Any]], panel: Panel, *, train: str | int = "2y", test: str | int = "6m",
     embargo: str | int = 0, anchored: bool = False, metric: str = "sharpe", cash: float = 100_000.0, costs: Costs | None = None,
-    limits: RiskLimits | None = None, resize: float | None = None,
+    limits: RiskLimits | None = None, resize: float | None = None, sizer: Sizer | None = None, yes: bool = False,
 ) -> WalkForwardResult:  # fmt: skip
     """Choose parameters on the days before, trade them on the days after, window by window, in one account.
 
@@ -391,6 +406,10 @@ def walk_forward(
         The best combination has most of it, or least of what is a risk or a cost.
     cash, costs, limits, resize
         As in `backtest`; the same when training.
+    sizer : Sizer, optional
+        Instead of the strategies' own.
+    yes : bool
+        Begin even if the grid has more than 10 million combinations.
 
     Raises
     ------
@@ -403,8 +422,8 @@ def walk_forward(
     values = dict(zip(tried.names, tried.values, strict=True))
     panel = open_days(panel)
     windows = windows_of(panel.days, *asked, anchored)
-    terms = {"cash": cash, "costs": costs, "limits": limits, "resize": resize}
-    choices = [choose(kind, values, panel, window, metric, **terms) for window in windows]
+    terms = {"cash": cash, "costs": costs, "limits": limits, "resize": resize, "sizer": sizer}
+    choices = [choose(kind, values, panel, window, metric, yes=yes, **terms) for window in windows]
     result = _traded(kind, windows, choices, panel, terms)
-    _count(kind, values, windows, result, terms, panel)
+    _count(kind, values, windows, choices, result, panel, terms)
     return WalkForwardResult(kind, values, panel, metric, _table(windows, choices, result, metric), result, terms)

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Space', 'SpaceError', 'Between', 'Choices', 'space_of', 'OptunaMissingError', 'silent_optuna', 'Tried',
            'NothingFoundError', 'Search', 'SearchResult', 'search']
 
-# %% ../../nbs/45g_search.ipynb #7a23191f
+# %% ../../nbs/45g_search.ipynb #75ab6f54
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ from .holdout import holdout_here, sealed_end
 from .result import BacktestResult
 from .sweep_table import LESS_IS_BETTER, SweepTable
 from .sweeping import sweep
+from .trials import record_trials, recorded_as
+from .trials import of as known_trials
 from .terms import annual_days, period
 from ..data.panel import Panel
 from ..errors import ConfigError
@@ -227,7 +229,7 @@ class NothingFoundError(ConfigError):
             return f"None of the {self.rows:,} combinations of {self.kind} that were tried has a {self.metric}; perhaps none ever traded."
         return f"No combination of {self.kind} in this space can be run. The first one says: {self.problem}"
 
-# %% ../../nbs/45g_search.ipynb #1a80476c
+# %% ../../nbs/45g_search.ipynb #264096f4
 @dataclass(frozen=True, eq=False, repr=False)
 class Search:
     "All that was tried, and the best of it."
@@ -265,10 +267,9 @@ class Search:
     def honesty(self) -> Honesty:
         "What the best combination's figures are worth after all tries of its class, those of other days and pages included."
         from trading_core.backtest.edge import honesty
-        from trading_core.backtest.trials import of
 
         best = self.best_result
-        tried = of(self.kind, best.annual_days)
+        tried = known_trials(self.kind, best.annual_days)
         return honesty(best.equity, best.fills, best.annual_days, tried, overfitted=self.overfitting)
 
 # %% ../../nbs/45g_search.ipynb #e919df49
@@ -328,7 +329,7 @@ def _last_day(panel: Panel, first: pd.Timestamp, end: pd.Timestamp, unseen: str 
         raise NoWindowError(first, end, f"unseen={unseen!r}", "no day to search on")
     return panel.days[max(int(panel.days.searchsorted(border, side="right")) - 1, 0)]
 
-# %% ../../nbs/45g_search.ipynb #c5dc9a1b
+# %% ../../nbs/45g_search.ipynb #3fc797a5
 def _count(
     kind: type[Strategy],
     table: SweepTable,
@@ -337,8 +338,6 @@ def _count(
     terms: Mapping[str, Any],
 ) -> None:
     "Write each combination down as a try of its class."
-    from trading_core.backtest.trials import record_trials
-
     annual = annual_days(panel)
     ratios = (table["sharpe"].astype(float) / annual**0.5).tolist()
     tried = [(kind(**table.parameters_of(row)), ratio) for row, ratio in zip(table.index, ratios, strict=True)]
@@ -380,7 +379,8 @@ def search(
     seen = panel.until(days[1])
 
     def run(grid: Mapping[str, Iterable[Any]]) -> SweepTable:
-        return sweep(kind, grid, seen, start=first, equity=True, progress=False, threads=1, **terms)
+        with recorded_as(""):  # each combination is counted at the end, with all of its parameters
+            return sweep(kind, grid, seen, start=first, equity=True, progress=False, threads=1, **terms)
 
     table = _gathered(_explore(asked, count, metric, seed, run), asked)
     if not len(table) or not table[metric].notna().any():
