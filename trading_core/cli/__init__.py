@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #da449b7e
+# %% ../../nbs/73_cli.ipynb #147c3ac5
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +21,7 @@ import typer
 
 from . import chaos as chaos_commands
 from . import check as check_commands
+from . import trials as trials_commands
 from . import resume as resume_commands
 from . import venue as venue_commands
 from . import books as books_commands
@@ -336,8 +337,9 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #912525f0
+# %% ../../nbs/73_cli.ipynb #7ae21acf
 check_commands.add_to(app)
+trials_commands.add_to(app)
 resume_commands.add_to(app)
 chaos_commands.add_to(app)
 venue_commands.add_to(app)

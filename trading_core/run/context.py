@@ -263,7 +263,7 @@ class Asked(RunContext):
         with self.ledger as books:
             return why(symbol, when, panel=self.panel, strategies=self.strategies, ledger=books)
 
-# %% ../../nbs/70_context.ipynb #cf145991
+# %% ../../nbs/70_context.ipynb #bd8f6680
 class Tried(Asked):
     "A context that can try the past, and leaves notes for the report."
 
@@ -288,10 +288,11 @@ class Tried(Asked):
 
         given: dict[str, Any] = {"cash": float(self.config.execution.cash), "costs": self.costs, "limits": self.limits}
         given |= options
-        if not given.pop("holdout", False):
+        chosen = given.pop("holdout", False) or given.get("end") is not None
+        if not options.get("holdout"):
             sealed = holdout_of(self.config.research.holdout)
             given["end"] = sealed_end(self.panel, given.get("start"), given.get("end"), sealed)
-        with recorded_as("run" if self.trades else "backtest", self._trials):
+        with recorded_as("backtest" if chosen else "run", self._trials):
             result = backtest(self.strategies, self.panel, holdout=True, **given)
         self.remember("engine", {"seconds": result.seconds})
         return result
