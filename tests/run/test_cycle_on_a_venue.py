@@ -180,10 +180,17 @@ def test_a_silent_venue_gets_nothing_and_the_last_account_is_shown_as_such() -> 
     desk.faults = DEAD
     report = desk.cycle(day("2024-03-21"))
     assert desk.orders_at_venue() == before
-    assert report.known_day == day("2024-03-20")
+    assert report.known_day == day("2024-03-21")  # coins that were ordered in the night before were bought on it
     assert {refusal.reason for refusal in report.plan.refusals} == {"unreachable"}
     assert {refusal.symbol for refusal in report.plan.refusals} >= {"ACME", "BOLT"}
-    assert "The account is the last one known of 2024-03-20: alpaca cannot be reached" in str(report)
+    assert "The account is the last one known of 2024-03-21: alpaca cannot be reached" in str(report)
+    assert report.cash == desk.book.cash()
+    assert {s: h.quantity for s, h in report.holdings.items()} == {
+        s: p.quantity for s, p in desk.book.positions().items()
+    }
+    closes = PANEL.close.loc[report.known_day]
+    held = sum(float(holding.quantity) * closes[symbol] for symbol, holding in report.holdings.items())
+    assert float(report.cash) + held == pytest.approx(float(report.equity), abs=0.01)
     assert desk.book.cycle("daily", day("2024-03-21")) is None
     assert list(desk.book.events("refused")["subject"]) == ["daily 2024-03-21"]
 

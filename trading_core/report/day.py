@@ -492,7 +492,7 @@ def _all_fills(cycle: CycleLike, ledger: Any) -> list[Fill]:
     known = {fill.venue_id: fill for fill in [*ledger.fills(), *cycle.fills] if fill.day <= cycle.as_of}
     return sorted(known.values(), key=lambda fill: fill.day)
 
-# %% ../../nbs/64_day.ipynb #d1657908
+# %% ../../nbs/64_day.ipynb #8bfb2eed
 def _course(run: RunLike, cycle: CycleLike, panel: Panel, fills: Sequence[Fill]) -> dict[str, Any]:
     "The account by day beside the benchmark, and what moved it last."
     last = getattr(cycle, "known_day", None) or cycle.as_of  # with a silent venue, nobody knows what came after it
@@ -500,7 +500,7 @@ def _course(run: RunLike, cycle: CycleLike, panel: Panel, fills: Sequence[Fill])
     past = stored[stored.index < last].astype(float) if len(stored) else None
     history = history_of(today if past is None or past.empty else pd.concat([past, today]), run.benchmark)
     before = getattr(cycle, "previous_day", None)
-    moved = before is not None and last == cycle.as_of
+    moved = before is not None and last == cycle.as_of and not getattr(cycle, "unreachable", "")
     movers = contributions(fills, panel, before, panel.last).to_dict() if moved else {}
     name = str(run.benchmark.name) if history["benchmark"] else None
     return {
@@ -542,14 +542,15 @@ def _waiting(cycle: CycleLike) -> list[OrderRequest]:
     listed = [*(getattr(cycle, "pending", None) or ()), *cycle.plan.orders]
     return list({order.client_id: order for order in listed if order.client_id not in gone}.values())
 
-# %% ../../nbs/64_day.ipynb #030a8859
+# %% ../../nbs/64_day.ipynb #062c41d1
 def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) -> dict[str, Any]:
     "Open positions, nearest to their stop first, and waiting orders, in the order in which their markets open."
     equity, waiting, phrases = float(cycle.equity), _waiting(cycle), {wish.symbol: wish.why for wish in wishes}
     leaving = {order.symbol for order in waiting if order.side is Side.SELL}
     rules = {name: strategy.exits for name, (strategy, _) in run.strategies.items()}
+    known = panel.until(getattr(cycle, "known_day", None) or cycle.as_of)  # with a silent venue, all of that moment
     held = {
-        symbol: position_line(item, panel, rules.get(item.strategy, ExitRules()), equity, symbol in leaving)
+        symbol: position_line(item, known, rules.get(item.strategy, ExitRules()), equity, symbol in leaving)
         for symbol, item in cycle.holdings.items()
     }
     begun = dict(getattr(cycle, "begun", None) or {})

@@ -218,16 +218,16 @@ class SendingDay(DecidingDay):
         results = self.journal.resume(cycle) if dry_run else self.send(cycle, resumed=resumed)
         return report_of(self.ledger, self.panel, cycle, results, resumed=resumed, dry_run=dry_run)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #9f7cc21a
+# %% ../../nbs/70b_venue_cycle.ipynb #908801f9
 class SilentDay(SendingDay):
     "A cycle at a venue, which may not answer."
 
     def silent(self, why: str, brief: str, *, dry_run: bool) -> CycleReport:
         "The report of a day on which nothing could be sent."
         self.step("unreachable")
-        ledger, last = self.ledger, self.ledger.last_day()
+        ledger, (last, known) = self.ledger, self.last_known()
         stored = ledger.cycle(self.terms.job, self.day)
-        cycle = stored or self._refused(why)
+        cycle = replace(stored or self._refused(why, known), equity=known.equity, cash=known.cash)
         if not stored and not dry_run:
             ledger.note("refused", f"{self.terms.job} {self.day:%Y-%m-%d}", why=why)
         results = [r for o in ledger.intents(cycle.job, cycle.as_of) if (r := ledger.order(o.client_id))]
@@ -236,11 +236,17 @@ class SilentDay(SendingDay):
             resumed=stored is not None, dry_run=dry_run, unreachable=why, brief=brief, known_day=last,
         )  # fmt: skip
 
-    def _refused(self, why: str) -> Cycle:
+    def last_known(self) -> tuple[pd.Timestamp | None, AccountInfo]:
+        "The last moment that the books know of, and the account then: an evening that was booked, or the day of a fill since."
+        days = [fill.day for fill in self.ledger.fills() if fill.day <= self.day]
+        moment = max([*days, *([last] if (last := self.ledger.last_day()) is not None else [])], default=None)
+        if moment is None:
+            return None, AccountInfo(self.ledger.cash(), self.ledger.cash())
+        return moment, worth(self.ledger, self.panel, moment)
+
+    def _refused(self, why: str, known: AccountInfo) -> Cycle:
         "What would have been decided on the last account that is known, each order refused."
         ledger, job = self.ledger, self.terms.job
-        last = ledger.last_day()
-        known = (ledger.evening(last) if last is not None else None) or AccountInfo(ledger.cash(), ledger.cash())
         held, by_hand = holdings_now(ledger, self.panel, self.day, ledger.positions())
         have = Standing(known.equity, known.cash, held, waiting(ledger), owed_closings(ledger, held))
         plan, _ = plan_for(ledger.account, self.panel, self.day, self.terms, have)
