@@ -17,7 +17,7 @@ from trading_core.report.day import FOR_YOU, DayReport, _waiting
 from trading_core.report.overview import index_page
 from trading_core.report.pages import front_page
 from trading_core.report.sections import day_change, headline_of, orders_section, waiting_text
-from trading_core.report.today import live_lines, report_page, run_facts
+from trading_core.report.today import live_lines, report_page, run_facts, unresolved
 from trading_core.report.venue_state import (
     DifferenceLine,
     VenueState,
@@ -129,6 +129,28 @@ def test_only_a_refusal_with_a_day_to_show_gets_the_page_of_the_day(day: DayRepo
         "refused after",
         "failed",
     ]
+
+
+def test_a_run_that_lost_sight_of_an_order_failed_and_shows_its_day_with_that_on_top(day: DayReport) -> None:
+    first, *rest = day.orders
+    lost = replace(
+        day, venue=VenueState("alpaca", unknown=["20190628-F-b"]), orders=[replace(first, status="unknown"), *rest]
+    )
+    notes = {"trade": json.loads(json.dumps(lost.to_dict()))}
+    assert unresolved(notes) == ["20190628-F-b"]
+    assert unresolved({"trade": replace(lost, dry_run=True).to_dict()}) == []
+    error = {"type": "UnresolvedOrdersError", "message": "1 order had no answer …", "page": None, "cell": None}
+    facts = run(status="failed", error=error, **run_facts(notes))
+    html = front_page(facts, notes)
+    order = [
+        html.index(text) for text in ("✕ FAILED", "1 ORDER UNKNOWN", "■ Nobody knows what became of 1 order", "<h1>")
+    ]
+    assert order == sorted(order)
+    assert "The run for" not in html
+    assert "; nobody knows what became of 1 order" in headline_of(lost)
+    assert "1 order, 1 order waits" in headline_of(lost)
+    assert any(line.startswith("■ 20190628-F-b: nobody knows") for line in live_lines(facts, notes))
+    assert "did not end well" in index_page([facts | {"started": "2019-06-29T00:10:04Z"}])
 
 
 def test_the_list_of_all_runs_shows_it_as_refused_with_the_reason_and_the_day_of_the_figures(day: DayReport) -> None:

@@ -245,3 +245,34 @@ def test_a_run_without_an_account_has_a_dash_for_its_equity(book: Path, capsys: 
     rows = {line.split()[0].split("-")[1]: line.split()[1:] for line in said.splitlines()[1:]}
     assert rows["daily"] == ["–", "refused", "–", "simulated", "0"]
     assert rows["weekly"] == ["2024-03-04", "done", "100,250.50", "simulated", "0"]
+
+
+def test_a_run_that_ends_with_an_order_of_unknown_fate_says_so_in_its_record_and_exit_code(book: Path):
+    from contextlib import ExitStack
+
+    from trading_core.errors import TradingError
+    from trading_core.run.runner import RunRecord, UnresolvedOrdersError, WholeRun
+
+    config = load_config(book / "settings.ini")
+    record, scratch = RunRecord.begin(config, "daily", {}), book / "scratch"
+    scratch.mkdir()
+    day = {"venue": {"executor": "alpaca", "unknown": ["20240304-AQVA-b-1", "20240304-AXOR-b-2"]}}
+    run = WholeRun(config, record, {}, scratch, ExitStack())
+    for dry_run, kind in ((False, UnresolvedOrdersError), (True, type(None))):
+        (scratch / "page-trade.json").write_text(json.dumps(A_DAY | day | {"dry_run": dry_run}))
+        stopped = run.unfinished()
+        assert isinstance(stopped, kind)
+        if isinstance(stopped, TradingError):
+            assert stopped.exit_code == 1
+            record.end(stopped)
+    assert record.facts["status"] == "failed"
+    assert record.facts["error"]["message"].endswith("venue has them: 20240304-AQVA-b-1, 20240304-AXOR-b-2.")
+    assert "no order goes out twice" in record.facts["next_step"]
+
+
+A_DAY = {
+    "account": "simulated", "job": "daily", "as_of": "2024-03-04", "simulated": True, "dry_run": False, "resumed": False,
+    "equity": 1.0, "cash": 1.0, "started": "2024-03-04", "initial": 1.0, "previous_day": None, "previous_equity": None,
+    "previous_cash": None, "benchmark": None, "history": {"days": ["2024-03-04"], "account": [1.0], "benchmark": []},
+    "exposure": {}, "exposure_after": {}, "targets": {}, "movers": {},
+}  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['prose', 'harmless', 'rendered', 'where_of', 'error_line', 'next_step', 'body_of', 'render_page', 'certain',
            'failed_page', 'front_page']
 
-# %% ../../nbs/68_run_pages.ipynb #ee92c698
+# %% ../../nbs/68_run_pages.ipynb #91767671
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from ..figures import day_text
 from .day import DayReport
 from .markup import Html, count, el, fold, listed, quantity_text, safe, section
 from .shell import page as whole_page
-from .today import day_of, meta, nav_of, provenance, report_page, title_of, venue_trouble
+from .today import day_of, meta, nav_of, provenance, report_page, shows_day, title_of
 
 # %% ../../nbs/68_run_pages.ipynb #2b7c48db
 @cache
@@ -257,9 +257,8 @@ def failed_page(
     name = f"{str(run.get('status', 'failed')).upper()} · {run.get('as_of') or ''} · {run.get('account', '')}"
     return whole_page(name, meta(run), *parts, nav=nav_of(_there(run), index, "Today"), footer=provenance(run))
 
-# %% ../../nbs/68_run_pages.ipynb #6dbc057c
+# %% ../../nbs/68_run_pages.ipynb #0cec0812
 def front_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index: str = "../index.html") -> str:
     "report.html, however the run went."
-    alone = run.get("status") == "refused" and venue_trouble(remembered)
-    made = report_page if run.get("status") == "done" or alone else failed_page
+    made = report_page if shows_day(run, remembered) else failed_page
     return made(run, remembered, index=index)

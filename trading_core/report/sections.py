@@ -47,7 +47,7 @@ def since_text(day: DayReport) -> str:
         f"on {WEEKDAYS[now.day_of_week]}" if (now - before).days <= 1 else f"since {short_day(str(day.previous_day))}"
     )
 
-# %% ../../nbs/65_sections.ipynb #7040b792
+# %% ../../nbs/65_sections.ipynb #215926ad
 def _moved_text(day: DayReport) -> str:
     "How the account moved, in words."
     moved = day_change(day)
@@ -61,10 +61,12 @@ def _moved_text(day: DayReport) -> str:
 def waiting_text(day: DayReport) -> str:
     "`8 orders wait for the next open`."
     asked = sum(order.status == FOR_YOU for order in day.orders)
-    free = len(day.orders) - asked
+    lost = sum(order.status == "unknown" for order in day.orders)
+    free = len(day.orders) - asked - lost
     verb = "would wait" if day.dry_run else "waits" if free == 1 else "wait"
-    told = [f"{count(free, 'order')} {verb} for the next open"] if free or not asked else []
-    return ", ".join(told + ([f"{count(asked, 'order')} {'waits' if asked == 1 else 'wait'} for you"] if asked else []))
+    told = [f"{count(free, 'order')} {verb} for the next open"] if free or not asked + lost else []
+    told += [f"{count(asked, 'order')} {'waits' if asked == 1 else 'wait'} for you"] if asked else []
+    return ", ".join([f"nobody knows what became of {count(lost, 'order')}"] * bool(lost) + told)
 
 
 def done_text(day: DayReport) -> str:

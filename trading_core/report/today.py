@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TITLES', 'is_simulated', 'kind_badges', 'status_badge', 'meta', 'page_names', 'title_of', 'nav_of', 'page_cards',
-           'seconds_of', 'certificate_lines', 'provenance', 'day_of', 'venue_trouble', 'report_page', 'run_facts',
-           'live_lines']
+           'seconds_of', 'certificate_lines', 'provenance', 'day_of', 'venue_trouble', 'unresolved', 'shows_day',
+           'report_page', 'run_facts', 'live_lines']
 
 # %% ../../nbs/66_today.ipynb #0fd499c9
 from collections.abc import Mapping, Sequence
@@ -180,11 +180,24 @@ def _without_trade(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> lis
         el("p", "This job has no trade page, so there is no account to show.", cls="tell"),
     ]
 
-# %% ../../nbs/66_today.ipynb #90a1ab1a
+# %% ../../nbs/66_today.ipynb #56bee063
 def venue_trouble(remembered: Mapping[str, Any]) -> str:
     "Why the trade page could only show the last known account; empty when its venue was there."
     day = day_of(remembered)
     return day.venue.unreachable if day else ""
+
+
+def unresolved(remembered: Mapping[str, Any]) -> list[str]:
+    "Orders that may have been sent and had no answer when the trade page ended; none in a dry run, which sends nothing."
+    day = day_of(remembered)
+    return list(day.venue.unknown) if day and not (day.dry_run or day.venue.unreachable) else []
+
+
+def shows_day(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> bool:
+    "Whether a run has a day to show: it is done, or all that went wrong is that its venue fell silent."
+    silent = run.get("status") == "refused" and bool(venue_trouble(remembered))
+    lost = (run.get("error") or {}).get("type") == "UnresolvedOrdersError" and bool(unresolved(remembered))
+    return run.get("status") == "done" or silent or lost
 
 # %% ../../nbs/66_today.ipynb #608f7138
 def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index: str = "../index.html") -> str:
@@ -227,7 +240,7 @@ def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
         "halted": day.halted,
     }
 
-# %% ../../nbs/66_today.ipynb #5a4d6ea9
+# %% ../../nbs/66_today.ipynb #2d2727ee
 def _day_lines(day: DayReport) -> list[str]:
     "The day in plain text."
     grown = f", {percent(day.equity / day.initial - 1, signed=True)} since {day.started}" if day.previous_equity else ""
@@ -256,7 +269,7 @@ def live_lines(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> list[st
         str(run.get("status")),
     ]
     first = " · ".join([*kinds, *about])
-    if error and not (day and day.venue.unreachable):
+    if error and not (day and shows_day(run, remembered)):
         return [first, (str(error.get("message") or error.get("type") or "").splitlines() or ["unknown error"])[0]]
     known = (run.get("certificates") or {}).values()
     told = [f"! {fact['line']}" for fact in known if not fact["ok"]]

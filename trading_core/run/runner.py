@@ -10,9 +10,9 @@ __all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text',
            'first_facts', 'RunRecord', 'told', 'next_step', 'remembered', 'write_report', 'read_run', 'read_runs',
            'write_index', 'alive', 'KilledError', 'settle_killed', 'job_pages', 'check_executor_settings',
            'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError',
-           'NoVenueError', 'WholeRun', 'RunResult', 'run_job']
+           'NoVenueError', 'UnresolvedOrdersError', 'WholeRun', 'RunResult', 'run_job']
 
-# %% ../../nbs/71_runner.ipynb #c24a3b37
+# %% ../../nbs/71_runner.ipynb #c26cfbd1
 import contextlib
 import json
 import os
@@ -21,7 +21,7 @@ import secrets
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -481,7 +481,20 @@ class NoVenueError(RefusedError):
     def __str__(self) -> str:
         return self.why
 
-# %% ../../nbs/71_runner.ipynb #318d2ac1
+# %% ../../nbs/71_runner.ipynb #90fe2dbd
+class UnresolvedOrdersError(RunError):
+    "A run that ends while nobody knows what became of some of its orders."
+
+    def __init__(self, client_ids: Sequence[str]):
+        super().__init__(tuple(client_ids))
+        self.client_ids = tuple(client_ids)
+
+    def __str__(self) -> str:
+        number = len(self.client_ids)
+        which = ", ".join(self.client_ids[:4]) + (f" and {number - 4} more" if number > 4 else "")
+        return f"{number} order{'s' if number > 1 else ''} had no answer, and nobody knows yet whether the venue has {'them' if number > 1 else 'it'}: {which}."
+
+# %% ../../nbs/71_runner.ipynb #4269bf00
 class WholeRun(PagedRun):
     "A run from its first step to its last."
 
@@ -491,7 +504,7 @@ class WholeRun(PagedRun):
         stopped: BaseException | None = None
         try:
             self.execute(self.prepare(as_of, given))
-            stopped = self.without_venue()
+            stopped = self.unfinished()
         except KeyboardInterrupt:
             stopped = InterruptedRunError(self.record.facts["job"])
         except Exception as error:
@@ -500,12 +513,15 @@ class WholeRun(PagedRun):
         self.store(stopped)
         return stopped
 
-    def without_venue(self) -> NoVenueError | None:
-        "What is to be said when the trade page could only show the last known account."
+    def unfinished(self) -> NoVenueError | UnresolvedOrdersError | None:
+        "What is to be said when every page is there, but the venue was silent before the orders or amid them."
         from trading_core import report
 
-        why = report.venue_trouble(remembered(self.scratch))
-        return NoVenueError(why) if why else None
+        notes = remembered(self.scratch)
+        if why := report.venue_trouble(notes):
+            return NoVenueError(why)
+        lost = report.unresolved(notes)
+        return UnresolvedOrdersError(lost) if lost else None
 
     def store(self, stopped: BaseException | None) -> None:
         "Write down how it went, here and in the books."
