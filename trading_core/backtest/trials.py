@@ -212,7 +212,7 @@ def recorded_as(source: str, place: str = "") -> Iterator[None]:
         SOURCE.reset(token)
         _PLACE.reset(where)
 
-# %% ../../nbs/46c_trials.ipynb #a716a436
+# %% ../../nbs/46c_trials.ipynb #ca33efa8
 @dataclass
 class Recorder:
     "Takes tries, and keeps them when there is time."
@@ -249,10 +249,10 @@ class Recorder:
             waiting, self.waiting, timer, self.timer = self.waiting, [], self.timer, None
             if timer is not None:
                 timer.cancel()
+            self.trouble = ""
             for one in waiting:
                 with suppress(Exception):  # a try that cannot be described must not end anybody's research
                     self._keep(one)
-            self.trouble = ""
             for place in [place for place, rows in self.kept.items() if rows and place != MEMORY]:
                 self._write(place)
 
