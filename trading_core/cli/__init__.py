@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #147c3ac5
+# %% ../../nbs/73_cli.ipynb #de674bf8
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +27,7 @@ from . import venue as venue_commands
 from . import books as books_commands
 from . import journal as journal_commands
 from . import people as people_commands
+from . import research as research_commands
 from trading_core.cli.tools import (
     AsOf,
     DryRun,
@@ -337,7 +338,8 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #7ae21acf
+# %% ../../nbs/73_cli.ipynb #5c18a3f7
+research_commands.add_to(app)
 check_commands.add_to(app)
 trials_commands.add_to(app)
 resume_commands.add_to(app)
