@@ -112,11 +112,12 @@ def test_killed_at_any_statement_in_the_middle_of_an_order_no_part_is_booked_twi
     expected, begun = book_of(whole), lived(before).begun()
     assert begun
     assert {f.client_id for f in whole.fills() if f.day == busy} & begun.keys()
-    counting, count = lived(before), [0]
+    alive = lived(before)
+    counting, count = alive.scratch("small"), [0]
     event.listen(counting.engine, "before_cursor_execute", lambda *_: count.__setitem__(0, count[0] + 1))
     cycle(counting, busy, panel=THIN, costs=FEW)
-    for at in range(1, count[0] + 1, 2):
-        ledger, seen = lived(before), [0]
+    for at in range(1, count[0] + 1):
+        ledger, seen = alive.scratch("small"), [0]
 
         def tick(*_: object, at: int = at, seen: list[int] = seen) -> None:
             seen[0] += 1
