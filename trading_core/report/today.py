@@ -117,7 +117,7 @@ def _code_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     others = "".join(f"; {name} {number}" for name, number in found.items())
     return [("Code", [f"trading_core {own}", at, others])]
 
-# %% ../../nbs/66_today.ipynb #4772c772
+# %% ../../nbs/66_today.ipynb #a045fff1
 def _run_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     "The run's id, when it was started, and how long it took."
     took, engine = seconds_of(run), (run.get("seconds") or {}).get("engine")
@@ -137,6 +137,8 @@ def provenance(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     note = "SIMULATED: prices, gains and losses on this page are invented by a program."
     lines = certificate_lines(run)
     checked: list[tuple[object, object]] = [("Look-ahead", "; ".join(lines))] if lines else []
+    if run.get("engines"):
+        checked.insert(0, ("Engines", f"on this very run {run['engines']}"))
     simulated: list[tuple[object, object]] = [("Note", note)] if is_simulated(run) else []
     return [*_data_fact(run), *_code_fact(run), *checked, *_run_fact(run), *simulated]
 
@@ -221,16 +223,19 @@ def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index:
     orders: list[tuple[object, object]] = [("Orders", f"go to {orders_go(day.venue)}")] if day else []
     return page(_tab_title(run, day), *body, *rest, nav=nav, footer=[*provenance(shown), *orders])
 
-# %% ../../nbs/66_today.ipynb #1084a912
+# %% ../../nbs/66_today.ipynb #d293685c
 def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
     "What run.json keeps of a day, so that the overview need not open its pages."
     day, signals = day_of(remembered), remembered.get("signals") or {}
+    tested = remembered.get("backtest") or {}
+    engines = {"engines": tested["engines"]} if tested.get("engines") else {}
     if day is None:
-        return {"headline": (remembered.get("backtest") or {}).get("headline", "")}
+        return {"headline": tested.get("headline", "")} | engines
     wanted = int(signals.get("wanted", sum(target > 0 for target in day.targets.values())))
     refused = sum(item.kind == "refused" for item in day.silent)
     counts = {"signals": wanted, "orders": len(day.orders), "refused": refused, "fills": len(day.fills)}
     moved = {"equity": day.equity, "day_change": day_change(day), "since": since_text(day)}
+    moved |= engines
     moved |= {"known_day": day.venue.known_day} if day.venue.unreachable else {}
     return moved | {
         "warnings": len(day.warnings) + day.venue.trouble,
