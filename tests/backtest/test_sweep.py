@@ -151,7 +151,7 @@ def test_panels_of_a_few_days(days):
     agree(sweep(Wobble, {"seed": [1, 2]}, panel), Wobble, panel)
 
 
-@pytest.mark.parametrize("kind, grid", [
+@pytest.mark.parametrize(("kind", "grid"), [
     (SmaCross, {"fast": range(2, 30), "slow": range(20, 60, 3)}),
     (Wobble, {"seed": range(6), "stop": [None, 0.02, 0.05], "clock": [None, 3]}),
 ], ids=["lines", "signals"])  # fmt: skip
@@ -181,13 +181,15 @@ def test_combinations_that_fail_are_listed_and_the_others_go_on():
     assert table[["seed", "clock"]].to_numpy().tolist() == [[12, 3]]
     problems = table.failures.set_index(["seed", "clock"])["problem"]
     assert problems[13, 3] == "ZeroDivisionError: an unlucky number"
-    assert "1.5" in problems[14, 3] and "a strength is a number from -1 to 1" in problems[14, 3]
+    assert "1.5" in problems[14, 3]
+    assert "a strength is a number from -1 to 1" in problems[14, 3]
     assert len(problems) == 5
 
 
 def test_a_grid_of_which_nothing_can_be_run_is_a_table_without_rows():
     table = sweep(SmaCross, {"fast": [60], "slow": [50, 20]}, single(0))
-    assert len(table) == 0 and len(table.failures) == 2
+    assert len(table) == 0
+    assert len(table.failures) == 2
     with pytest.raises(NothingRankedError, match="None of the 0 combinations has a sharpe"):
         table.best()
 
@@ -196,7 +198,8 @@ def test_signals_are_computed_once_for_what_they_read(monkeypatch):
     asked = []
     monkeypatch.setattr(Wobble, "signals", _counted(Wobble.signals, asked))
     sweep(Wobble, {"stop": np.linspace(0.01, 0.3, 40), "seed": [1, 2]}, market(1), threads=1)
-    assert asked[1:].count(1) == 1 and asked[1:].count(2) == 1  # the first one is asked for what it reads
+    assert asked[1:].count(1) == 1
+    assert asked[1:].count(2) == 1
 
 
 def _counted(signals, asked):
@@ -226,7 +229,7 @@ def test_whoever_reads_all_parameters_at_once_has_read_all():
     assert (shared.made, shared.collected) == (1, 1)
 
 
-@pytest.mark.parametrize("grid, error, words", [
+@pytest.mark.parametrize(("grid", "error", "words"), [
     ({"fsat": [1]}, UnknownNameError, "Did you mean 'fast'"),
     ({"fast": 3}, GridError, "fast has no list of values: 3"),
     ({"fast": "12"}, GridError, "fast has no list of values"),
@@ -267,7 +270,8 @@ def test_best_row_and_best_parameters_make_the_same_strategy():
     assert best["total_return"] == table["total_return"].max()
     assert table.best_parameters("total_return") == {"seed": best["seed"], "stop": best["stop"]}
     assert table.best("fees")["fees"] == table["fees"].min()
-    assert isinstance(table[table["seed"] == 1], SweepTable) and table[table["seed"] == 1].parameters == [
+    assert isinstance(table[table["seed"] == 1], SweepTable)
+    assert table[table["seed"] == 1].parameters == [
         "seed",
         "stop",
     ]
@@ -284,7 +288,8 @@ def test_figures_can_be_drawn_of_any_shape_of_grid():
         {"seed": [1, 2], "stop": [None, 0.05], "clock": [2, 3]},
     ):
         table = sweep(Wobble, grid, panel)
-        assert table.heat_map().axes and table.parallel_coordinates("calmar").axes
+        assert table.heat_map().axes
+        assert table.parallel_coordinates("calmar").axes
     assert sweep(SmaCross, {"fast": [2], "slow": [300]}, panel).heat_map().texts[0].get_text() == "No sharpe anywhere"
 
 
@@ -306,7 +311,8 @@ def test_no_bar_where_nobody_looks(capsys):
     with Bar(10, shown=True) as bar:
         bar.began -= 60
         bar(5)
-    assert bar.bar is None and bar.done == 5
+    assert bar.bar is None
+    assert bar.done == 5
     assert capsys.readouterr().err == ""
 
 

@@ -47,7 +47,7 @@ def test_a_cluster_of_two_processes_gives_identical_rows_failures_and_accounts(c
     pd.testing.assert_frame_equal(pd.DataFrame(there), pd.DataFrame(here), check_exact=True)
     pd.testing.assert_frame_equal(there.failures, here.failures)
     pd.testing.assert_frame_equal(there.equity, here.equity, check_exact=True)
-    assert len(there) == 6 and len(there.failures) == 3
+    assert (len(there), len(there.failures)) == (6, 3)
 
 
 def test_a_worker_that_is_killed_midway_loses_nothing(client, panel, monkeypatch):
@@ -63,7 +63,8 @@ def test_a_worker_that_is_killed_midway_loses_nothing(client, panel, monkeypatch
     grid = {"lookback": list(range(2, 18)), "lowest": [0.1, 0.3]}
     there = sweep(Slow, grid, panel, client=client)
     here = sweep(EquityReversal, grid, panel, threads=1)
-    assert len(killed) == 16 and victim not in client.run(os.getpid).values()
+    assert len(killed) == 16
+    assert victim not in client.run(os.getpid).values()
     pd.testing.assert_frame_equal(pd.DataFrame(there), pd.DataFrame(here), check_exact=True)
 
 

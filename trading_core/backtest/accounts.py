@@ -28,9 +28,9 @@ SUMS = np.dtype(
     align=True,
 )
 
-# %% ../../nbs/45a_accounts.ipynb #0896e1e3
+# %% ../../nbs/45a_accounts.ipynb #aa8cd389
 @compiled
-def sum_trades(fills: np.ndarray, n_symbols: int, sums: np.ndarray, place: int) -> None:
+def sum_trades(fills: Any, n_symbols: int, sums: np.ndarray, place: int) -> None:
     "What was traded and what round trips brought, into row `place` of `sums`."
     me = sums[place]
     quantities, prices, fees = fills.quantity.copy(), fills.price.copy(), fills.fee.copy()

@@ -57,7 +57,7 @@ def is_loss(error: BaseException) -> bool:
     "Whether a part was lost with a worker and may be tried again."
     return isinstance(error, CancelledError) or type(error).__module__.partition(".")[0] in ("distributed", "dask")
 
-# %% ../../nbs/45acc_cluster.ipynb #fce88f81
+# %% ../../nbs/45acc_cluster.ipynb #80cd4007
 def _one_round(
     client: Client, job: SweepJob, parts: list[np.ndarray], whole: Part, bar: Bar
 ) -> tuple[list[np.ndarray], str]:
@@ -68,25 +68,19 @@ def _one_round(
     try:
         ask.wait_for_workers(1, timeout=30)  # those that were killed may be on their way back
         shared = ask.scatter(job, broadcast=True, hash=False)
-    except (OSError, TimeoutError) as error:  # a worker died while it was handed the panel
-        return parts, type(error).__name__
+    except (OSError, TimeoutError) as trouble:  # a worker died while it was handed the panel
+        return parts, type(trouble).__name__
     asked = {ask.submit(run_numbers, shared, part, pure=False, retries=3): part for part in parts}
     lost, problem = [], ""
     for future in as_completed(list(asked)):  # type: ignore[no-untyped-call]
-        error = future.exception()
-        if error is not None and not is_loss(error):
-            raise error
-        if error is None:
-            try:
-                put(future.result(), whole)
-                bar(len(asked[future]))
-                continue
-            except Exception as gone:
-                if not is_loss(gone):
-                    raise
-                error = gone
-        lost.append(asked[future])
-        problem = type(error).__name__
+        try:
+            put(future.result(), whole)
+            bar(len(asked[future]))
+        except Exception as error:
+            if not is_loss(error):
+                raise
+            lost.append(asked[future])
+            problem = type(error).__name__
     return lost, problem
 
 

@@ -25,11 +25,11 @@ from ..data.panel import Panel
 from ..strategies.sizing import EqualWeight, Sizer
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/45ab_shared_work.ipynb #6fac0e26
+# %% ../../nbs/45ab_shared_work.ipynb #3bbbd227
 @cache
 def _watched(kind: type[Strategy]) -> type[Strategy]:
     "`kind`, but its instances note in `_read` which parameters were asked for."
-    names = frozenset(item.name for item in fields(kind)) if is_dataclass(kind) else frozenset()  # type: ignore[arg-type]
+    names: frozenset[str] = frozenset(item.name for item in fields(kind)) if is_dataclass(kind) else frozenset()
 
     def noted(self: Any, name: str) -> Any:
         if name in names:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LINES', 'BATCH', 'SweepJob', 'Part', 'Terms', 'Runs', 'Sweep', 'SweepWays', 'run_numbers']
+__all__ = ['LINES', 'BATCH', 'SweepJob', 'Part', 'Terms', 'Runs', 'Ways', 'SweepWays', 'run_numbers']
 
 # %% ../../nbs/45acb_sweep_job.ipynb #91d5084f
 from collections.abc import Callable, Iterator, Sequence
@@ -105,56 +105,17 @@ class Runs:
         if len(self.part.equity):
             self.part.equity[place] = self.equity
 
-# %% ../../nbs/45acb_sweep_job.ipynb #6bbc6ea7
-LINES = 192 * 2**20  # bytes that the lines of one batch may take
-BATCH = 8192  # strategies that are made at a time
-
-
-class Sweep:
-    "A job on its way."
+# %% ../../nbs/45acb_sweep_job.ipynb #d901f9a3
+class Ways:
+    "The three ways from strategies to rows of a part."
 
     def __init__(self, job: SweepJob, part: Part, threads: int = 1):
         self.job, self.part, self.threads = job, part, threads
         self.terms, self.shared = Terms(job), Shared(job.panel, job.share)
 
-    def batches(self) -> Iterator[tuple[np.ndarray, list[Strategy | str]]]:
-        "Places in the part and strategies, some at a time."
-        lines = getattr(self.job.grid.kind, "lines", None)
-        most = BATCH if lines is None else int(np.clip(LINES // (16 * self.terms.real.size), 4, BATCH))
-        places = np.arange(len(self.part.numbers)) if lines is not None else self._sorted()
-        for begin in range(0, len(places), most):
-            chosen = places[begin : begin + most]
-            yield chosen, made_all(self.job.grid, self.part.numbers[chosen], self.job.sizer)
-
-    def pieces(self) -> Iterator[Callable[[], int]]:
-        "The work, piece by piece."
-        for places, made in self.batches():
-            good = [place for place, strategy in enumerate(made) if not isinstance(strategy, str)]
-            for place in set(range(len(made))) - set(good):
-                self._failed(places[place], str(made[place]))
-            if len(good) < len(made):
-                yield partial(int, len(made) - len(good))
-            strategies: Any = [made[place] for place in good]
-            yield from self._pieces(places[good], strategies) if good else ()
-
     def _failed(self, place: int, problem: str) -> None:
         "Write down why there is no account."
         self.part.problems[int(self.part.numbers[place])] = problem
-
-    def _pieces(self, places: np.ndarray, strategies: Sequence[Strategy]) -> Iterator[Callable[[], int]]:
-        "The quickest way for some strategies."
-        lines = self._lines(strategies)
-        target = None if lines is None else self._plain_target(strategies)
-        size = int(np.clip(len(places) // (4 * self.threads), 1, 128 if target is not None else 8))
-        if lines is not None and target is not None:
-            yield from self._crossings(places, lines, target, size)
-            return
-        for begin in range(0, len(places), size):
-            yield partial(self._each, places[begin : begin + size], strategies[begin : begin + size], lines, begin)
-
-# %% ../../nbs/45acb_sweep_job.ipynb #7c8961fd
-class SweepWays(Sweep):
-    "The ways themselves."
 
     def _sorted(self) -> np.ndarray:
         "All places, those with equal values of what the signals read side by side."
@@ -189,7 +150,7 @@ class SweepWays(Sweep):
         if not plain or terms.capped or job.grid.kind.exits is not Idea.exits or len(job.days) < 2:
             return None
         sizer: Any = strategies[0].sizing
-        return job.share * min(sizer.gross, np.inf if sizer.max_weight is None else sizer.max_weight)
+        return float(job.share * min(sizer.gross, np.inf if sizer.max_weight is None else sizer.max_weight))
 
     def _crossings(self, places: np.ndarray, lines: Lines, target: float, size: int) -> Iterator[Callable[[], int]]:
         "Pieces of many small accounts."
@@ -240,6 +201,45 @@ class SweepWays(Sweep):
             sizer.gross, most, self.job.share, self.job.first, *scratch,
         )  # fmt: skip
         return scratch[0], scratch[1][:used], scratch[2][:used]
+
+# %% ../../nbs/45acb_sweep_job.ipynb #1b46b8e5
+LINES = 192 * 2**20  # bytes that the lines of one batch may take
+BATCH = 8192  # strategies that are made at a time
+
+
+class SweepWays(Ways):
+    "A job on its way."
+
+    def batches(self) -> Iterator[tuple[np.ndarray, list[Strategy | str]]]:
+        "Places in the part and strategies, some at a time."
+        lines = getattr(self.job.grid.kind, "lines", None)
+        most = BATCH if lines is None else int(np.clip(LINES // (16 * self.terms.real.size), 4, BATCH))
+        places = np.arange(len(self.part.numbers)) if lines is not None else self._sorted()
+        for begin in range(0, len(places), most):
+            chosen = places[begin : begin + most]
+            yield chosen, made_all(self.job.grid, self.part.numbers[chosen], self.job.sizer)
+
+    def pieces(self) -> Iterator[Callable[[], int]]:
+        "The work, piece by piece."
+        for places, made in self.batches():
+            good = [place for place, strategy in enumerate(made) if not isinstance(strategy, str)]
+            for place in set(range(len(made))) - set(good):
+                self._failed(places[place], str(made[place]))
+            if len(good) < len(made):
+                yield partial(int, len(made) - len(good))
+            strategies: Any = [made[place] for place in good]
+            yield from self._pieces(places[good], strategies) if good else ()
+
+    def _pieces(self, places: np.ndarray, strategies: Sequence[Strategy]) -> Iterator[Callable[[], int]]:
+        "The quickest way for some strategies."
+        lines = self._lines(strategies)
+        target = None if lines is None else self._plain_target(strategies)
+        size = int(np.clip(len(places) // (4 * self.threads), 1, 128 if target is not None else 8))
+        if lines is not None and target is not None:
+            yield from self._crossings(places, lines, target, size)
+            return
+        for begin in range(0, len(places), size):
+            yield partial(self._each, places[begin : begin + size], strategies[begin : begin + size], lines, begin)
 
 # %% ../../nbs/45acb_sweep_job.ipynb #329994ae
 def run_numbers(job: SweepJob, numbers: np.ndarray) -> Part:

@@ -38,8 +38,8 @@ class NothingRankedError(DataError):
             f"see .failures). Perhaps no strategy ever traded: look at the column trades."
         )
 
-# %% ../../nbs/45ac_sweep_table.ipynb #5e1a2f5f
-class SweepRows(pd.DataFrame):
+# %% ../../nbs/45ac_sweep_table.ipynb #edf4aa0c
+class SweepRows(pd.DataFrame):  # type: ignore[misc]
     "A row per combination, its parameters first, then its metrics."
 
     _metadata: ClassVar[list[str]] = ["parameters", "failures", "equity"]

@@ -304,7 +304,7 @@ def crossings(
         if len(kept) > 0:
             kept[number] = equity[first:n_days]
 
-# %% ../../nbs/45aa_two_lines.ipynb #75ae9675
+# %% ../../nbs/45aa_two_lines.ipynb #5ade3e82
 @compiled
 def told_by_lines(
     upper: np.ndarray, lower: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float, share: float,
@@ -321,7 +321,7 @@ def told_by_lines(
         Are filled; how many opinions there are is returned.
     """
     n_days, n_symbols = real.shape
-    wanted, used = np.zeros(n_symbols, np.uint8), 0
+    wanted, used = np.zeros(n_symbols, np.bool_), 0
     starts[: first + 1] = 0
     for row in range(first, n_days):
         begin, total = used, 0
@@ -329,12 +329,12 @@ def told_by_lines(
             one, other = upper[column, row], lower[column, row]
             if np.isnan(one) or np.isnan(other) or not (real[row, column] or np.isnan(closes[row, column])):
                 continue
-            strength = np.uint8(one > other + 1e-12 * abs(other))
-            if strength == 0 and wanted[column] == 0:
+            above = one > other + 1e-12 * abs(other)
+            if not above and not wanted[column]:
                 continue
-            wanted[column] = strength
-            columns[used], targets[used] = column, strength
-            total += strength
+            wanted[column] = above
+            columns[used], targets[used] = column, 1.0 if above else 0.0
+            total += 1 if above else 0
             used += 1
         for i in range(begin, used):
             targets[i] = share * min(targets[i] * gross / max(1.0, float(total)), most)
