@@ -99,9 +99,14 @@ def next_session(calendar: str, day: Day) -> pd.Timestamp:
         raise CalendarRangeError(calendar, start + pd.Timedelta(days=1), days[0], days[-1])
     return days[place]
 
-# %% ../nbs/03_sessions.ipynb #985c1911
+# %% ../nbs/03_sessions.ipynb #a7df7b24
 def session_number(calendar: str, days: pd.DatetimeIndex) -> np.ndarray:
     "For each day, how many sessions there were up to and including it; differences count sessions between."
     if not len(days):
         return np.zeros(0, dtype=np.int64)
-    return np.asarray(_known(calendar, days.min(), days.max()).searchsorted(days, side="right"), dtype=np.int64)
+    known = _known(calendar, days.min(), days.max())
+    if not days.is_monotonic_increasing:
+        return np.asarray(known.searchsorted(days, side="right"), dtype=np.int64)
+    before, last = (int(known.searchsorted(day, side="right")) for day in (days[0], days[-1]))
+    turns = days.searchsorted(known[before:last])  # the first row of each further session: few, where bars are minutes
+    return np.repeat(np.arange(before, last + 1), np.diff(turns, prepend=0, append=len(days)))

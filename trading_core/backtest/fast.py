@@ -34,7 +34,7 @@ from ..sessions import session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/44a_fast.ipynb #ef94ea5e
+# %% ../../nbs/44a_fast.ipynb #477a3ad3
 def lot_parts(lot: Decimal) -> tuple[float, float]:
     "A lot as numerator and power of ten: 0.0025 is 25 / 10,000."
     _, digits, exponent = lot.as_tuple()
@@ -52,7 +52,10 @@ def asset_table(panel: Panel, costs: Costs) -> tuple[np.ndarray, np.ndarray]:
         asset = panel.assets[symbol]
         kind = asset.asset_class, asset.calendar, asset.lot, asset.min_notional
         numbers.append(kinds.setdefault(kind, len(kinds)))
-    rows = np.array([_asset_row(*kind, calendars.index(kind[1]), costs) for kind in kinds], kernel.ASSETS)
+    rows = np.array(
+        [_asset_row(kind[0], kind[1], kind[2], kind[3], calendars.index(kind[1]), costs) for kind in kinds],
+        kernel.ASSETS,
+    )
     return rows[numbers], np.array([session_number(name, panel.days) for name in calendars])
 
 
@@ -139,7 +142,7 @@ class Opinions:
         starts = np.array([parts[name][0] + offset for name, offset in zip(names, before, strict=True)])
         return cls(names, starts, *(np.concatenate([parts[name][place] for name in names]) for place in (1, 2)))
 
-# %% ../../nbs/44a_fast.ipynb #e883ceb7
+# %% ../../nbs/44a_fast.ipynb #38ecf2b3
 @dataclass(frozen=True)
 class Run:
     "What the kernel left behind, with what is needed to put it into words."
@@ -166,7 +169,7 @@ class Run:
         "The fills as arrays."
         amounts = {name: np.ascontiguousarray(self.fills[name]) for name in ("quantity", "price", "fee")}
         columns = self.fills["column"].astype(np.int64)
-        return FillLog(columns, self.fills["side"] > 0, amounts, len(self.panel.symbols))
+        return FillLog(columns, self.fills["side"] > 0, amounts, len(self.panel.symbols), (self.worth, self.equity))
 
     @cached_property
     def trip(self) -> Trip | None:
@@ -288,7 +291,7 @@ def refusals_frame(run: Run) -> pd.DataFrame:
         told.append((run.panel.days[entry["row"]], refusal))
     return refusals_table(told)
 
-# %% ../../nbs/44a_fast.ipynb #4c566e1c
+# %% ../../nbs/44a_fast.ipynb #6618a17d
 def pending_frame(run: Run) -> pd.DataFrame:
     "Orders that no bar has filled yet."
     slots = run.slots[run.waiting]
@@ -302,8 +305,10 @@ def pending_frame(run: Run) -> pd.DataFrame:
 
 def exposure_frame(run: Run) -> pd.DataFrame:
     "Fractions of the account in equities, crypto and cash."
-    parts = run.worth / run.equity[:, None]
-    return pd.DataFrame({"equity": parts[:, 0], "crypto": parts[:, 1], "cash": 1 - parts.sum(axis=1)}, run.days)
+    parts = np.empty((3, len(run.equity)))
+    np.divide(run.worth.T, run.equity, out=parts[:2])
+    np.subtract(1, parts[0] + parts[1], out=parts[2])
+    return pd.DataFrame(parts.T, run.days, ["equity", "crypto", "cash"], copy=False)
 
 # %% ../../nbs/44a_fast.ipynb #0bcdf6a1
 def _last_signals(panel: Panel, strengths: Mapping[str, np.ndarray]) -> pd.Series:

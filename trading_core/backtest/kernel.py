@@ -6,28 +6,29 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled', 'lean', 'inlined', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNAL', 'STOP', 'TAKE', 'TRAIL',
-           'TIME', 'RESIZE', 'DELISTED', 'REFUSED', 'CASH', 'NOT_HELD', 'MIN_NOTIONAL', 'NO_PRICE', 'OTHER', 'BREAKER',
-           'STALE', 'ORDERS', 'POSITIONS', 'ORDER_VALUE', 'WEIGHT', 'ALL_EQUITIES', 'ALL_CRYPTO', 'BUFFER', 'BUY',
-           'PART', 'WHOLE', 'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ENDED', 'whole_lots', 'exact', 'half_even', 'as_price',
-           'as_cash', 'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today', 'clear',
+__all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNAL', 'STOP', 'TAKE', 'TRAIL', 'TIME', 'RESIZE',
+           'DELISTED', 'REFUSED', 'CASH', 'NOT_HELD', 'MIN_NOTIONAL', 'NO_PRICE', 'OTHER', 'BREAKER', 'STALE', 'ORDERS',
+           'POSITIONS', 'ORDER_VALUE', 'WEIGHT', 'ALL_EQUITIES', 'ALL_CRYPTO', 'BUFFER', 'BUY', 'PART', 'WHOLE',
+           'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ENDED', 'whole_lots', 'exact', 'half_even', 'as_price', 'as_cash',
+           'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today', 'clear',
            'phase_of', 'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw',
            'leave', 'wish_of', 'move', 'counts', 'opine', 'conflict', 'watch', 'after_sales', 'add', 'forbidden',
-           'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'evening', 'opinions_on', 'pass_days', 'simulate',
-           'collect']
+           'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'evening', 'opinions_on', 'stops_here',
+           'pass_quietly', 'pass_days', 'simulate', 'collect']
 
-# %% ../../nbs/44_kernel.ipynb #ff62fa53
-from typing import Any
+# %% ../../nbs/44_kernel.ipynb #4efbe315
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
 
-# %% ../../nbs/44_kernel.ipynb #62308a94
+# %% ../../nbs/44_kernel.ipynb #de5dea5e
 compiled = njit(nogil=True, error_model="numpy", cache=True)
-lean = njit(
-    nogil=True, error_model="numpy", cache=True, _nrt=False
-)  # makes no arrays, so need not count who holds them
-inlined = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)  # a step of these, at no cost
+if TYPE_CHECKING:  # numba's types do not know the option
+    lean = inlined = compiled
+else:  # no arrays are made in these, so who holds them need not be counted
+    lean = njit(nogil=True, error_model="numpy", cache=True, _nrt=False)
+    inlined = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)  # a step of these, at no cost
 
 # %% ../../nbs/44_kernel.ipynb #a4b3c297
 ASSETS = np.dtype(
@@ -240,7 +241,7 @@ def sell(
     if slot.wish <= 0:
         slot.side = 0
 
-# %% ../../nbs/44_kernel.ipynb #69f3501f
+# %% ../../nbs/44_kernel.ipynb #2dbda105
 @inlined
 def due_today(row: int, real: np.ndarray, waiting: np.ndarray, due: np.ndarray, me: Any) -> int:
     "Move the orders that meet a bar from `waiting` to `due`; how many there are."
@@ -271,7 +272,7 @@ def clear(held: np.ndarray, slots: np.ndarray, me: Any) -> None:
 @inlined
 def phase_of(column: int, assets: np.ndarray, slots: np.ndarray) -> int:
     "When an order of today is filled: coins before equities, sales before purchases."
-    return 2 * (assets[column].session != 0) + (slots[column].side > 0)
+    return int(2 * (assets[column].session != 0) + (slots[column].side > 0))
 
 
 @inlined
@@ -699,11 +700,11 @@ def limited(
             kept += 1
     me.waiting = kept
 
-# %% ../../nbs/44_kernel.ipynb #105ac537
+# %% ../../nbs/44_kernel.ipynb #f567f816
 @inlined
 def fits(me: Any, opinions: int, fills: int, refusals: int) -> bool:
     "Whether whatever a day may bring fits into logs of these lengths."
-    return me.fills + me.waiting + me.held <= fills and me.refusals + 3 * (me.waiting + opinions) <= refusals
+    return bool(me.fills + me.waiting + me.held <= fills and me.refusals + 3 * (me.waiting + opinions) <= refusals)
 
 
 @compiled
@@ -737,7 +738,46 @@ def opinions_on(row: int, starts: np.ndarray) -> int:
         count += starts[k, row + 1] - starts[k, row]
     return count
 
-# %% ../../nbs/44_kernel.ipynb #8e018144
+# %% ../../nbs/44_kernel.ipynb #1a636f4e
+@lean
+def stops_here(rules: np.ndarray, slot: Any, highest: float, bars: int, close: float) -> bool:
+    "Whether a position must be closed on this close."
+    owner = slot.owner
+    moved = close <= slot.entry * rules[owner, 0] or close >= slot.entry * rules[owner, 1]
+    return bool(moved or close <= highest * rules[owner, 2] or bars >= rules[owner, 3])
+
+
+@lean
+def pass_quietly(
+    row: int, closes: np.ndarray, real: np.ndarray, assets: np.ndarray, rules: np.ndarray, starts: np.ndarray,
+    targets: np.ndarray, values: tuple[np.ndarray, np.ndarray], slots: np.ndarray, account: np.ndarray,
+) -> int:  # fmt: skip
+    "Let days of one asset and one strategy pass while nothing can happen; the row of the first day on which it may."
+    (equity, worth), me, slot, first = values, account[0], slots[0], len(closes) - len(values[0])
+    held, cash, entered = slot.held, me.cash, row
+    kind = 1 if assets[0].crypto else 0
+    while row < len(closes) and real[row, 0]:
+        close, heard = closes[row, 0], starts[0, row + 1] > starts[0, row]
+        if heard and (targets[starts[0, row]] > 0) != (held > 0):
+            break
+        if held > 0:
+            highest = max(slot.highest, close)
+            if stops_here(rules, slot, highest, slot.bars + 1, close):
+                break
+            slot.highest, slot.bars, slot.seen = highest, slot.bars + 1, row
+        equity[row - first], worth[row - first, kind], worth[row - first, 1 - kind] = (
+            cash + held * close,
+            held * close,
+            0.0,
+        )
+        row += 1
+    if row > entered:
+        me.before = equity[row - first - 2] if row > entered + 1 else me.equity
+        me.equity = equity[row - first - 1]
+        me.equities, me.crypto = worth[row - first - 1, 0], worth[row - first - 1, 1]
+    return row
+
+# %% ../../nbs/44_kernel.ipynb #c159349e
 @lean
 def pass_days(
     row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray,
@@ -749,7 +789,12 @@ def pass_days(
     "Let days pass from `row` on until a log may be full, or until the end; the row of the next day."
     (equity, worth), (held, waiting, due, owner), me = values, lists, account[0]
     n_days, first = len(closes), len(closes) - len(equity)
+    alone = closes.shape[1] == 1 and len(starts) == 1 and resize < 0 and limits[0].any == 0
     while row < n_days:
+        if alone and me.waiting == 0:
+            row = pass_quietly(row, closes, real, assets, rules, starts, targets, values, slots, account)
+            if row == n_days:
+                break
         opinions = opinions_on(row, starts)
         if not fits(me, opinions, len(fills), len(refusals)):
             return row

@@ -29,7 +29,7 @@ def drawdown(equity: pd.Series) -> pd.Series:
     "How far each day's account value is below the highest one so far: 0 at a high, -0.1 is 10 % below it."
     return equity / equity.cummax() - 1
 
-# %% ../../nbs/42_metrics.ipynb #714e9add
+# %% ../../nbs/42_metrics.ipynb #bb4ee48d
 def worst_fall(equity: pd.Series) -> pd.Series:
     """The deepest drawdown and the days it spans.
 
@@ -41,7 +41,12 @@ def worst_fall(equity: pd.Series) -> pd.Series:
     """
     if not len(equity):
         return pd.Series({"depth": np.nan, "high": pd.NaT, "low": pd.NaT, "back": pd.NaT}, dtype=object)
-    depth, *rows, _ = _fall(equity)
+    return _in_days(_fall(equity), equity)
+
+
+def _in_days(fall: tuple[float, int, int, int, float], equity: pd.Series) -> pd.Series:
+    "A fall with days instead of rows."
+    depth, *rows, _ = fall
     days = [equity.index[row] if row >= 0 else pd.NaT for row in rows]
     return pd.Series({"depth": depth, "high": days[0], "low": days[1], "back": days[2]}, dtype=object)
 
@@ -109,7 +114,7 @@ class OversoldError(DataError):
             f"{self.held:g} that were still held. Pass all fills since the position was opened."
         )
 
-# %% ../../nbs/42_metrics.ipynb #cc67ca1f
+# %% ../../nbs/42_metrics.ipynb #604ba900
 TRADE_COLUMNS = "symbol entry_day exit_day quantity entry_price exit_price pnl return reason strategy".split()  # noqa: SIM905
 
 
@@ -149,9 +154,9 @@ def _trips(fills: pd.DataFrame) -> Any:
     else:
         columns, known = pd.factorize(symbols)
         count = len(known)
-    amounts = [np.array(fills[name], dtype=float) for name in ("quantity", "price", "fee")]
+    quantity, price, fee = (np.array(fills[name], dtype=float) for name in ("quantity", "price", "fee"))
     buys = np.array(fills["side"] == "buy")
-    oversold, held, trips = round_trips(columns.astype(np.int64), buys, *amounts, count)
+    oversold, held, trips = round_trips(columns.astype(np.int64), buys, quantity, price, fee, count)
     if oversold >= 0:
         wrong = fills.iloc[oversold]
         raise OversoldError(wrong["symbol"], wrong["day"], float(wrong["quantity"]), held)
@@ -169,7 +174,7 @@ def trade_metrics(trades: pd.DataFrame) -> dict[str, float]:
         "avg_trade": float(gain.mean()) if len(gain) else np.nan,
     }
 
-# %% ../../nbs/42_metrics.ipynb #eeac955c
+# %% ../../nbs/42_metrics.ipynb #3583374b
 def metrics_of(
     equity: pd.Series,
     trades: pd.DataFrame,
@@ -199,7 +204,8 @@ def metrics_of(
         calendar days, `turnover` is value bought and sold a year in multiples of the mean account value, `fees`
         is money. NaN or NaT where there is nothing to tell.
     """
-    fall = worst_fall(equity)
+    found_fall = _fall(equity) if len(equity) else (np.nan, -1, -1, -1, np.nan)
+    fall = _in_days(found_fall, equity)
     quantity, price, fee = (np.asarray(fills[name], dtype=float) for name in ("quantity", "price", "fee"))
     years = max(len(equity) - 1, 0) / annual_days
     growth = dict.fromkeys(_GROWTH, np.nan)
@@ -210,7 +216,7 @@ def metrics_of(
         "max_drawdown": fall["depth"],
         "max_drawdown_day": fall["low"],
         "recovered_day": fall["back"],
-        "time_under_water": days_under_water(equity),
+        "time_under_water": float(found_fall[-1]) if years else np.nan,
         **trade_metrics(trades),
         "turnover": float((quantity * price).sum()) / float(equity.mean()) / years if years else np.nan,
         "fees": float(fee.sum()),

@@ -52,7 +52,7 @@ def refusals_table(refusals: list[tuple[pd.Timestamp, Refusal]]) -> pd.DataFrame
     table = pd.DataFrame(rows, columns=REFUSAL_COLUMNS)
     return table.assign(day=pd.to_datetime(table["day"], utc=True))
 
-# %% ../../nbs/41_result.ipynb #6a5b20b2
+# %% ../../nbs/41_result.ipynb #ac970785
 @dataclass(frozen=True)
 class FillLog:
     "Fills as arrays in the order of time, one entry each."
@@ -61,14 +61,22 @@ class FillLog:
     buys: np.ndarray  # bool
     amounts: Mapping[str, np.ndarray]  # quantity, price, fee
     n_symbols: int
+    values: tuple[np.ndarray, np.ndarray]  # of equities and crypto, (n_days, 2), and of the account
+
+    @cached_property
+    def exposure(self) -> dict[str, np.ndarray]:
+        "The mean part of the account that was cash, as the only entry of its column."
+        from trading_core.backtest.summary import cash_part
+
+        return {"cash": np.array([cash_part(*self.values)])}
 
     @cached_property
     def trades(self) -> dict[str, np.ndarray]:
         "Profit and return of the round trips."
         from trading_core.backtest.summary import round_trips
 
-        parts = (self.amounts[name] for name in ("quantity", "price", "fee"))
-        _, _, trips = round_trips(self.columns, self.buys, *parts, self.n_symbols)
+        quantity, price, fee = (self.amounts[name] for name in ("quantity", "price", "fee"))
+        _, _, trips = round_trips(self.columns, self.buys, quantity, price, fee, self.n_symbols)
         return {"pnl": trips["profit"], "return": trips["gain"]}
 
 
@@ -133,7 +141,7 @@ class BacktestRecord:
             getattr(self, name)
         return self.__dict__
 
-# %% ../../nbs/41_result.ipynb #334baee8
+# %% ../../nbs/41_result.ipynb #eb58df08
 class BacktestResult(BacktestRecord):
     "The record of a backtest, and what follows from it."
 
@@ -152,7 +160,8 @@ class BacktestResult(BacktestRecord):
         "Return, risk and trading figures; fractions unless their name says otherwise."
         fills = self.fills if self.log is None else self.log.amounts
         trades = self.trades if self.log is None else self.log.trades
-        return metrics_of(self.equity, trades, fills, self.exposure, self.annual_days)
+        exposure = self.exposure if self.log is None else self.log.exposure
+        return metrics_of(self.equity, trades, fills, exposure, self.annual_days)
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled', 'TRIPS', 'HOLDING', 'growth', 'falls', 'round_trips']
+__all__ = ['compiled', 'TRIPS', 'HOLDING', 'growth', 'cash_part', 'falls', 'round_trips']
 
 # %% ../../nbs/42a_summary.ipynb #1371b7b0
 import numpy as np
@@ -34,7 +34,16 @@ def growth(equity: np.ndarray) -> tuple[float, float, float, float, float]:
     variance = (squares - total * total / count) / (count - 1) if count > 1 else np.nan
     return first + total / count, np.sqrt(max(variance, 0.0)), np.sqrt(below / count), best, worst
 
-# %% ../../nbs/42a_summary.ipynb #48a4ff68
+# %% ../../nbs/42a_summary.ipynb #ccd87d11
+@compiled
+def cash_part(worth: np.ndarray, equity: np.ndarray) -> float:
+    "Mean of the account's part that is in neither equities nor crypto; `worth` is (n_days, 2)."
+    total = 0.0
+    for i in range(len(equity)):
+        total += 1 - (worth[i, 0] + worth[i, 1]) / equity[i]
+    return total / len(equity) if len(equity) else np.nan
+
+# %% ../../nbs/42a_summary.ipynb #8ee29d58
 @compiled
 def falls(equity: np.ndarray, moments: np.ndarray) -> tuple[float, int, int, int, int]:
     """The deepest fall and the longest wait.
@@ -52,6 +61,7 @@ def falls(equity: np.ndarray, moments: np.ndarray) -> tuple[float, int, int, int
     """
     depth, high, low, back, wait = 0.0, -1, -1, -1, 0
     peak, top, fell = equity[0], 0, False
+    floor = peak * (1 + 1e-13)  # below it a fall may be the deepest: a division less for all the others
     for i in range(len(equity)):
         now = equity[i]
         if now >= peak:
@@ -59,10 +69,12 @@ def falls(equity: np.ndarray, moments: np.ndarray) -> tuple[float, int, int, int
                 wait = max(wait, moments[i] - moments[top])
                 back = i if back < 0 and high == top else back
             peak, top, fell = now, i, False
+            floor = now * (1 + depth) * (1 + 1e-13)
         else:
             fell = True
-            if now / peak - 1 < depth:
+            if now < floor and now / peak - 1 < depth:
                 depth, high, low, back = now / peak - 1, top, i, -1
+                floor = peak * (1 + depth) * (1 + 1e-13)
     if fell:
         wait = max(wait, moments[len(equity) - 1] - moments[top])
     return depth, high, low, back, wait

@@ -74,7 +74,7 @@ def described(strategies: Strategies) -> dict[str, dict[str, Any]]:
         for name, (s, share) in strategies.items()
     }
 
-# %% ../../nbs/43_terms.ipynb #cf5fc451
+# %% ../../nbs/43_terms.ipynb #682bdf90
 class PeriodError(ConfigError):
     "A period in which the panel has no day."
 
@@ -93,10 +93,10 @@ def period(panel: Panel, start: Day | None, end: Day | None) -> tuple[pd.Timesta
     "The first and the last day of trading."
     first = panel.first if start is None else as_day(start)
     last = panel.last if end is None else as_day(end)
-    inside = panel.days[(panel.days >= first) & (panel.days <= last)]
-    if not len(inside) or last > panel.last or last < first:
+    begin, after = panel.days.searchsorted([first, last.normalize() + pd.Timedelta(days=1)])
+    if begin >= after or last > panel.last or last < first:
         raise PeriodError(first, last, panel.first, panel.last)
-    return inside[0], inside[-1]
+    return panel.days[begin], panel.days[after - 1]
 
 # %% ../../nbs/43_terms.ipynb #eb1f2cd9
 class CashError(ConfigError):

@@ -143,7 +143,7 @@ class PanelAges(PanelTables):
         missed.flags.writeable = False
         return missed
 
-# %% ../../nbs/14_panel.ipynb #fc3cca81
+# %% ../../nbs/14_panel.ipynb #facef088
 class BeforePanelError(DataError):
     "A day was asked for before the panel's first one, when nothing is known yet."
 
@@ -174,7 +174,7 @@ class PanelPast(PanelAges):
     def until(self, day: Day) -> Self:
         "What was known at the end of `day`: the panel without its later rows, all symbols kept."
         moment = as_day(day)
-        rows = int(self.days.searchsorted(moment, side="right"))
+        rows = int(self.days.searchsorted(moment + pd.Timedelta(days=1)))  # bars within a day belong to it
         if rows == 0:
             raise BeforePanelError(moment, self.first)
         if rows == len(self.days):

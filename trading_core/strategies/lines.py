@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Line', 'above', 'decides', 'Lines', 'draw', 'zero', 'LineStrategy']
+__all__ = ['Line', 'above', 'decides', 'Lines', 'own_closes', 'draw', 'zero', 'LineStrategy']
 
-# %% ../../nbs/21a_lines.ipynb #cf7d3df1
+# %% ../../nbs/21a_lines.ipynb #680ebc2e
 from abc import abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -21,10 +21,13 @@ from ..data.panel import Panel
 from .indicators import on_own_bars
 from .strategy import Strategy
 
-# %% ../../nbs/21a_lines.ipynb #57bdeeaa
+# %% ../../nbs/21a_lines.ipynb #065ebadb
 def above(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     "Where `upper` is greater than `lower` by more than the rounding of a sum; nowhere where either is NaN."
-    return np.asarray(upper > lower + 1e-12 * np.abs(lower))
+    floor = np.abs(lower)
+    floor *= 1e-12
+    floor += lower
+    return np.asarray(upper > floor)
 
 # %% ../../nbs/21a_lines.ipynb #b6dcf5a9
 def decides(strategy: Strategy, panel: Panel) -> np.ndarray:
@@ -54,16 +57,32 @@ class Lines:
         upper, lower = self.values[self.upper[number]].T, self.values[self.lower[number]].T
         return np.where(np.isnan(upper) | np.isnan(lower), np.nan, above(upper, lower))
 
-# %% ../../nbs/21a_lines.ipynb #91de93a5
+# %% ../../nbs/21a_lines.ipynb #74bfa7c9
+def own_closes(panel: Panel) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
+    "For each symbol the rows of its own bars and the closes there."
+    closes = panel.arrays["close"]
+    for place in range(len(panel.symbols)):
+        own = np.flatnonzero(panel.real[:, place])
+        if own.size and own[-1] - own[0] == own.size - 1:  # without a gap: nothing needs to be picked
+            span = slice(int(own[0]), int(own[-1]) + 1)
+            yield span, np.ascontiguousarray(closes[span, place])
+        else:
+            yield own, np.ascontiguousarray(closes[own, place])
+
+
+def _strength(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    "1 where `upper` is above `lower`, 0 where not, NaN where either is."
+    strength = above(upper, lower).astype(float)
+    strength[np.isnan(upper) | np.isnan(lower)] = np.nan
+    return strength
+
+
 def draw(lines: Sequence[Line], panel: Panel) -> np.ndarray:
     "The values of each line on each asset's own bars, float64 of shape (n_lines, n_symbols, n_days)."
     days, symbols = panel.shape
     values = np.full((len(lines), symbols, days), np.nan)
-    for place in range(symbols):
-        own = np.flatnonzero(panel.real[:, place])
-        close = np.ascontiguousarray(panel.arrays["close"][own, place])
-        span = slice(own[0], own[-1] + 1) if own.size and own[-1] - own[0] == own.size - 1 else own
-        for number, (function, *arguments) in enumerate(lines if own.size else ()):
+    for place, (span, close) in enumerate(own_closes(panel)):
+        for number, (function, *arguments) in enumerate(lines if close.size else ()):
             values[number, place, span] = function(close, *arguments)
     return values
 
@@ -72,7 +91,7 @@ def zero(close: np.ndarray) -> np.ndarray:
     "A line of zeros."
     return np.zeros_like(close)
 
-# %% ../../nbs/21a_lines.ipynb #7fefa5cd
+# %% ../../nbs/21a_lines.ipynb #800f09b4
 class LineStrategy(Strategy):
     "Holds an asset while one line of its own closes is above another."
 
@@ -88,12 +107,14 @@ class LineStrategy(Strategy):
         return True
 
     def signals(self, panel: Panel) -> pd.DataFrame:
-        upper, lower = draw(self.pair(), panel)
-        known = ~(np.isnan(upper) | np.isnan(lower)).T
+        days, symbols = panel.shape
+        strength = np.full((symbols, days), np.nan)
+        for place, (span, close) in enumerate(own_closes(panel)):
+            (upper, *more), (lower, *others) = self.pair()
+            strength[place, span] = _strength(upper(close, *more), lower(close, *others))
         if type(self).calendar_days is not Strategy.calendar_days:
-            known &= decides(self, panel)
-        strength = np.where(known, above(upper, lower).T, np.nan)
-        return pd.DataFrame(strength, panel.days, list(panel.symbols))
+            strength[~decides(self, panel).T] = np.nan
+        return pd.DataFrame(strength.T, panel.days, list(panel.symbols), copy=False)
 
     @classmethod
     def lines(cls, strategies: Sequence[Self], panel: Panel) -> Lines | None:
