@@ -130,6 +130,22 @@ def test_one_combination_walked_forward_is_one_backtest(panel):
     assert walk.equity.equals(plain.equity)
 
 
+def test_on_each_day_the_choice_of_its_own_window_decides(panel):
+    walk = walk_forward(SmaCross, GRID, panel, train="120d", test="25d")
+    stitched = pd.DataFrame(np.nan, panel.days, list(panel.symbols))
+    for window in walk.windows.itertuples():
+        own = SmaCross(window.fast, window.slow).signals(panel)
+        stitched.loc[window.test_start : window.test_end] = own.loc[window.test_start : window.test_end]
+
+    class Stitched(Strategy):
+        def signals(self, seen):
+            return stitched
+
+    plain = backtest(Stitched(), panel, start=walk.windows["test_start"][0])
+    assert walk.equity.equals(plain.equity)
+    assert walk.windows[["fast", "slow"]].drop_duplicates().shape[0] > 1
+
+
 def test_the_parts_of_the_account_make_the_whole(panel):
     walk = walk_forward(SmaCross, GRID, panel, **SHORT)
     parts = [part_of(walk.result, window.test_start, window.test_end) for window in walk.windows.itertuples()]
