@@ -273,7 +273,7 @@ class LedgerSettings(Section):
     def _masked(self, url: SecretStr) -> str:
         return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url.get_secret_value())
 
-# %% ../nbs/02_config.ipynb #d46fafb5
+# %% ../nbs/02_config.ipynb #6e00110a
 class Sections(BaseSettings):
     "All sections, each with its defaults."
 
@@ -290,7 +290,7 @@ class Sections(BaseSettings):
     execution: ExecutionSettings = ExecutionSettings()
     monitor: MonitorSettings = MonitorSettings()
     research: ResearchSettings = ResearchSettings()
-    jobs: dict[str, Names] = {"daily": ("backtest", "signals", "trade")}
+    jobs: dict[str, Names] = {"daily": ("backtest", "signals", "trade"), "sweep": ("sweep",)}
     schedule: dict[str, str] = {"daily": "10 0 * * *"}
     run: RunSettings = RunSettings()
     paths: PathSettings = PathSettings()

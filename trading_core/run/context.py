@@ -10,12 +10,12 @@ __all__ = ['WELL_KNOWN', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayE
            'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked', 'Tried', 'Judging', 'Run',
            'find_settings', 'open_run', 'kernel_environment', 'hand_over']
 
-# %% ../../nbs/70_context.ipynb #56c86e1c
+# %% ../../nbs/70_context.ipynb #60fb74b7
 import json
 import os
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import chdir
 from dataclasses import dataclass
 from datetime import date
@@ -37,6 +37,7 @@ from ..strategies import Strategy, load_sizer, load_strategy, with_sizer
 if TYPE_CHECKING:
     from trading_core.backtest import BacktestResult
     from trading_core.backtest.judged import Agreement, Judgement
+    from trading_core.backtest.sweep_table import SweepTable
     from trading_core.ledger import Cycle, Ledger
     from trading_core.run.account_day import CycleReport
     from trading_core.run.explaining import Why
@@ -263,7 +264,7 @@ class Asked(RunContext):
         with self.ledger as books:
             return why(symbol, when, panel=self.panel, strategies=self.strategies, ledger=books)
 
-# %% ../../nbs/70_context.ipynb #bd8f6680
+# %% ../../nbs/70_context.ipynb #a5d9edb5
 class Tried(Asked):
     "A context that can try the past, and leaves notes for the report."
 
@@ -296,6 +297,20 @@ class Tried(Asked):
             result = backtest(self.strategies, self.panel, holdout=True, **given)
         self.remember("engine", {"seconds": result.seconds})
         return result
+
+    def sweep(self, kind: type[Strategy], grid: Mapping[str, Iterable[Any]], **options: Any) -> SweepTable:
+        "Every combination of a strategy's parameters over the panel, with the settings' costs and limits, as `backtest` runs one."
+        from trading_core.backtest.holdout import holdout_of, sealed_end
+        from trading_core.backtest.sweeping import sweep
+        from trading_core.backtest.trials import recorded_as
+
+        given: dict[str, Any] = {"cash": float(self.config.execution.cash), "costs": self.costs, "limits": self.limits}
+        given |= options
+        if not given.pop("holdout", False):
+            sealed = holdout_of(self.config.research.holdout)
+            given["end"] = sealed_end(self.panel, given.get("start"), given.get("end"), sealed)
+        with recorded_as("sweep", self._trials):
+            return sweep(kind, grid, self.panel, holdout=True, progress=False, **given)
 
     @property
     def _trials(self) -> str:
