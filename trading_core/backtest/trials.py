@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Family', 'COLUMNS', 'MOST', 'MEMORY', 'PLACE_VARIABLE', 'SOURCE', 'RECORDER', 'family_of', 'panel_print', 'Market',
-           'digest_of', 'Waiting', 'rows_of', 'place_of', 'recorded_as', 'Recorder', 'record_trials', 'here', 'table',
-           'of', 'trials_of', 'yearly', 'looks', 'trials_figure']
+           'digest_of', 'Waiting', 'rows_of', 'place_of', 'recorded_as', 'Inbox', 'Recorder', 'record_trials',
+           'book_here', 'table', 'of', 'trials_of', 'yearly', 'looks', 'trials_figure']
 
 # %% ../../nbs/46c_trials.ipynb #2d14ba5f
 import atexit
@@ -212,10 +212,10 @@ def recorded_as(source: str, place: str = "") -> Iterator[None]:
         SOURCE.reset(token)
         _PLACE.reset(where)
 
-# %% ../../nbs/46c_trials.ipynb #ca33efa8
+# %% ../../nbs/46c_trials.ipynb #57b6ee5a
 @dataclass
-class Recorder:
-    "Takes tries, and keeps them when there is time."
+class Inbox:
+    "Takes tries, and has them kept a little later."
 
     waiting: list[Waiting] = field(default_factory=list)
     kept: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # place to digest to row; what no book has
@@ -242,6 +242,17 @@ class Recorder:
             self.timer = threading.Timer(self.delay, self.flush)
             self.timer.daemon = True
             self.timer.start()
+
+    def flush(self) -> None:
+        "Keep what waits."
+
+    def _forget(self) -> None:
+        "In a child of a fork: what waits is the parent's."
+        self.waiting, self.timer, self.lock = [], None, threading.RLock()
+
+# %% ../../nbs/46c_trials.ipynb #1454d5ad
+class Recorder(Inbox):
+    "Keeps tries: in this process, and in the book of their project."
 
     def flush(self) -> None:
         "Keep what waits. A book that cannot be written is tried again the next time; nothing is raised."
@@ -278,10 +289,6 @@ class Recorder:
         self.written[place] |= set(self.kept[place])
         self.kept[place].clear()
 
-    def _forget(self) -> None:
-        "In a child of a fork: what waits is the parent's."
-        self.waiting, self.timer, self.lock = [], None, threading.RLock()
-
 # %% ../../nbs/46c_trials.ipynb #6088d4a5
 RECORDER = Recorder()
 atexit.register(RECORDER.flush)
@@ -308,8 +315,8 @@ def record_trials(
     tried, ratios = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     RECORDER.add(family, tried, ratios, where, annual_days, engine, source)
 
-# %% ../../nbs/46c_trials.ipynb #c472f7db
-def here() -> str:
+# %% ../../nbs/46c_trials.ipynb #ca90be9b
+def book_here() -> str:
     "The address of this project's book, or `memory`."
     given = os.environ.get(PLACE_VARIABLE) or os.environ.get(_BOOKS_VARIABLE) or ""
     try:
@@ -326,7 +333,7 @@ def _takes_part(known: str, asked: str | None) -> bool:
 def table(family: Family | None = None, place: str | None = None) -> pd.DataFrame:
     "All tries of a family, or of all, that are known in this project; those of this process included."
     RECORDER.flush()
-    where, name = os.environ.get(PLACE_VARIABLE) or place or here(), None if family is None else family_of(family)
+    where, name = os.environ.get(PLACE_VARIABLE) or place or book_here(), None if family is None else family_of(family)
     rows = [row for row in RECORDER.kept.get(where, {}).values() if _takes_part(row["family"], name)]
     if where != MEMORY:
         from trading_core.ledger.trials import TrialBook
