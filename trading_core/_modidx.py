@@ -5289,6 +5289,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'trading_core/run/context.py'),
                                           'trading_core.run.context.Judging.judge': ( 'context.html#judging.judge',
                                                                                       'trading_core/run/context.py'),
+                                          'trading_core.run.context.Judging.judge_best': ( 'context.html#judging.judge_best',
+                                                                                           'trading_core/run/context.py'),
                                           'trading_core.run.context.Market': ('context.html#market', 'trading_core/run/context.py'),
                                           'trading_core.run.context.Market.as_of': ( 'context.html#market.as_of',
                                                                                      'trading_core/run/context.py'),

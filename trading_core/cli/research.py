@@ -145,7 +145,7 @@ def sweep(
     refused = f", {len(table.failures):,} refused: {table.failures['problem'].iloc[0]}" if len(table.failures) else ""
     typer.echo(f"{len(table):,} combinations run{refused}\nSaved: {folder.resolve()}")
 
-# %% ../../nbs/78e_cli_research.ipynb #8aa34443
+# %% ../../nbs/78e_cli_research.ipynb #269831b9
 def walk_forward(
     strategy: Tried, grid: Grids = None, param: Given = None, metric: Metric = "sharpe",
     train: Annotated[str, typer.Option(help="Days to choose on, such as 2y or 90d.")] = "2y",
@@ -177,4 +177,4 @@ def walk_forward(
 def add_to(app: typer.Typer) -> None:
     "Add the commands to the program."
     app.command()(sweep)
-    app.command()(walk_forward)
+    app.command("walk-forward")(walk_forward)
