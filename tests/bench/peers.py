@@ -1,0 +1,310 @@
+"""We beside the others, on the workloads of `workloads.py`: each line in a process of its own, warm, best of several.
+
+python -m venv peers && peers/bin/pip install -r tests/bench/requirements-peers.txt
+python tests/bench/peers.py --peers peers/bin/python            # all but the slow ones
+python tests/bench/peers.py --peers peers/bin/python --only w3  # lines whose name begins with w3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parent))
+import workloads as w
+
+Made = Callable[[], Any]
+
+
+def ours(strategy: Any, panel: Any, fee: float = w.FEE) -> Made:
+    "A whole backtest, its equity, fills and metrics read."
+    from trading_core.backtest import backtest
+
+    costs = w.costs(fee)
+    return lambda: w.answers(backtest(strategy, panel, costs=costs))
+
+
+def ours_w3_given(n_days: int = 3652, n_equities: int = 500) -> Made:
+    days, _, close, _ = w.w3_arrays(n_days, n_equities)
+    panel = w.w3_panel(n_days, n_equities)
+    wanted = w.w3_wanted(days, close, n_equities, n_equities // 10)
+    return ours(w.given(pd.DataFrame(wanted, panel.days, list(panel.symbols), copy=False)), panel)
+
+
+def ours_w3_signals() -> Made:
+    from trading_core.strategies import EqualWeight, EquityReversal, with_sizer
+
+    return ours(with_sizer(EquityReversal(), EqualWeight(gross=0.99)), w.w3_panel())
+
+
+def bare_w3() -> Made:
+    days, open_, close, real = w.w3_arrays()
+    wanted = w.w3_wanted(days, close)
+    decides, loop = np.isfinite(wanted).any(axis=1), w.bare_w3()
+    return lambda: loop(open_, close, real, wanted, decides, w.CASH, w.FEE, 0.05, 5, 0.99 / 50)
+
+
+def ours_w4(n_bars: int = 1_000_000) -> Made:
+    from trading_core.strategies import SmaCross
+
+    return ours(SmaCross(20, 50), w.one_panel(*w.w4_arrays(n_bars)), 0.0)
+
+
+def bare_w4() -> Made:
+    _, open_, close = w.w4_arrays()
+    above = (pd.Series(close).rolling(20).mean() > pd.Series(close).rolling(50).mean()).to_numpy().astype(np.int8)
+    loop = w.bare_w4()
+    return lambda: loop(open_, close, above, w.CASH, 0.0)
+
+
+def ours_w2() -> Made:
+    from trading_core.backtest import sweep
+    from trading_core.strategies import SmaCross
+
+    panel, costs = w.one_panel(*w.w2_arrays()), w.costs()
+    grid = {"fast": list(w.FAST), "slow": list(w.SLOW)}
+    return lambda: sweep(SmaCross, grid, panel, costs=costs, progress=False)
+
+
+def ours_stops(threads: int) -> Made:
+    from trading_core.backtest import sweep
+    from trading_core.strategies import EqualWeight, EquityReversal
+
+    panel, costs, sizer = w.w3_panel(), w.costs(), EqualWeight(gross=0.99)
+    grid = {"stop_loss": np.linspace(0.01, 0.2, 200).tolist()}
+    return lambda: sweep(EquityReversal, grid, panel, costs=costs, sizer=sizer, threads=threads, progress=False)
+
+
+def bare_stops() -> Made:
+    days, open_, close, real = w.w3_arrays()
+    wanted = w.w3_wanted(days, close)
+    decides, loop = np.isfinite(wanted).any(axis=1), w.bare_w3()
+    stops = np.linspace(0.01, 0.2, 200).tolist()
+    return lambda: [loop(open_, close, real, wanted, decides, w.CASH, w.FEE, stop, 5, 0.99 / 50)[1] for stop in stops]
+
+
+def theirs_w2() -> Made:
+    import vectorbt as vbt
+
+    days, open_, close = w.w2_arrays()
+    index = days.tz_localize(None)
+    prices, opens = pd.Series(close, index), open_[:, None]
+
+    def run() -> Any:
+        windows = sorted({*w.FAST, *w.SLOW})
+        lines = vbt.MA.run(prices, windows).ma.to_numpy()
+        place = {window: number for number, window in enumerate(windows)}
+        pairs = list(w.w2_pairs())
+        fast, slow = lines[:, [place[f] for f, _ in pairs]], lines[:, [place[s] for _, s in pairs]]
+        above = np.zeros((len(days), len(pairs)), dtype=bool)
+        above[1:] = (fast > slow)[:-1]
+        below = ~above
+        below[:1] = False
+        wide = pd.DataFrame(np.broadcast_to(close[:, None], above.shape), index)
+        made = vbt.Portfolio.from_signals(
+            wide, above, below, price=np.broadcast_to(opens, above.shape), init_cash=w.CASH, fees=w.FEE, freq="1D"
+        )
+        return made.total_return(), made.sharpe_ratio(), made.max_drawdown()
+
+    return run
+
+
+def theirs_w4() -> Made:
+    import vectorbt as vbt
+
+    minutes, open_, close = w.w4_arrays()
+    index = minutes.tz_localize(None)  # with a time zone its index is turned into objects, which takes minutes
+    prices, opens = pd.Series(close, index), pd.Series(open_, index)
+
+    def run() -> Any:
+        above = vbt.MA.run(prices, 20).ma.to_numpy() > vbt.MA.run(prices, 50).ma.to_numpy()
+        enter, leave = np.zeros(len(above), bool), np.zeros(len(above), bool)
+        enter[1:], leave[1:] = above[:-1], ~above[:-1]
+        made = vbt.Portfolio.from_signals(
+            prices, enter, leave, price=opens, init_cash=w.CASH, fees=0.0, freq="1min", engine="rust"
+        )
+        return made.value().iloc[-1], len(made.orders.records), made.total_return(), made.sharpe_ratio()
+
+    return run
+
+
+def theirs_w3() -> Made:
+    import vectorbt as vbt
+    from numba import njit
+    from vectorbt.portfolio import nb
+
+    days, open_, close, real = w.w3_arrays()
+    wanted = w.w3_wanted(days, close)
+    decides = np.isfinite(wanted).any(axis=1)
+    frame = pd.DataFrame(close, days.tz_localize(None))
+
+    @njit
+    def before(c, waiting):  # type: ignore[no-untyped-def]
+        count = 0
+        for wish in (-1, 1, 0):
+            for column in range(len(waiting)):
+                if waiting[column] == wish:
+                    c.call_seq_now[count] = column
+                    count += 1
+        return ()
+
+    @njit
+    def order(c, opens, own, waiting, wishes, entry, bars):  # type: ignore[no-untyped-def]
+        i, column = c.i, c.col
+        if waiting[column] == 0 or not own[i, column]:
+            return nb.order_nothing_nb()
+        size = -c.position_now if waiting[column] == -1 else wishes[column]
+        if waiting[column] == 1:
+            entry[column], bars[column] = opens[i, column], 0
+        waiting[column] = 0
+        return nb.order_nb(size=size, price=opens[i, column], fees=0.001)
+
+    @njit
+    def after(c, closes, own, want, on, waiting, wishes, entry, bars):  # type: ignore[no-untyped-def]
+        i, value = c.i, c.last_cash[0]
+        for column in range(closes.shape[1]):
+            held = c.last_position[column]
+            if held > 0:
+                value += held * closes[i, column]
+                if own[i, column]:
+                    bars[column] += 1
+                    if waiting[column] == 0 and (closes[i, column] <= entry[column] * 0.95 or bars[column] >= 5):
+                        waiting[column] = -1
+        if on[i]:
+            for column in range(closes.shape[1]):
+                if c.last_position[column] > 0:
+                    if want[i, column] == 0 and waiting[column] == 0:
+                        waiting[column] = -1
+                elif want[i, column] == 1:
+                    waiting[column], wishes[column] = 1, 0.99 / 50 * value / closes[i, column]
+                else:
+                    waiting[column] = 0
+
+    def run() -> Any:
+        n = close.shape[1]
+        waiting, wishes, entry, bars = np.zeros(n, np.int8), np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
+        made = vbt.Portfolio.from_order_func(
+            frame, order, open_, real, waiting, wishes, entry, bars, pre_segment_func_nb=before,
+            pre_segment_args=(waiting,), post_segment_func_nb=after,
+            post_segment_args=(close, real, wanted, decides, waiting, wishes, entry, bars), init_cash=w.CASH,
+            cash_sharing=True, group_by=True, freq="1D",
+        )  # fmt: skip
+        return made.value().iloc[-1], len(made.orders.records), made.total_return(), made.sharpe_ratio()
+
+    return run
+
+
+LINES: dict[str, tuple[Callable[[], Made], bool]] = {  # name: (how it is made, whether a peer runs it)
+    "w2 ours": (ours_w2, False),
+    "w2 vectorbt": (theirs_w2, True),
+    "w3 bare": (bare_w3, False),
+    "w3 ours, given": (ours_w3_given, False),
+    "w3 ours, signals": (ours_w3_signals, False),
+    "w3 vectorbt": (theirs_w3, True),
+    "stops bare": (bare_stops, False),
+    "stops ours, 1 thread": (lambda: ours_stops(1), False),
+    "stops ours, 2 threads": (lambda: ours_stops(2), False),
+    "w4 bare": (bare_w4, False),
+    "w4 ours": (ours_w4, False),
+    "w4 ours, 100,000 bars": (lambda: ours_w4(100_000), False),
+    "w4 vectorbt rust": (theirs_w4, True),
+    "grow ours, 52 assets": (lambda: ours_w3_given(3652, 50), False),
+    "grow ours, 365 days": (lambda: ours_w3_given(365), False),
+}
+RATIOS = [
+    ("W2 against vectorbt, ≥ 20", "w2 vectorbt", "w2 ours"),
+    ("W3 given against vectorbt, ≥ 20", "w3 vectorbt", "w3 ours, given"),
+    ("W3 signals against vectorbt, ≥ 10", "w3 vectorbt", "w3 ours, signals"),
+    ("W3 given against the bare loop", "w3 ours, given", "w3 bare"),
+    ("W3 signals against the bare loop", "w3 ours, signals", "w3 bare"),
+    ("200 stops, 1 thread, against the loop, ≤ 1.6", "stops ours, 1 thread", "stops bare"),
+    ("two threads against one, ≥ 1.7", "stops ours, 1 thread", "stops ours, 2 threads"),
+    ("W4 against vectorbt's rust engine, ≥ 8", "w4 vectorbt rust", "w4 ours"),
+    ("W4 against the bare loop", "w4 ours", "w4 bare"),
+    ("10 × bars, ≤ 12 (W4)", "w4 ours", "w4 ours, 100,000 bars"),
+    ("10 × bars, ≤ 12 (W3)", "w3 ours, given", "grow ours, 365 days"),
+    ("10 × equities, ≤ 12", "w3 ours, given", "grow ours, 52 assets"),
+]
+
+
+def one(name: str, rounds: int) -> dict[str, Any]:
+    "Seconds of the best of several rounds after the first, that one's seconds, and peak memory in MB."
+    began = time.perf_counter()
+    run = LINES[name][0]()
+    made, began = time.perf_counter() - began, time.perf_counter()
+    answer = run()
+    first, best = time.perf_counter() - began, float("inf")
+    for _ in range(rounds):
+        began = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - began)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"best": best, "first": first, "made": made, "peak": peak, "answer": str(answer)[:60].split("\n")[0]}
+
+
+def fresh(python: str, code: str) -> float:
+    "Seconds that a new process takes, the best of three."
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([python, "-c", code], check=True, capture_output=True, cwd=Path(__file__).parent, timeout=300)
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
+def starts(peers: str) -> None:
+    "Imports, and the first backtest of a fresh process."
+    call = "import peers; peers.{}()()"
+    pandas = fresh(sys.executable, "import pandas")
+    imported = fresh(sys.executable, "from trading_core.backtest import backtest")
+    print(
+        f"import of backtest against import pandas, ≤ 1.5: {imported / pandas:.2f} ({imported:.2f} s, {pandas:.2f} s)"
+    )
+    own, theirs = fresh(sys.executable, call.format("ours_w3_signals")), fresh(peers, call.format("theirs_w3"))
+    print(f"fresh process, W3 (data made anew in both), ≤ 0.33: {own / theirs:.2f} ({own:.2f} s, {theirs:.2f} s)")
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    asked.add_argument("--peers", default=sys.executable, help="a Python with requirements-peers.txt installed")
+    asked.add_argument("--only", default="", help="lines whose name begins with this")
+    asked.add_argument("--rounds", type=int, default=9)
+    asked.add_argument("--one", help=argparse.SUPPRESS)
+    given = asked.parse_args()
+    if given.one:
+        print(json.dumps(one(given.one, given.rounds)))
+        return
+    found: dict[str, dict[str, Any]] = {}
+    for name, (_, peer) in LINES.items():
+        if not name.startswith(given.only):
+            continue
+        command = [given.peers if peer else sys.executable, __file__, "--one", name, "--rounds", str(given.rounds)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        if ran.returncode:
+            print(f"{name:28} failed: {ran.stderr.strip().splitlines()[-1][:150]}", flush=True)
+            continue
+        found[name] = json.loads(ran.stdout.splitlines()[-1])
+        print(
+            "{:28} {best:9.4f} s  first {first:7.2f} s  {peak:6.0f} MB  {answer}".format(name, **found[name]),
+            flush=True,
+        )
+    if "fresh".startswith(given.only):
+        starts(given.peers)
+    for title, above, below in RATIOS:
+        if above in found and below in found:
+            times, memory = (found[above][key] / found[below][key] for key in ("best", "peak"))
+            print(f"{title:40} {times:8.1f} × time {memory:6.2f} × memory")
+
+
+if __name__ == "__main__":
+    main()
