@@ -10,12 +10,13 @@ __all__ = ['WELL_KNOWN', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayE
            'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked', 'Tried', 'Judging', 'Run',
            'find_settings', 'open_run', 'kernel_environment', 'hand_over']
 
-# %% ../../nbs/70_context.ipynb #60fb74b7
+# %% ../../nbs/70_context.ipynb #655ac2a4
 import json
+import math
 import os
 import pickle
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from contextlib import chdir
 from dataclasses import dataclass
 from datetime import date
@@ -264,7 +265,7 @@ class Asked(RunContext):
         with self.ledger as books:
             return why(symbol, when, panel=self.panel, strategies=self.strategies, ledger=books)
 
-# %% ../../nbs/70_context.ipynb #a5d9edb5
+# %% ../../nbs/70_context.ipynb #fbfaa9fe
 class Tried(Asked):
     "A context that can try the past, and leaves notes for the report."
 
@@ -305,7 +306,8 @@ class Tried(Asked):
         from trading_core.backtest.trials import recorded_as
 
         given: dict[str, Any] = {"cash": float(self.config.execution.cash), "costs": self.costs, "limits": self.limits}
-        given |= options
+        tries = math.prod(len(values) if isinstance(values, Sized) else 1000 for values in grid.values())
+        given |= {"equity": tries <= 1000} | options  # the days of more of them would fill the memory
         if not given.pop("holdout", False):
             sealed = holdout_of(self.config.research.holdout)
             given["end"] = sealed_end(self.panel, given.get("start"), given.get("end"), sealed)
@@ -317,7 +319,7 @@ class Tried(Asked):
         "Where tries are counted: in the books."
         return os.environ.get(LEDGER_VARIABLE) or self.config.ledger_url
 
-# %% ../../nbs/70_context.ipynb #898b29b6
+# %% ../../nbs/70_context.ipynb #60a4fc03
 class Judging(Tried):
     "A context that asks for second opinions."
 
@@ -334,6 +336,27 @@ class Judging(Tried):
         from trading_core.backtest.judged import judge
 
         return judge(result, self.strategies, sealed=holdout_of(self.config.research.holdout), place=self._trials)
+
+    def judge_best(
+        self, rows: SweepTable, kind: type[Strategy], metric: str = "sharpe", **options: Any
+    ) -> Judgement | None:
+        "What the best combination of a sweep is worth, and whether choosing it holds on other days; None if all failed."
+        from trading_core.backtest import backtest
+        from trading_core.backtest.holdout import holdout_of
+        from trading_core.backtest.judged import judge
+        from trading_core.backtest.overfitting import overfitting
+        from trading_core.backtest.trials import recorded_as
+
+        if not len(rows) or rows[metric].isna().all():
+            return None
+        sealed = holdout_of(self.config.research.holdout)
+        terms: dict[str, Any] = {"cash": float(self.config.execution.cash), "costs": self.costs, "limits": self.limits}
+        days = None if rows.equity is None else rows.equity.index
+        with recorded_as(""):  # the sweep has counted it
+            span = {} if days is None else {"start": days[0], "end": days[-1], "holdout": True}
+            result = backtest(kind(**rows.best_parameters(metric)), self.panel, **terms | options | span)
+        found = None if rows.equity is None else overfitting(rows.equity.pct_change(fill_method=None).iloc[1:])
+        return judge(result, kind, overfitted=found, sealed=sealed, place=self._trials)
 
 # %% ../../nbs/70_context.ipynb #a6579e74
 class Run(Judging):
