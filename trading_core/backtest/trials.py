@@ -379,19 +379,23 @@ def looks(sealed: Holdout, family: Family | None = None, place: str | None = Non
     )
     return int(tried.loc[into, "count"].sum())
 
-# %% ../../nbs/46c_trials.ipynb #9cf15f47
+# %% ../../nbs/46c_trials.ipynb #e8a5b06f
 def trials_figure(ratios: np.ndarray, ours: float, by_luck: float, size: tuple[int, int] = (560, 250)) -> Figure:
     "Yearly Sharpe ratios of all tries, and where this one and the best of luck are."
     from trading_core.figures import PALETTE, sheet, style
 
     fig = sheet(*size)
-    ax = style(fig.add_axes((0.09, 0.2, 0.88, 0.62)))
+    ax = style(fig.add_axes((0.09, 0.2, 0.88, 0.6)))
     inside = ratios[np.isfinite(ratios)]
     ax.hist(inside, min(30, max(5, round(len(inside) ** 0.5 * 2))), color=PALETTE["benchmark"], alpha=0.7)
-    for at, name, colour, side in ((by_luck, "best by luck", "loss", "right"), (ours, "this one", "ours", "left")):
+    low, high = min([*inside, ours, by_luck]), max([*inside, ours, by_luck])
+    for at, name, colour, line, height in (
+        (by_luck, "best by luck", "loss", "--", 1.03),
+        (ours, "this one", "ours", "-", 1.13),
+    ):
         if np.isfinite(at):
-            ax.axvline(at, color=PALETTE[colour], lw=1.6, ls="--" if side == "right" else "-")
-            text = f" {name} {at:.2f} ".replace("-", "−")
-            ax.text(at, 1.03, text, transform=ax.get_xaxis_transform(), ha=side, size=11, color=PALETTE[colour])
+            ax.axvline(at, color=PALETTE[colour], lw=1.6, ls=line)
+            text, side = f" {name} {at:.2f} ".replace("-", "−"), "left" if at < (low + high) / 2 else "right"
+            ax.text(at, height, text, transform=ax.get_xaxis_transform(), ha=side, size=11, color=PALETTE[colour])
     ax.set_xlabel("Sharpe ratio of each try, a year", size=11, color=PALETTE["muted"])
     return fig

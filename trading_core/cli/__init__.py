@@ -263,7 +263,7 @@ def chosen(config: TradingConfig, spec: str, given: dict[str, str]) -> TradingCo
     one = known.model_copy(update={"share": 1.0, "params": {**known.params, **given}})
     return config.model_copy(update={"strategies": {spec.rpartition(":")[2]: one}})
 
-# %% ../../nbs/73_cli.ipynb #cd462ff7
+# %% ../../nbs/73_cli.ipynb #d2a06b41
 @app.command()
 def backtest(
     strategy: Annotated[
@@ -284,12 +284,20 @@ def backtest(
     here = opened(config)
     result = here.backtest(start=start or None, end=end or None)
     folder = result.to_csv(_backtest_folder(config))
+    worth = here.judge(result).honesty
     if json:
-        show_facts({"folder": folder, "setup": result.setup, "metrics": result.metrics.to_dict()})
+        honest = {
+            "sentence": worth.sentence,
+            "tries": worth.trials,
+            "deflated_sharpe": worth.deflated,
+            "passed": worth.passed,
+        }
+        show_facts({"folder": folder, "setup": result.setup, "metrics": result.metrics.to_dict(), "honesty": honest})
         return
     typer.echo(result)
     for name, value in shown(result.metrics).items():
         typer.echo(f"{name:<20} {value:>14}")
+    typer.echo(worth.sentence)
     typer.echo(f"Saved: {folder.resolve()}")
 
 # %% ../../nbs/73_cli.ipynb #811ff49c
