@@ -231,7 +231,7 @@ def fills_frame(run: Run) -> pd.DataFrame:
     )  # fmt: skip
     return pd.DataFrame(dict(zip(FILL_COLUMNS, columns, strict=True)), copy=False)
 
-# %% ../../nbs/44a_fast.ipynb #69d882d9
+# %% ../../nbs/44a_fast.ipynb #b277552f
 def _per_cent(fraction: float) -> str:
     return f"{100 * fraction:.4g} %"
 
@@ -240,7 +240,6 @@ _LIMITED = {
     "stale_price": lambda v, m: f"its price is {v:.0f} session{'s' if v != 1 else ''} old, {m:.0f} would be too old",
     "max_orders_per_day": lambda v, m: f"it would be order {v:.0f} of the day, the limit is {m:.0f}",
     "max_positions": lambda v, m: f"it would be position {v:.0f}, the limit is {m:.0f}",
-    "max_order_value": lambda v, m: f"worth {v:,.2f}, the limit is {m:,.2f}",
     "max_weight": lambda v, m: f"it would be {_per_cent(v)} of the account, the limit is {_per_cent(m)}",
     "max_equity": lambda v, m: (
         f"all equities together would be {_per_cent(v)} of the account, the limit is {_per_cent(m)}"
@@ -252,32 +251,43 @@ _LIMITED = {
 }
 _CUTS = ("max_weight", "max_equity", "max_crypto", "cash_buffer")
 
-# %% ../../nbs/44a_fast.ipynb #c14b668f
+# %% ../../nbs/44a_fast.ipynb #fd4a637f
+def _worth(run: Run, entry: Any) -> Decimal:
+    "What was wished, at the close."
+    symbol = run.panel.symbols[entry["column"]]
+    close = money(float(run.panel.arrays["close"][entry["row"], entry["column"]]))
+    return money(float(entry["wish"])).quantize(run.panel.assets[symbol].lot) * close
+
+
+def _limited(run: Run, reason: str, entry: Any) -> str:
+    "What a limit said about a wish."
+    value, limit = float(entry["value"]), float(entry["limit"])
+    if reason == "max_order_value":
+        return f"worth {_worth(run, entry):,.2f}, the limit is {limit:,.2f}"
+    told = _LIMITED[reason](value, limit)
+    if reason not in _CUTS:
+        return told
+    wish, got = (money(float(entry[name])) for name in ("wish", "got"))
+    lot = run.panel.assets[run.panel.symbols[entry["column"]]].lot
+    return (
+        f"cut from {wish.quantize(lot):f} to {got.quantize(lot):f}: {told}" if got > 0 else f"no room is left: {told}"
+    )
+
+# %% ../../nbs/44a_fast.ipynb #9c9bd50d
 def _detail(run: Run, reason: str, entry: Any) -> str:
     "Why one wish came to nothing, or to less."
-    value, limit, wish, got = (float(entry[name]) for name in ("value", "limit", "wish", "got"))
-    if reason in _LIMITED:
-        told = _LIMITED[reason](value, limit)
-        if reason not in _CUTS:
-            return told
-        if got <= 0:
-            return f"no room is left: {told}"
-        lot = run.panel.assets[run.panel.symbols[entry["column"]]].lot
-        return f"cut from {money(wish).quantize(lot):f} to {money(got).quantize(lot):f}: {told}"
+    value = float(entry["value"])
+    if reason == "max_order_value" or reason in _LIMITED:
+        return _limited(run, reason, entry)
     if reason == "breaker":
-        halt = f"{run.trip}"
-        return (
-            f"{halt}; positions may be closed, `trading resume` lifts it"
-            if value
-            else f"a waiting buy is withdrawn; {halt}"
-        )
-    return {
-        "cash": f"cash {value:,.2f} cannot pay it",
-        "not_held": "nothing is held",
-        "min_notional": f"worth {value:,.2f}, the smallest order is {limit:,.2f}",
-        "no_price": "it has had no bar yet",
-        "other_strategy": f"it is held by {run.names[int(value)]!r}" if reason == "other_strategy" else "",
-    }[reason]
+        what = "positions may be closed, `trading resume` lifts it"
+        return f"{run.trip}; {what}" if value else f"a waiting buy is withdrawn; {run.trip}"
+    if reason == "min_notional":
+        return f"worth {_worth(run, entry):,.2f}, the smallest order is {float(entry[limit]):,.2f}"
+    if reason == "other_strategy":
+        return f"it is held by {run.names[int(value)]!r}"
+    known = {"cash": f"cash {money(round(value, 8)):,.2f} cannot pay it", "not_held": "nothing is held"}
+    return known.get(reason, "it has had no bar yet")
 
 
 def refusals_frame(run: Run) -> pd.DataFrame:
