@@ -156,7 +156,7 @@ def test_panels_of_a_few_days(days):
     (Wobble, {"seed": range(6), "stop": [None, 0.02, 0.05], "clock": [None, 3]}),
 ], ids=["lines", "signals"])  # fmt: skip
 def test_rows_are_identical_whatever_the_threads(kind, grid):
-    panel = single(1) if kind is SmaCross else market(1)
+    panel = single(1, 2_000) if kind is SmaCross else market(1)
     one, three = (sweep(kind, grid, panel, threads=threads, equity=True) for threads in (1, 3))
     pd.testing.assert_frame_equal(pd.DataFrame(one), pd.DataFrame(three), check_exact=True)
     pd.testing.assert_frame_equal(one.equity, three.equity, check_exact=True)

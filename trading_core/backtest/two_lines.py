@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['compiled', 'summing', 'IN', 'OUT', 'UNKNOWN', 'MORE', 'FALL', 'GLANCE', 'DEAL', 'sides', 'changes_of', 'extremes',
-           'climb', 'follow', 'fall_of', 'course_sums', 'least_and_most', 'bought', 'sold', 'stretch', 'whole_account',
-           'following', 'finish', 'crossings', 'told_by_lines']
+           'climb', 'follow', 'fall_of', 'growths', 'course_sums', 'least_and_most', 'bought', 'sold', 'stretch',
+           'whole_account', 'following', 'finish', 'crossings', 'told_by_lines']
 
 # %% ../../nbs/45aa_two_lines.ipynb #6d49d8cc
 from typing import Any
@@ -47,7 +47,7 @@ def changes_of(side: np.ndarray, n_days: int, changes: np.ndarray) -> int:
     changes[count] = n_days
     return count
 
-# %% ../../nbs/45aa_two_lines.ipynb #f3300629
+# %% ../../nbs/45aa_two_lines.ipynb #39bbca12
 FALL = np.dtype(
     [("peak", "f8"), ("depth", "f8")] + [(name, "i8") for name in ("top", "high", "low", "back", "wait", "fell")],
     align=True,
@@ -58,13 +58,14 @@ GLANCE = 16  # days
 @compiled
 def extremes(bits: np.ndarray, begin: int) -> tuple[int, int]:
     "The least and the greatest of the next entries."
-    low = high = bits[begin]
-    for row in range(begin, begin + GLANCE):
-        low = min(low, bits[row])
-        high = max(high, bits[row])
+    glance = bits[begin : begin + GLANCE]
+    low = high = glance[0]
+    for row in range(GLANCE):
+        low = min(low, glance[row])
+        high = max(high, glance[row])
     return low, high
 
-# %% ../../nbs/45aa_two_lines.ipynb #c8bc986f
+# %% ../../nbs/45aa_two_lines.ipynb #123af1e5
 @compiled
 def climb(me: Any, row: int, moments: np.ndarray) -> None:
     "The account is at its old high again, or above: a fall is over."
@@ -77,20 +78,22 @@ def climb(me: Any, row: int, moments: np.ndarray) -> None:
 @compiled
 def follow(equity: np.ndarray, begin: int, end: int, moments: np.ndarray, me: Any) -> None:
     "Follow the account from row `begin` up to `end`, day by day."
-    peak, floor = me.peak, me.peak * (1 + me.depth) * (1 + 1e-13)
+    peak, top, fell = me.peak, me.top, me.fell != 0
+    floor = peak * (1 + me.depth) * (1 + 1e-13)
     for row in range(begin, end):
         now = equity[row]
         if now >= peak:
-            if me.fell != 0:
+            if fell:
+                me.top, fell = top, False
                 climb(me, row, moments)
-            peak, floor = now, now * (1 + me.depth) * (1 + 1e-13)
-            me.top = row
+            peak, top = now, row
+            floor = now * (1 + me.depth) * (1 + 1e-13)
         else:
-            me.fell = 1
+            fell = True
             if now < floor and now / peak - 1 < me.depth:
-                me.depth, me.high, me.low, me.back = now / peak - 1, me.top, row, -1
+                me.depth, me.high, me.low, me.back = now / peak - 1, top, row, -1
                 floor = peak * (1 + me.depth) * (1 + 1e-13)
-    me.peak = peak
+    me.peak, me.top, me.fell = peak, top, 1 if fell else 0
 
 
 @compiled
@@ -105,6 +108,8 @@ def fall_of(equity: np.ndarray, first: int, moments: np.ndarray, me: Any) -> Non
         mark[0], mark[1] = me.peak, me.peak * (1 + me.depth) * (1 + 1e-13)
         if high < marks[0] and low > marks[1]:
             me.fell = 1
+        elif low == high == marks[0] and me.fell == 0:  # nothing moves, at the very top
+            me.top = row + GLANCE - 1
         else:
             follow(equity, row, row + GLANCE, moments, me)
         row += GLANCE
@@ -112,30 +117,36 @@ def fall_of(equity: np.ndarray, first: int, moments: np.ndarray, me: Any) -> Non
     if me.fell != 0:
         me.wait = max(me.wait, moments[n_days - 1] - moments[me.top])
 
-# %% ../../nbs/45aa_two_lines.ipynb #1bc10caa
+# %% ../../nbs/45aa_two_lines.ipynb #c24eaa15
+@compiled
+def growths(equity: np.ndarray, first: int, last: int, grown: np.ndarray, inverse: np.ndarray) -> None:
+    "Fill `grown` with the growth from each of the days to the next, and `inverse` with 1 / the account."
+    for row in range(first, last):
+        inverse[row] = 1.0 / equity[row]
+        grown[row] = 1.0 + (equity[row + 1] - equity[row]) * inverse[row]
+
+
 @summing
 def course_sums(
-    equity: np.ndarray, worth: np.ndarray, first: int, last: int, grown: np.ndarray
+    equity: np.ndarray, worth: np.ndarray, grown: np.ndarray, inverse: np.ndarray, first: int, last: int
 ) -> tuple[float, float, float, float, float]:
-    """Sums over an account from row `first` up to `last`.
+    """Sums over an account from row `first` up to `last`; nothing is written here, else their order would depend on where arrays lie.
 
     Returns
     -------
     total, squares, below, values, invested
         Of the returns their sum, that of squares and of squared losses; of all days but the last the sum of the account
-        values and of the fractions invested. `grown` is filled with the growth from each of the days to the next.
+        values and of the fractions invested.
     """
     total = squares = below = values = invested = 0.0
     for row in range(first, last):
-        now, inverse = equity[row], 1.0 / equity[row]
-        moved = (equity[row + 1] - now) * inverse
+        moved = grown[row] - 1.0
         loss = min(moved, 0.0)
-        grown[row] = 1.0 + moved
         total += moved
         squares += moved * moved
         below += loss * loss
-        values += now
-        invested += worth[row] * inverse
+        values += equity[row]
+        invested += worth[row] * inverse[row]
     return total, squares, below, values, invested
 
 
@@ -188,17 +199,22 @@ def sold(open_: float, asset: Any, deal: Any, me: Any) -> float:
     me.fees += fee
     return float(as_cash(deal.cash + as_cash(deal.quantity * price - fee)))
 
-# %% ../../nbs/45aa_two_lines.ipynb #333ac442
+# %% ../../nbs/45aa_two_lines.ipynb #09a5f494
 @compiled
 def stretch(
     equity: np.ndarray, worth: np.ndarray, closes: np.ndarray, begin: int, end: int, cash: float, held: float
 ) -> None:
     "The account on the days from `begin` up to `end`, and some more, `held` units being in it."
-    for start in range(begin, end, MORE):
-        for row in range(start, start + MORE):
-            worth[row] = held * closes[row]
-        for row in range(start, start + MORE):
-            equity[row] = cash + worth[row]
+    values, parts, prices = (
+        equity[begin:],
+        worth[begin:],
+        closes[begin:],
+    )  # counted from 0, a loop is done eight days at a time
+    for block in range((end - begin + MORE - 1) // MORE):
+        for row in range(MORE):
+            parts[block * MORE + row] = held * prices[block * MORE + row]
+        for row in range(MORE):
+            values[block * MORE + row] = cash + held * prices[block * MORE + row]
 
 
 @compiled
@@ -235,16 +251,24 @@ def following(row: int, again: bool, changes: np.ndarray, place: int) -> tuple[i
         place += 1
     return changes[place], place
 
-# %% ../../nbs/45aa_two_lines.ipynb #4e6e2916
+# %% ../../nbs/45aa_two_lines.ipynb #7ce9cbc7
 @compiled
 def finish(
-    equity: np.ndarray, worth: np.ndarray, grown: np.ndarray, first: int, moments: np.ndarray, fall: Any, me: Any
+    equity: np.ndarray,
+    worth: np.ndarray,
+    grown: np.ndarray,
+    inverse: np.ndarray,
+    first: int,
+    moments: np.ndarray,
+    fall: Any,
+    me: Any,
 ) -> None:
     "What the course of an account adds to its sums; days are counted from the first."
     last = len(moments) - 1
     count = last - first
     fall_of(equity, first, moments, fall)
-    total, squares, below, me.equity, me.invested = course_sums(equity, worth, first, last, grown)
+    growths(equity, first, last, grown, inverse)
+    total, squares, below, me.equity, me.invested = course_sums(equity, worth, grown, inverse, first, last)
     me.worst, me.best = least_and_most(grown, first, last) if count > 0 else (np.nan, np.nan)
     me.equity += equity[last]
     me.invested += worth[last] / equity[last]
@@ -254,7 +278,7 @@ def finish(
     variance = (squares - total * total / count) / (count - 1) if count > 1 else np.nan
     me.mean, me.deviation, me.downside = total / count, np.sqrt(max(variance, 0.0)), np.sqrt(below / count)
 
-# %% ../../nbs/45aa_two_lines.ipynb #df3ebe63
+# %% ../../nbs/45aa_two_lines.ipynb #ac385e29
 @compiled
 def crossings(
     lines: np.ndarray, upper: np.ndarray, lower: np.ndarray, opens: np.ndarray, closes: np.ndarray, moments: np.ndarray,
@@ -276,7 +300,7 @@ def crossings(
     """
     n_days = len(closes)
     side, changes, padded = np.empty(n_days, np.uint8), np.empty(n_days + 1, np.int64), np.ones(n_days + MORE)
-    equity, worth, grown = np.empty(n_days + MORE), np.empty(n_days + MORE), np.empty(n_days)
+    equity, worth, grown, inverse = np.empty(n_days + MORE), np.empty(n_days + MORE), np.empty(n_days), np.empty(n_days)
     fall, deals = np.zeros(1, FALL), np.zeros(1, DEAL)
     padded[:n_days] = closes
     for number in range(begin, end):
@@ -300,7 +324,7 @@ def crossings(
             deals[0],
             me,
         )
-        finish(equity, worth, grown, first, moments, fall[0], me)
+        finish(equity, worth, grown, inverse, first, moments, fall[0], me)
         if len(kept) > 0:
             kept[number] = equity[first:n_days]
 
