@@ -200,6 +200,17 @@ def test_what_a_refusal_tells_is_the_same_sentence_in_both_engines():
     pd.testing.assert_frame_equal(*told)
 
 
+def test_a_wish_that_is_too_small_is_told_in_the_same_sentence_in_both_engines():
+    panel, strategy = random_panel(5), Drawn(5, 0.4, ExitRules(stop_loss=0.05), EqualWeight())
+    columns = ["day", "symbol", "reason", "detail"]
+    told = []
+    for engine in ("fast", "backtrader"):
+        refusals = backtest(strategy, panel, engine=engine, cash=5.0).refusals
+        told.append(refusals[columns].sort_values(columns, ignore_index=True))
+    assert {"min_notional", "cash"} <= set(told[0]["reason"])
+    pd.testing.assert_frame_equal(*told)
+
+
 def test_a_difference_of_one_fill_is_found():
     panel = random_panel(3)
     strategy = Drawn(3, 0.3, ExitRules(), EqualWeight())

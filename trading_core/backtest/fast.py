@@ -273,7 +273,7 @@ def _limited(run: Run, reason: str, entry: Any) -> str:
         f"cut from {wish.quantize(lot):f} to {got.quantize(lot):f}: {told}" if got > 0 else f"no room is left: {told}"
     )
 
-# %% ../../nbs/44a_fast.ipynb #9c9bd50d
+# %% ../../nbs/44a_fast.ipynb #3183d624
 def _detail(run: Run, reason: str, entry: Any) -> str:
     "Why one wish came to nothing, or to less."
     value = float(entry["value"])
@@ -283,7 +283,7 @@ def _detail(run: Run, reason: str, entry: Any) -> str:
         what = "positions may be closed, `trading resume` lifts it"
         return f"{run.trip}; {what}" if value else f"a waiting buy is withdrawn; {run.trip}"
     if reason == "min_notional":
-        return f"worth {_worth(run, entry):,.2f}, the smallest order is {float(entry[limit]):,.2f}"
+        return f"worth {_worth(run, entry):,.2f}, the smallest order is {entry['limit']:,.2f}"
     if reason == "other_strategy":
         return f"it is held by {run.names[int(value)]!r}"
     known = {"cash": f"cash {money(round(value, 8)):,.2f} cannot pay it", "not_held": "nothing is held"}
