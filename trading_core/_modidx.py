@@ -5840,6 +5840,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                        'trading_core/strategies/futures.py')},
             'trading_core.strategies.indicators': { 'trading_core.strategies.indicators._alike': ( 'indicators.html#_alike',
                                                                                                    'trading_core/strategies/indicators.py'),
+                                                    'trading_core.strategies.indicators._told': ( 'indicators.html#_told',
+                                                                                                  'trading_core/strategies/indicators.py'),
                                                     'trading_core.strategies.indicators.adx': ( 'indicators.html#adx',
                                                                                                 'trading_core/strategies/indicators.py'),
                                                     'trading_core.strategies.indicators.change': ( 'indicators.html#change',

@@ -149,25 +149,25 @@ def theirs_w3() -> Made:
     frame = pd.DataFrame(close, days.tz_localize(None))
 
     @njit
-    def before(c, waiting):  # type: ignore[no-untyped-def]
-        count = 0
-        for wish in (-1, 1, 0):
+    def before(c, own, waiting, queue, count):  # type: ignore[no-untyped-def]
+        count[0] = 0
+        for wish in (-1, 1):
             for column in range(len(waiting)):
-                if waiting[column] == wish:
-                    c.call_seq_now[count] = column
-                    count += 1
+                if waiting[column] == wish and own[c.i, column]:
+                    queue[count[0]] = column
+                    count[0] += 1
         return ()
 
     @njit
-    def order(c, opens, own, waiting, wishes, entry, bars):  # type: ignore[no-untyped-def]
-        i, column = c.i, c.col
-        if waiting[column] == 0 or not own[i, column]:
-            return nb.order_nothing_nb()
-        size = -c.position_now if waiting[column] == -1 else wishes[column]
+    def order(c, opens, waiting, wishes, entry, bars, queue, count):  # type: ignore[no-untyped-def]
+        if c.call_idx >= count[0]:
+            return -1, nb.order_nothing_nb()
+        i, column = c.i, queue[c.call_idx]
+        size = -c.last_position[column] if waiting[column] == -1 else wishes[column]
         if waiting[column] == 1:
             entry[column], bars[column] = opens[i, column], 0
         waiting[column] = 0
-        return nb.order_nb(size=size, price=opens[i, column], fees=0.001)
+        return column, nb.order_nb(size=size, price=opens[i, column], fees=0.001)
 
     @njit
     def after(c, closes, own, want, on, waiting, wishes, entry, bars):  # type: ignore[no-untyped-def]
@@ -193,9 +193,10 @@ def theirs_w3() -> Made:
     def run() -> Any:
         n = close.shape[1]
         waiting, wishes, entry, bars = np.zeros(n, np.int8), np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
+        queue, count = np.zeros(n, np.int64), np.zeros(1, np.int64)
         made = vbt.Portfolio.from_order_func(
-            frame, order, open_, real, waiting, wishes, entry, bars, pre_segment_func_nb=before,
-            pre_segment_args=(waiting,), post_segment_func_nb=after,
+            frame, order, open_, waiting, wishes, entry, bars, queue, count, flexible=True, pre_segment_func_nb=before,
+            pre_segment_args=(real, waiting, queue, count), post_segment_func_nb=after,
             post_segment_args=(close, real, wanted, decides, waiting, wishes, entry, bars), init_cash=w.CASH,
             cash_sharing=True, group_by=True, freq="1D",
         )  # fmt: skip

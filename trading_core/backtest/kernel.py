@@ -14,7 +14,7 @@ __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNA
            'phase_of', 'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw',
            'leave', 'wish_of', 'move', 'counts', 'opine', 'conflict', 'watch', 'after_sales', 'add', 'forbidden',
            'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'evening', 'opinions_on', 'stops_here',
-           'pass_quietly', 'pass_days', 'simulate', 'collect']
+           'pass_quietly', 'pass_days', 'simulate', 'gather', 'collect']
 
 # %% ../../nbs/44_kernel.ipynb #4efbe315
 from typing import TYPE_CHECKING, Any
@@ -863,8 +863,34 @@ def simulate(
         )  # fmt: skip
     return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting]
 
-# %% ../../nbs/44_kernel.ipynb #cbd3ae28
-@compiled
+# %% ../../nbs/44_kernel.ipynb #d4e33236
+@lean
+def gather(
+    strengths: np.ndarray, weights: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float,
+    share: float, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray,
+) -> tuple[int, int]:  # fmt: skip
+    "Write the opinions of one strategy into the last three; the first strength that cannot be, or -1, and their number."
+    (n_days, n_symbols), used, given = strengths.shape, 0, len(weights) > 0
+    starts[0] = 0
+    for row in range(n_days):
+        begin, total = used, 0.0
+        for column in range(n_symbols):
+            strength = strengths[row, column]
+            if np.isnan(strength):
+                continue
+            if not abs(strength) <= 1:
+                return row * n_symbols + column, used
+            if real[row, column] or np.isnan(closes[row, column]):
+                columns[used] = column
+                targets[used] = max(strength, 0.0) if not given or strength <= 0 else weights[row, column]
+                total += max(strength, 0.0)
+                used += 1
+        for i in range(begin, used):
+            targets[i] = share * (targets[i] if given else min(targets[i] * gross / max(1.0, total), most))
+        starts[row + 1] = used
+    return -1, used
+
+
 def collect(
     strengths: np.ndarray,
     weights: np.ndarray,
@@ -888,23 +914,11 @@ def collect(
     bad, starts, columns, targets
         `bad` is the place, row × n_symbols + column, of a strength that cannot be, or -1.
     """
-    n_days, n_symbols = strengths.shape
-    starts, used, given = np.zeros(n_days + 1, np.int64), 0, len(weights) > 0
-    columns, targets = np.empty(n_days * n_symbols, np.int32), np.empty(n_days * n_symbols)
-    for row in range(n_days):
-        begin, total = used, 0.0
-        for column in range(n_symbols):
-            strength = strengths[row, column]
-            if np.isnan(strength):
-                continue
-            if not abs(strength) <= 1:
-                return row * n_symbols + column, starts, columns, targets
-            if real[row, column] or np.isnan(closes[row, column]):
-                columns[used] = column
-                targets[used] = max(strength, 0.0) if not given or strength <= 0 else weights[row, column]
-                total += max(strength, 0.0)
-                used += 1
-        for i in range(begin, used):
-            targets[i] = share * (targets[i] if given else min(targets[i] * gross / max(1.0, total), most))
-        starts[row + 1] = used
-    return -1, starts, columns[:used], targets[:used]
+    days, places = len(strengths), strengths.size
+    starts, columns, targets = (
+        np.empty(days + 1, np.int64),
+        np.empty(places, np.int32),
+        np.empty(places),
+    )  # numpy's are quick
+    bad, used = gather(strengths, weights, real, closes, gross, most, share, starts, columns, targets)
+    return bad, starts, columns[:used], targets[:used]
