@@ -6,22 +6,25 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Parts', 'ROOM', 'ENTRIES', 'watched', 'same', 'Shared', 'collected']
+__all__ = ['Parts', 'ROOM', 'ENTRIES', 'watched', 'same', 'Shared', 'collected', 'Indicators', 'indicators_remembered']
 
-# %% ../../nbs/45ab_shared_work.ipynb #39996608
+# %% ../../nbs/45ab_shared_work.ipynb #e9249962
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from . import kernel
 from .fast import opinions_of, weights_of
 from ..data.panel import Panel
+from ..strategies.indicators import MEMO
 from ..strategies.sizing import EqualWeight, Sizer
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
@@ -124,3 +127,28 @@ def collected(strategy: Strategy, share: float, panel: Panel, strengths: np.ndar
     given, by_day = weights_of(strategy, counted, panel), panel.by_day or {}
     _, starts, columns, targets = kernel.collect(counted, given, by_day["real"], by_day["close"], 1.0, np.inf, share)
     return starts, columns.copy(), targets.copy()
+
+# %% ../../nbs/45ab_shared_work.ipynb #25ff97bc
+class Indicators(OrderedDict[Any, tuple[Panel, pd.DataFrame]]):
+    "Tables of indicators, the last ones that fit into `room` bytes."
+
+    def __init__(self, room: int = ROOM):
+        super().__init__()
+        self.room, self.lock = room, threading.Lock()
+
+    def __setitem__(self, key: Any, entry: tuple[Panel, pd.DataFrame]) -> None:
+        with self.lock:
+            super().__setitem__(key, entry)
+            while len(self) > 1 and len(self) * entry[1].size * 8 > self.room:
+                self.popitem(last=False)
+
+
+@contextmanager
+def indicators_remembered() -> Iterator[Indicators]:
+    "In the block an indicator is computed once for the same panel, function and arguments."
+    memory = Indicators()
+    token = MEMO.set(memory)
+    try:
+        yield memory
+    finally:
+        MEMO.reset(token)

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LINES', 'BATCH', 'SweepJob', 'Part', 'Terms', 'Runs', 'Ways', 'SweepWays', 'run_numbers']
 
-# %% ../../nbs/45acb_sweep_job.ipynb #91d5084f
+# %% ../../nbs/45acb_sweep_job.ipynb #2bceb802
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from . import kernel
 from .accounts import SUMS, sum_account
 from .fast import asset_table, limit_row, rule_row
 from .grid import Grid, made_all, problem_of
-from .shared_work import Parts, Shared, watched
+from .shared_work import Parts, Shared, indicators_remembered, watched
 from .two_lines import crossings, told_by_lines
 from ..data.panel import Panel
 from ..portfolio.costs import Costs
@@ -241,10 +241,11 @@ class SweepWays(Ways):
         for begin in range(0, len(places), size):
             yield partial(self._each, places[begin : begin + size], strategies[begin : begin + size], lines, begin)
 
-# %% ../../nbs/45acb_sweep_job.ipynb #329994ae
+# %% ../../nbs/45acb_sweep_job.ipynb #e9124aa9
 def run_numbers(job: SweepJob, numbers: np.ndarray) -> Part:
     "Run some combinations of a job on one thread."
     part = Part.empty(job, numbers)
-    for piece in SweepWays(job, part).pieces():
-        piece()
+    with indicators_remembered():
+        for piece in SweepWays(job, part).pieces():
+            piece()
     return part

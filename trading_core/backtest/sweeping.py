@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['table_of', 'Tried', 'count_trials', 'seconds_for', 'refuse_many', 'run_all', 'sweep']
 
-# %% ../../nbs/45ad_sweeping.ipynb #4eaa9bdc
+# %% ../../nbs/45ad_sweeping.ipynb #7ab202d6
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ from .accounts import metric_columns
 from .cores import Bar, threads_given, work_off
 from .grid import MANY, Grid, LargeGridError, time_text
 from .holdout import holdout_here, sealed_end
+from .shared_work import indicators_remembered
 from .sweep_job import Part, SweepJob, SweepWays, run_numbers
 from .sweep_table import SweepTable
 from .terms import NotAStrategyError, SharesError, annual_days, cash_given, period
@@ -106,11 +107,11 @@ def refuse_many(job: SweepJob) -> None:
             return
     raise LargeGridError(job.grid.count, seconds)
 
-# %% ../../nbs/45ad_sweeping.ipynb #6ed61aaa
+# %% ../../nbs/45ad_sweeping.ipynb #6ce5073a
 def run_all(job: SweepJob, threads: int, progress: bool) -> Part:
     "All combinations, on some threads of this process."
     part = Part.empty(job, np.arange(job.grid.count))
-    with Bar(job.grid.count, progress) as bar:
+    with indicators_remembered(), Bar(job.grid.count, progress) as bar:
         work_off(SweepWays(job, part, threads).pieces(), threads, bar)
     return part
 

@@ -20,7 +20,7 @@ from .markup import Html, el, section, table, tiles
 if TYPE_CHECKING:
     from trading_core.backtest.sweep_table import SweepTable
 
-# %% ../../nbs/62b_sweep_page.ipynb #aa455144
+# %% ../../nbs/62b_sweep_page.ipynb #3bc96b45
 _FORMS = {"total_return": percent, "cagr": percent, "volatility": percent, "max_drawdown": percent, "exposure": percent}
 
 
@@ -31,9 +31,8 @@ def number_text(name: str, value: Any) -> str:
     if name in _FORMS:
         return _FORMS[name](float(value))
     if isinstance(value, float | np.floating):
-        return (
-            f"{value:,.2f}".replace("-", "−") if abs(value) >= 0.01 or value == 0 else f"{value:.3g}".replace("-", "−")
-        )
+        number = float(value)
+        return (f"{number:,.2f}" if abs(number) >= 0.01 or number == 0 else f"{number:.3g}").replace("-", "−")
     return f"{value:,}" if isinstance(value, int | np.integer) and not isinstance(value, bool) else str(value)
 
 

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['on_own_bars', 'sma', 'change', 'adx', 'macd', 'macd_signal', 'macd_lead', 'rsi', 'deviation', 'zscore', 'past_change',
-           'rank_rows', 'change_on', 'lowest_in']
+__all__ = ['MEMO', 'on_own_bars', 'sma', 'change', 'adx', 'macd', 'macd_signal', 'macd_lead', 'rsi', 'deviation', 'zscore',
+           'past_change', 'rank_rows', 'change_on', 'lowest_in']
 
-# %% ../../nbs/20_indicators.ipynb #abffb8fd
-from collections.abc import Callable, Iterable, Iterator, Sequence
+# %% ../../nbs/20_indicators.ipynb #9a3c8e02
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +21,10 @@ import talib
 
 from ..data.panel import Panel
 
-# %% ../../nbs/20_indicators.ipynb #e6227746
+# %% ../../nbs/20_indicators.ipynb #8027a02c
+MEMO: ContextVar[MutableMapping[Any, tuple[Panel, pd.DataFrame]] | None] = ContextVar("indicators", default=None)
+
+# %% ../../nbs/20_indicators.ipynb #671f2f67
 def on_own_bars(
     panel: Panel,
     indicator: Callable[..., np.ndarray],
@@ -42,14 +48,33 @@ def on_own_bars(
     DataFrame of shape (n_days, n_symbols)
         NaN on days without a bar of the asset's own.
     """
-    wanted = set(panel.symbols if symbols is None else symbols)
+    wanted, memo = frozenset(panel.symbols if symbols is None else symbols), MEMO.get()
+    key = None if memo is None else (id(panel), _told(indicator), fields or ("close",), wanted)
+    if memo is not None and (known := memo.get(key)) is not None:
+        return pd.DataFrame(known[1].copy(deep=False))
     columns = [panel.arrays[field] for field in fields or ("close",)]
     table = np.full(panel.shape, np.nan)
     for place, symbol in enumerate(panel.symbols):
         own = np.flatnonzero(panel.real[:, place])
         if symbol in wanted and own.size:
             table[own, place] = indicator(*(column[own, place] for column in columns))
-    return pd.DataFrame(table, panel.days, list(panel.symbols))
+    laid = pd.DataFrame(table, panel.days, list(panel.symbols))
+    if memo is not None:
+        memo[key] = panel, laid.copy(deep=False)  # who writes into his table gets one of his own
+    return laid
+
+
+def _told(indicator: Callable[..., np.ndarray]) -> Any:
+    "What two calls of the same function with the same further arguments have in common."
+    told: Any = indicator
+    if isinstance(indicator, partial):
+        further = tuple((name, type(value), value) for name, value in sorted(indicator.keywords.items()))
+        told = indicator.func, tuple((type(value), value) for value in indicator.args), further
+    try:
+        hash(told)
+    except TypeError:  # it cannot be told from another one
+        return object()
+    return told
 
 # %% ../../nbs/20_indicators.ipynb #b5f66091
 def sma(close: np.ndarray, period: int) -> np.ndarray:
