@@ -240,6 +240,13 @@ def test_a_dry_run_writes_nothing_into_the_books(book: Path):
     assert not (book / "outputs" / "ledger.db").exists()
 
 
+def test_a_dry_run_counts_no_try_in_the_books(book: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("TRADING_TRIALS", raising=False)
+    page(book, "odd", "import os", "where = os.environ.get('TRADING_TRIALS')", "assert where == 'memory', where")
+    assert run_job("odd", config=load_config(), as_of="2024-03-08", dry_run=True).status == "done"
+    assert run_job("odd", config=load_config(), as_of="2024-03-08").status == "failed"  # here it would be counted
+
+
 @pytest.mark.parametrize(
     ("cells", "timeout", "kind"),
     [

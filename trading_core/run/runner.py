@@ -12,7 +12,7 @@ __all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text',
            'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError',
            'NoVenueError', 'UnresolvedOrdersError', 'WholeRun', 'RunResult', 'run_job']
 
-# %% ../../nbs/71_runner.ipynb #c26cfbd1
+# %% ../../nbs/71_runner.ipynb #3ecba3b6
 import contextlib
 import json
 import os
@@ -36,6 +36,7 @@ import pandas as pd
 from ..config import TradingConfig
 from ..errors import ConfigError, LockedError, RefusedError, RunError, TradingError, UnknownNameError
 from ..ledger import TOKEN_VARIABLE, AccountLock, Ledger, account_lock
+from ..backtest.trials import MEMORY, PLACE_VARIABLE
 from .context import RunContext, as_of_day, hand_over, kernel_environment, load_market, load_strategies
 from .account_day import check_fits
 from .certificates import certificate_facts, certificates_folder, certified, permits_of
@@ -385,7 +386,7 @@ class AccountRun(JobRun):
         if self.since:
             rehearse(context, books, since_day(self.since, context.as_of), lambda part: self.progress("rehearsal", 0.0))
 
-# %% ../../nbs/71_runner.ipynb #a70f3e3e
+# %% ../../nbs/71_runner.ipynb #ac3ef2e2
 class PreparedRun(AccountRun):
     "A run up to its first page."
 
@@ -399,6 +400,8 @@ class PreparedRun(AccountRun):
         self.given = given_to_pages(self.parameters, given)
         load_strategies(self.config)
         environment = kernel_environment(self.config, self.scratch, self.hold_account())
+        if self.dry_run:  # nothing is written into the books, tries neither
+            environment |= {PLACE_VARIABLE: MEMORY}
         self.kernels = KernelQueue(self.scratch, self.config.root, environment, self.stack)
         self.kernels.warm()
         context = self.read_market(day)
