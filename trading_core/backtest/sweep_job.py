@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LINES', 'BATCH', 'SweepJob', 'Part', 'Terms', 'Runs', 'Ways', 'SweepWays', 'run_numbers']
+__all__ = ['LINES', 'BATCH', 'SweepJob', 'Part', 'Terms', 'Runs', 'Ways', 'Drawn', 'Accounts', 'SweepWays', 'run_numbers']
 
 # %% ../../nbs/45acb_sweep_job.ipynb #2bceb802
 from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +105,7 @@ class Runs:
         if len(self.part.equity):
             self.part.equity[place] = self.equity
 
-# %% ../../nbs/45acb_sweep_job.ipynb #d901f9a3
+# %% ../../nbs/45acb_sweep_job.ipynb #c083e89e
 class Ways:
     "The three ways from strategies to rows of a part."
 
@@ -131,6 +131,10 @@ class Ways:
         keys = [place for name, place in zip(grid.names, grid.places(numbers), strict=True) if name in read]
         return np.lexsort(keys[::-1]) if keys else np.arange(len(numbers))
 
+# %% ../../nbs/45acb_sweep_job.ipynb #d66d0d95
+class Drawn(Ways):
+    "What can be said in lines."
+
     def _lines(self, strategies: Sequence[Strategy]) -> Lines | None:
         "Their lines, if that is all there is to them."
         kind: Any = self.job.grid.kind
@@ -151,6 +155,25 @@ class Ways:
             return None
         sizer: Any = strategies[0].sizing
         return float(job.share * min(sizer.gross, np.inf if sizer.max_weight is None else sizer.max_weight))
+
+    def _scratch(self) -> Parts:
+        "Room for the opinions of one strategy."
+        days, size = len(self.terms.real), self.terms.real.size
+        return np.zeros(days + 1, np.int64), np.empty(size, np.int32), np.empty(size)
+
+    def _told(self, lines: Lines, number: int, strategy: Strategy, scratch: Parts) -> Parts:
+        "The opinions that follow from two lines."
+        sizer: Any = strategy.sizing
+        most = np.inf if sizer.max_weight is None else sizer.max_weight
+        used = told_by_lines(
+            lines.values[lines.upper[number]], lines.values[lines.lower[number]], self.terms.real, self.terms.closes,
+            sizer.gross, most, self.job.share, self.job.first, *scratch,
+        )  # fmt: skip
+        return scratch[0], scratch[1][:used], scratch[2][:used]
+
+# %% ../../nbs/45acb_sweep_job.ipynb #4179931d
+class Accounts(Drawn):
+    "Some accounts at a time."
 
     def _crossings(self, places: np.ndarray, lines: Lines, target: float, size: int) -> Iterator[Callable[[], int]]:
         "Pieces of many small accounts."
@@ -187,27 +210,12 @@ class Ways:
                 self._failed(place, problem_of(error))
         return len(places)
 
-    def _scratch(self) -> Parts:
-        "Room for the opinions of one strategy."
-        days, size = len(self.terms.real), self.terms.real.size
-        return np.zeros(days + 1, np.int64), np.empty(size, np.int32), np.empty(size)
-
-    def _told(self, lines: Lines, number: int, strategy: Strategy, scratch: Parts) -> Parts:
-        "The opinions that follow from two lines."
-        sizer: Any = strategy.sizing
-        most = np.inf if sizer.max_weight is None else sizer.max_weight
-        used = told_by_lines(
-            lines.values[lines.upper[number]], lines.values[lines.lower[number]], self.terms.real, self.terms.closes,
-            sizer.gross, most, self.job.share, self.job.first, *scratch,
-        )  # fmt: skip
-        return scratch[0], scratch[1][:used], scratch[2][:used]
-
-# %% ../../nbs/45acb_sweep_job.ipynb #1b46b8e5
+# %% ../../nbs/45acb_sweep_job.ipynb #d69502cb
 LINES = 192 * 2**20  # bytes that the lines of one batch may take
 BATCH = 8192  # strategies that are made at a time
 
 
-class SweepWays(Ways):
+class SweepWays(Accounts):
     "A job on its way."
 
     def batches(self) -> Iterator[tuple[np.ndarray, list[Strategy | str]]]:
