@@ -31,7 +31,8 @@ def ran(*command: str, cwd: Path = ROOT) -> str:
 
 
 def sources(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)) for path in files}
 
 
 def test_the_package_is_what_the_notebooks_export(tmp_path: Path):

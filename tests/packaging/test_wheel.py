@@ -69,7 +69,12 @@ def test_init_and_the_daily_job_work_in_an_empty_folder(program: Path, tmp_path:
 
     trading("init")
     assert {path.name for path in tmp_path.iterdir()} == {"settings.ini", "runs"}
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"backtest.ipynb", "signals.ipynb", "sweep.ipynb", "trade.ipynb"}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {
+        "backtest.ipynb",
+        "signals.ipynb",
+        "sweep.ipynb",
+        "trade.ipynb",
+    }
     (tmp_path / "settings.ini").write_text("[market]\nuniverse = crypto\n")
     assert "kept   settings.ini" in trading("init")
     assert "universe = crypto" in (tmp_path / "settings.ini").read_text()
