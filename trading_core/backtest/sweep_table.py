@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LESS_IS_BETTER', 'NothingRankedError', 'SweepRows', 'map_of', 'heat_map', 'scaled', 'parallel_coordinates',
-           'SweepTable']
+__all__ = ['LESS_IS_BETTER', 'NothingRankedError', 'SweepRows', 'map_of', 'heat_map', 'map_title', 'scaled',
+           'parallel_coordinates', 'lines_title', 'SweepTable']
 
 # %% ../../nbs/45ac_sweep_table.ipynb #c4d29a81
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -100,7 +100,7 @@ def map_of(rows: SweepRows, metric: str, x: str | None = None, y: str | None = N
         )
     return rows.pivot_table(values=metric, index=down, columns=across, aggfunc="median", dropna=False, observed=True)
 
-# %% ../../nbs/45ac_sweep_table.ipynb #cef8b5d6
+# %% ../../nbs/45ac_sweep_table.ipynb #61a1d347
 def _shades(values: np.ndarray) -> tuple[np.ndarray, float]:
     "How strongly each cell is coloured: from the middle of the values, 1 is the farthest."
     middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
@@ -108,25 +108,33 @@ def _shades(values: np.ndarray) -> tuple[np.ndarray, float]:
     return away / (float(np.nanmax(np.abs(away))) or 1.0) if np.isfinite(away).any() else away, middle
 
 
-def heat_map(rows: SweepRows, metric: str = "sharpe", x: str | None = None, y: str | None = None) -> Figure:
+def heat_map(
+    rows: SweepRows, metric: str = "sharpe", x: str | None = None, y: str | None = None, *, width: int = 760, title: bool = True
+) -> Figure:  # fmt: skip
     "A metric over two parameters, better or worse than the median of the cells; the best one is framed."
     from trading_core.figures import PALETTE, sheet, style
 
     table = map_of(rows, metric, x, y)
     values = table.to_numpy(dtype=float)
     shades, _ = _shades(-values if metric in LESS_IS_BETTER else values)
-    fig = sheet(760, 86 + 26 * max(3, min(len(table), 16)))
-    width, height = 760, fig.get_size_inches()[1] * 72
-    fig.text(
-        8 / width, 1 - 8 / height, _map_title(table, metric), va="top", weight="bold", size=14, color=PALETTE["ink"]
-    )
+    top = 38 if title else 8
+    height = 48 + top + 26 * max(3, min(len(table), 16))
+    fig = sheet(width, height)
+    if title:
+        told = map_title(rows, metric, x, y)
+        fig.text(8 / width, 1 - 8 / height, told, va="top", weight="bold", size=14, color=PALETTE["ink"])
     left = 30 + 7.6 * max(map(len, _axis_words(table.index)))
-    ax = style(fig.add_axes((left / width, 42 / height, 1 - (left + 10) / width, 1 - 80 / height)))
+    ax = style(fig.add_axes((left / width, 42 / height, 1 - (left + 10) / width, 1 - (42 + top) / height)))
     for sign, name in ((1, "gain"), (-1, "loss")):
         _shade(ax, np.where(shades * sign > 0, np.abs(shades), 0.0), PALETTE[name])
-    _map_axes(ax, table)
-    _map_words(ax, values, shades)
+    _map_axes(ax, table, int((width - left) / 50))
+    _map_words(ax, values, shades, wide=(width - left) / max(1, len(table.columns)) >= 34)
     return fig
+
+
+def map_title(rows: SweepRows, metric: str = "sharpe", x: str | None = None, y: str | None = None) -> str:
+    "What the map shows: which combination is best, and how its neighbours do."
+    return _map_title(map_of(rows, metric, x, y), metric)
 
 # %% ../../nbs/45ac_sweep_table.ipynb #55f2cba7
 def _map_title(table: pd.DataFrame, metric: str) -> str:
@@ -157,10 +165,10 @@ def _shade(ax: Axes, strength: np.ndarray, colour: str) -> None:
     image[..., :3], image[..., 3] = to_rgb(colour), 0.6 * np.nan_to_num(strength)
     ax.imshow(image, aspect="auto", interpolation="nearest")
 
-# %% ../../nbs/45ac_sweep_table.ipynb #86ec5ea9
-def _map_axes(ax: Axes, table: pd.DataFrame) -> None:
+# %% ../../nbs/45ac_sweep_table.ipynb #efc9a9e3
+def _map_axes(ax: Axes, table: pd.DataFrame, across: int = 14) -> None:
     "Values of both parameters, as many as there is room for."
-    for axis, words, most in ((ax.xaxis, _axis_words(table.columns), 14), (ax.yaxis, _axis_words(table.index), 16)):
+    for axis, words, most in ((ax.xaxis, _axis_words(table.columns), across), (ax.yaxis, _axis_words(table.index), 16)):
         step = -(-len(words) // most)
         axis.set_ticks(range(0, len(words), step), words[::step])
     ax.grid(visible=False)
@@ -168,7 +176,7 @@ def _map_axes(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_ylabel("" if table.index.name is None else str(table.index.name), size=12)
 
 
-def _map_words(ax: Axes, values: np.ndarray, shades: np.ndarray) -> None:
+def _map_words(ax: Axes, values: np.ndarray, shades: np.ndarray, wide: bool = True) -> None:
     "The numbers, where they fit, and a frame around the best."
     from matplotlib.patches import Rectangle
 
@@ -176,14 +184,14 @@ def _map_words(ax: Axes, values: np.ndarray, shades: np.ndarray) -> None:
 
     if not np.isfinite(values).any():
         return
-    if values.shape[0] <= 16 and values.shape[1] <= 14:
+    if wide and values.shape[0] <= 16 and values.shape[1] <= 14:
         for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
             text = f"{values[row, column]:.2f}".replace("-", "−")
             ax.text(column, row, text, ha="center", va="center_baseline", size=11, color=PALETTE["ink"])
     row, column = np.unravel_index(np.nanargmax(shades), values.shape)
     ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec=PALETTE["ours"], lw=2))
 
-# %% ../../nbs/45ac_sweep_table.ipynb #df6ae637
+# %% ../../nbs/45ac_sweep_table.ipynb #7ceb4e25
 def scaled(column: pd.Series) -> np.ndarray:
     "Values of a column between 0 and 1: numbers by size, anything else by its place among the values."
     values = column
@@ -194,22 +202,34 @@ def scaled(column: pd.Series) -> np.ndarray:
     return np.asarray((numbers - low) / (high - low)) if high > low else np.where(np.isnan(numbers), np.nan, 0.5)
 
 
-def parallel_coordinates(rows: SweepRows, metric: str = "sharpe", most: int = 400) -> Figure:
+def parallel_coordinates(
+    rows: SweepRows, metric: str = "sharpe", most: int = 400, *, width: int = 760, title: bool = True
+) -> Figure:
     "Each combination as a line across its parameters to its metric; the best tenth is blue, at most `most` lines are drawn."
     from trading_core.figures import PALETTE, sheet, style
 
-    known = rows.ranked(metric).dropna(subset=[metric])
-    front = max(1, len(known) // 10)
-    names = [*rows.parameters, metric]
-    heights = np.column_stack([scaled(known[name]) for name in names])
-    fig = sheet(760, 320)
-    title = _lines_title(known, heights, names, front) if len(known) else f"No {metric} anywhere"
-    fig.text(8 / 760, 1 - 8 / 320, title, va="top", weight="bold", size=14, color=PALETTE["ink"])
-    ax = style(fig.add_axes((0.07, 0.13, 0.86, 0.66)))
+    known, front, names, heights = _lines_of(rows, metric)
+    fig = sheet(width, 320)
+    if title:
+        told = lines_title(rows, metric)
+        fig.text(8 / width, 1 - 8 / 320, told, va="top", weight="bold", size=14, color=PALETTE["ink"])
+    ax = style(fig.add_axes((0.07, 0.13, 0.86, 0.66 if title else 0.76)))
     _draw_lines(ax, heights[:: -(-len(known) // most) if len(known) else 1], PALETTE["benchmark"], 0.7, 0.35)
     _draw_lines(ax, heights[: min(front, most)], PALETTE["ours"], 1.4, 0.8)
     _upright_axes(ax, known, names)
     return fig
+
+
+def _lines_of(rows: SweepRows, metric: str) -> tuple[pd.DataFrame, int, list[str], np.ndarray]:
+    "Rows from the best on, how many are in front, the columns and their values between 0 and 1."
+    known, names = rows.ranked(metric).dropna(subset=[metric]), [*rows.parameters, metric]
+    return known, max(1, len(known) // 10), names, np.column_stack([scaled(known[name]) for name in names])
+
+
+def lines_title(rows: SweepRows, metric: str = "sharpe") -> str:
+    "On which parameter the best agree most."
+    known, front, names, heights = _lines_of(rows, metric)
+    return _lines_title(known, heights, names, front) if len(known) else f"No {metric} anywhere"
 
 # %% ../../nbs/45ac_sweep_table.ipynb #96f0dd54
 def _lines_title(known: pd.DataFrame, heights: np.ndarray, names: list[str], front: int) -> str:
@@ -251,17 +271,17 @@ def _upright_axes(ax: Axes, known: pd.DataFrame, names: list[str]) -> None:
             text = f"{value:.4g}".replace("-", "−")
             ax.text(place, height, text, ha="center", size=11, color=PALETTE["muted"])
 
-# %% ../../nbs/45ac_sweep_table.ipynb #5bb029ef
+# %% ../../nbs/45ac_sweep_table.ipynb #025f905f
 class SweepTable(SweepRows):
     "What `sweep` returns: a row per combination, in the order of the grid, with figures."
 
-    def heat_map(self, metric: str = "sharpe", x: str | None = None, y: str | None = None) -> Figure:
+    def heat_map(self, metric: str = "sharpe", x: str | None = None, y: str | None = None, **look: Any) -> Figure:
         "A metric over two parameters; the median over the others where there are more."
-        return heat_map(self, metric, x, y)
+        return heat_map(self, metric, x, y, **look)
 
-    def parallel_coordinates(self, metric: str = "sharpe", most: int = 400) -> Figure:
+    def parallel_coordinates(self, metric: str = "sharpe", most: int = 400, **look: Any) -> Figure:
         "Each combination as a line across its parameters to its metric."
-        return parallel_coordinates(self, metric, most)
+        return parallel_coordinates(self, metric, most, **look)
 
     @classmethod
     def of(

@@ -8,13 +8,14 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['SHOWN', 'number_text', 'parameters_text', 'sweep_head', 'best_section', 'map_section', 'failures_section']
 
-# %% ../../nbs/62b_sweep_page.ipynb #76f3f55d
+# %% ../../nbs/62b_sweep_page.ipynb #542072f4
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..figures import percent, svg
+from ..figures import percent
+from .backtest_page import both_sizes
 from .markup import Html, el, section, table, tiles
 
 if TYPE_CHECKING:
@@ -72,15 +73,24 @@ def best_section(rows: SweepTable, metric: str = "sharpe", most: int = 10) -> Ht
     title = f"The {len(top)} best by {metric.replace('_', ' ')}"
     return section(title, table(lines, heads), sub="The best of many is also the luckiest: look at its neighbours")
 
-# %% ../../nbs/62b_sweep_page.ipynb #9eeeb816
+# %% ../../nbs/62b_sweep_page.ipynb #5f2dd330
 def map_section(rows: SweepTable, metric: str = "sharpe") -> Html:
     "The heat map and the parallel coordinates."
     if not len(rows):
         return section("No map", el("p", "Nothing could be run."))
-    chart, lines = rows.heat_map(metric), rows.parallel_coordinates(metric)
-    told = [figure.texts[0].get_text() for figure in (chart, lines)]
-    pictures = [Html(svg(figure, text)) for figure, text in zip((chart, lines), told, strict=True)]
-    return section("Where it is good", *pictures, sub="Each cell is the median over all other parameters")
+    from trading_core.backtest.sweep_table import lines_title, map_title
+
+    best, agreed = map_title(rows, metric), lines_title(rows, metric)
+    maps, lines = (
+        [draw(metric, width=width, title=False) for width in (760, 352)]
+        for draw in (rows.heat_map, rows.parallel_coordinates)
+    )
+    return Html(
+        section(best, both_sizes(maps[0], maps[1], best), sub="Each cell is the median over all other parameters")
+        + section(
+            agreed, both_sizes(lines[0], lines[1], agreed), sub="A line for each combination, the best tenth in blue"
+        )
+    )
 
 
 def failures_section(rows: SweepTable, most: int = 20) -> Html:
