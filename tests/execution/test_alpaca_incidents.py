@@ -285,6 +285,57 @@ def test_a_venue_that_hangs_does_not_hang_us() -> None:
         assert time.monotonic() - began < 5
 
 
+LOST = ["drop_answer", "drop_request", "error_500", "bad_gateway_html", "unavailable", "reset", "truncated_json"]
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_question_whose_answer_is_lost_is_asked_again_and_an_order_is_not(fault: str) -> None:
+    bench = LocalBench()
+    venue, began = bench.executor(), bench.clock()
+    bench.faults.wanted += [(fault, "GET")] * 2
+    assert venue.account().cash == 100_000
+    assert bench.faults.calls == 3
+    assert pd.Timedelta("0.75s") <= bench.clock() - began <= pd.Timedelta("2.25s")
+    bench.faults.wanted += [(fault, "POST")]
+    assert venue.submit(buy()).status is OrderStatus.UNKNOWN
+    assert bench.faults.calls == 4
+    bench.faults.wanted += [(fault, "GET")]
+    venue.order("order-1")
+    assert bench.faults.calls == 6  # after a lost order, questions are still asked again
+
+
+@pytest.mark.parametrize("fault", ["drop_answer", "error_500"])
+def test_taking_an_order_back_is_sent_once(fault: str) -> None:
+    bench = LocalBench()
+    venue = bench.executor()
+    venue.submit(buy())
+    calls = bench.faults.calls
+    bench.faults.wanted.append((fault, "DELETE"))
+    assert venue.cancel("order-1").status is OrderStatus.UNKNOWN
+    assert bench.faults.calls == calls + 2  # it is looked up, and taken back
+
+
+def test_a_silent_venue_is_asked_three_times_and_then_once_until_it_speaks() -> None:
+    bench = LocalBench()
+    venue, began, calls = bench.executor(), bench.clock(), []
+    bench.faults.wanted += [("drop_request", "GET")] * 6
+    for _ in range(4):
+        with pytest.raises(VenueUnreachable):
+            venue.account()
+        calls.append(bench.faults.calls)
+    assert calls == [3, 4, 5, 6]
+    assert bench.clock() - began <= pd.Timedelta("2.25s")
+    assert venue.account().cash == 100_000
+    bench.faults.wanted += [("drop_request", "GET")] * 2
+    assert venue.account().cash == 100_000
+
+
+def test_a_refusal_is_not_asked_again() -> None:
+    bench = LocalBench()
+    assert bench.executor().order("nobody's") is None
+    assert bench.faults.calls == 1
+
+
 def test_nobody_at_the_door_is_unreachable_and_says_so_without_an_address() -> None:
     venue = AlpacaExecutor("key", "secret", url="http://127.0.0.1:9", timeout=0.5)
     with pytest.raises(VenueUnreachable) as away:

@@ -265,7 +265,7 @@ def test_a_venue_that_does_not_tell_its_time_is_trouble_and_no_reason_to_die() -
     account = Account()
     account.hold()
     account.clock.advance("2024-11-29 16:50")
-    account.line.wanted += ["drop_request"]
+    account.line.wanted += ["drop_request"] * 3  # one is asked for again
     monitor = Monitor(account.books, account.executor(), RULES)
     look = monitor.look()
     assert "tell the time" in look.trouble
@@ -280,7 +280,7 @@ def test_a_price_that_is_heard_while_the_clock_is_silent_is_judged_by_the_next_l
     monitor = Monitor(account.books, account.executor(), RULES)
     monitor.look()
     account.clock.advance("2024-11-29 14:41")
-    account.line.wanted += ["drop_request"]
+    account.line.wanted += ["drop_request"] * 3
     low = Quote("ACME", Decimal(40), account.clock())
     assert monitor.hear(low)
     assert monitor.look().results["ACME"].status.open or account.sales() == ["filled"]

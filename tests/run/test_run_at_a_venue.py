@@ -12,6 +12,7 @@ import pytest
 
 from trading_core.config import TradingConfig, load_config
 from trading_core.execution.venue import ManualClock, PanelMarket, PaperVenue
+from trading_core.execution.venue.faults import Fault, Faults
 from trading_core.execution.venue.server import VenueServer
 from trading_core.ledger import Ledger
 from trading_core.model import OrderRequest, Side
@@ -162,3 +163,33 @@ def test_a_night_without_a_venue_is_no_day_on_paper(house: House, monkeypatch: p
     assert report.brief == "No answer from alpaca"
     with house.book() as book:
         assert [row["as_of"] for row in book.events("paper day")["detail"]] == ["2024-03-04"]
+
+
+class LostAnswers(Faults):
+    "Every third question, and the one after it in one case of four, goes without an answer."
+
+    def __init__(self) -> None:
+        super().__init__(0, {})
+        self.asked = self.lost = self.sent = 0
+
+    def next(self, method: str, path: str) -> Fault | None:
+        super().next(method, path)
+        self.sent += method == "POST"
+        if method != "GET":
+            return None
+        self.asked += 1
+        if self.asked % 3 and self.asked % 12 != 1:
+            return None
+        self.lost += 1
+        return Fault(("error_500", "reset", "truncated_json")[self.lost % 3], self.calls)
+
+
+def test_nights_go_through_although_every_third_answer_is_lost(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPACA_API_KEY", house.venue.key)
+    monkeypatch.setenv("ALPACA_SECRET_KEY", house.venue.secret)
+    line = LostAnswers()
+    with VenueServer(house.venue, line) as server:
+        results = [house.night(server.url, day) for day in NIGHTS[:2]]
+    assert [(result.status, result.error) for result in results] == [("done", "")] * 2
+    assert line.lost > 5
+    assert line.sent == len(house.venue.orders) >= 1

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['QUIET', 'ACCOUNT', 'START', 'PAUSE', 'MOMENT', 'LATEST', 'ORDERS', 'ACTIVITIES', 'Maker', 'Locker', 'JOB', 'Cycling',
-           'Killed', 'Trouble', 'Wear', 'Visit', 'Night', 'Schedule', 'WornLine', 'WornCursor', 'Shelf', 'shelf',
-           'ShelfLedger', 'LateFaults', 'World', 'stutter', 'prepared', 'SteppingSession', 'lock_folder', 'Life',
-           'priced', 'decided', 'finish_earlier', 'finish', 'evening', 'look_after', 'Outcome', 'Player', 'Nights',
-           'play', 'ChaosReport', 'seldom_swept', 'chaos']
+__all__ = ['QUIET', 'ACCOUNT', 'START', 'PAUSE', 'MOMENT', 'LATEST', 'ORDERS', 'DOWN', 'ANY_LOSS', 'ACTIVITIES', 'Maker',
+           'Locker', 'JOB', 'Cycling', 'Killed', 'Trouble', 'Wear', 'Visit', 'Night', 'Schedule', 'WornLine',
+           'WornCursor', 'Shelf', 'shelf', 'ShelfLedger', 'LateFaults', 'World', 'stutter', 'prepared',
+           'SteppingSession', 'lock_folder', 'Life', 'priced', 'decided', 'finish_earlier', 'finish', 'evening',
+           'look_after', 'Outcome', 'Player', 'Nights', 'play', 'ChaosReport', 'seldom_swept', 'chaos']
 
 # %% ../../nbs/57_chaos.ipynb #f85258dc
 import gc
@@ -260,7 +260,11 @@ ORDERS = {
     "reset": 0.04,
 }
 
-# %% ../../nbs/57_chaos.ipynb #15c3e3e7
+# %% ../../nbs/57_chaos.ipynb #d9ab9b7a
+DOWN = 0.01  # how often the line goes down, by call
+ANY_LOSS = Wheel(CALL_FAULTS, {"drop_request": 0.4, "reset": 0.3, "unavailable": 0.2, "drop_answer": 0.1})
+
+
 class LateFaults(Faults):
     "A line that is worst when an order is sent, and on which a request can be overtaken by a dozen others."
 
@@ -269,11 +273,15 @@ class LateFaults(Faults):
         worse = checked_rates({**self.rates, **{kind: rate * harsh for kind, rate in ORDERS.items()}})
         self.usual, self.sending = self._call_wheel, Wheel(CALL_FAULTS, worse)
         self.posting, self.overtaken = False, list[Call]()
+        self._often, self._down, self._dice = DOWN * harsh, 0, random.Random(f"{seed} down")
 
     def next(self, method: str, path: str) -> Fault | None:
         "What goes wrong with this call, if anything."
         self.posting = method == "POST"
-        self._call_wheel = self.sending if self.posting else self.usual
+        self._down -= 1
+        if self._down < 0 and self._dice.random() < self._often:
+            self._down = self._dice.randint(3, 9)
+        self._call_wheel = ANY_LOSS if self._down > 0 else self.sending if self.posting else self.usual
         return super().next(method, path)
 
     def hold(self, call: Call, fault: Fault) -> None:
@@ -379,7 +387,7 @@ class SteppingSession:
         self.wear.step(f"answer {answer.status_code}")
         return answer
 
-# %% ../../nbs/57_chaos.ipynb #be9171a5
+# %% ../../nbs/57_chaos.ipynb #25701288
 Maker: TypeAlias = Callable[..., Journal]
 Locker: TypeAlias = Callable[[str | Path, str], AccountLock]
 
@@ -396,10 +404,9 @@ class Life:
     def __init__(self, world: World, trouble: Trouble, make: Maker, lock: Locker):
         self.world, self.wear, self._make = world, Wear(trouble, world.log), make
         self.lock = lock(lock_folder(), ACCOUNT)
-        venue = world.venue
-        self.executor = AlpacaExecutor(
-            venue.key, venue.secret, sleep=self._sleep, clock=self._seconds, **world.way(self.wear)
-        )
+        venue, dice = world.venue, random.Random(f"rests {world.schedule.seed}")
+        ways = {"sleep": self._sleep, "clock": self._seconds, "jitter": dice.random}
+        self.executor = AlpacaExecutor(venue.key, venue.secret, **ways, **world.way(self.wear))
 
     def start(self) -> None:
         "What a process does first, and what may fail already."

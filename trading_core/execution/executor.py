@@ -144,7 +144,7 @@ class VenueUnreachable(VenueError):
     def __str__(self) -> str:
         return f"{self.venue} cannot be reached to {self.what}: {self.why}. No new order is sent; the next run decides anew."
 
-# %% ../../nbs/50_executor.ipynb #15c15f1c
+# %% ../../nbs/50_executor.ipynb #5dc17746
 class Bench(Protocol):
     "An executor with an empty account, two symbols that can be bought there, and its clock in our hands."
 
@@ -161,7 +161,10 @@ class RoughBench(Bench, Protocol):
     "A bench whose line breaks, and whose market is thin, when it is told to."
 
     def lose(self, what: str, method: str = "") -> None:
-        "Lose the next `request`, or only its `answer`; the next one of a method, such as POST, if one is named."
+        """Lose the next `request`, or only its `answer`, however often it is repeated.
+
+        With a method, such as POST: the next one of that method, and only that one.
+        """
 
     def fill_part(self) -> None:
         "Let the market open, and fill a part of what waits."
