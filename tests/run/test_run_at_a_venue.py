@@ -138,11 +138,11 @@ def test_a_wrong_key_refuses_the_run_of_an_account_that_has_begun_and_is_not_cal
     assert result.lines[1].startswith("alpaca refused the key (HTTP 403); no new order was sent; ")
     assert len(house.venue.orders) == sent
     page = (result.folder / "report.html").read_text(encoding="utf-8")
-    assert "last known account of Mon 4 Mar" in page
+    assert "last known account of Tue 5 Mar" in page  # of the purchases that filled after the evening
     assert "No answer" not in page
     facts = read_run(result.folder)
     assert facts is not None
-    assert (facts["status"], facts["known_day"], facts["error"]["type"]) == ("refused", "2024-03-04", "NoVenueError")
+    assert (facts["status"], facts["known_day"], facts["error"]["type"]) == ("refused", "2024-03-05", "NoVenueError")
     index = (house.config("").outputs / "index.html").read_text(encoding="utf-8")
     assert "■ REFUSED" in index
     assert "Check ALPACA_API_KEY" in index
