@@ -12,11 +12,18 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path.name for path in (ROOT / "nbs").glob("*.ipynb"))
 FLOORS = sorted({name[0] for name in NOTEBOOKS})  # 0 to 7, and t of the tour
 PROGRAM = """
-import sys
+import os, sys
 from nbdev.test import nbdev_test
+folder, environment = os.getcwd(), dict(os.environ)
 for notebook in sys.argv[1:]:
     print("NOTEBOOK", notebook, flush=True)
     nbdev_test(notebook, n_workers=0)
+    os.chdir(folder)  # what a notebook left behind is not there for the next one
+    os.environ.clear()
+    os.environ.update(environment)
+    if trials := sys.modules.get("trading_core.backtest.trials"):
+        trials.RECORDER.flush()
+        trials.RECORDER.kept.clear()
 """
 
 

@@ -56,7 +56,7 @@ def test_an_unsuitable_python_that_was_named_is_refused_by_its_name(checkout: Pa
 
 def test_what_make_does_is_listed(checkout: Path):
     said = make(checkout).stdout
-    assert [line.split()[1] for line in said.splitlines()] == ["demo", "test", "lab"]
+    assert [line.split()[1] for line in said.splitlines()] == ["demo", "test", "lab", "test-long"]
 
 
 def test_a_second_time_nothing_is_installed_again(checkout: Path):
