@@ -185,7 +185,7 @@ def test_what_closed_positions_earned_is_what_happened_to_the_cash(actions):
     rows, held, day = [], {"A": 0.0, "B": 0.0}, 0
     for number, (symbol, quantity, price, fee, part) in enumerate(actions):
         day = number // 2
-        if held[symbol] and number % 3 == 0:
+        if held[symbol] > 1e-9 and number % 3 == 0:  # less is the dust of a float, no position
             quantity = held[symbol] * part
             rows.append((day, symbol, "sell", quantity, price, fee, "signal", "x"))
             held[symbol] -= quantity
@@ -193,7 +193,7 @@ def test_what_closed_positions_earned_is_what_happened_to_the_cash(actions):
             rows.append((day, symbol, "buy", quantity, price, fee, "signal", "x"))
             held[symbol] += quantity
     for symbol, quantity in held.items():
-        if quantity > 0:
+        if quantity > 1e-9:
             rows.append((day, symbol, "sell", quantity, 50.0, 0.5, "signal", "x"))
     fills = fills_of(*rows)
     value = fills["quantity"].astype(float) * fills["price"].astype(float)

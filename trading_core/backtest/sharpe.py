@@ -10,7 +10,8 @@ __all__ = ['Returns', 'LEAST_DAYS', 'Moments', 'moments', 'sharpe', 'sharpe_erro
            'probabilistic_sharpe', 'Trials', 'expected_maximum_sharpe', 'luck', 'deflated_sharpe', 'independent_trials',
            'minimum_track_record']
 
-# %% ../../nbs/46_sharpe.ipynb #a3019c3a
+# %% ../../nbs/46_sharpe.ipynb #a1f2725e
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -138,13 +139,13 @@ class Trials:
         values = _clean(sharpes)
         return cls(len(values), float(values.var(ddof=1)) / annual_days if len(values) > 1 else None)
 
-# %% ../../nbs/46_sharpe.ipynb #ae10e2de
+# %% ../../nbs/46_sharpe.ipynb #42f6ac4e
 def expected_maximum_sharpe(n_trials: float, variance_of_trials: float) -> float:
     "The Sharpe ratio that the best of `n_trials` without skill is expected to reach, in the unit of the variance's root."
     if not (n_trials > 1 and variance_of_trials > 0):
         return 0.0 if n_trials >= 1 and variance_of_trials >= 0 else np.nan
     at, gamma = NormalDist().inv_cdf, float(np.euler_gamma)
-    multiple = (1 - gamma) * at(1 - 1 / n_trials) + gamma * at(1 - 1 / (n_trials * np.e))
+    multiple = (1 - gamma) * at(1 - 1 / n_trials) + gamma * at(1 - 1 / (n_trials * math.e))
     return float(variance_of_trials**0.5 * multiple)
 
 # %% ../../nbs/46_sharpe.ipynb #410a7c3f
