@@ -10,7 +10,7 @@ __all__ = ['NAMES', 'DAY', 'NUMBER', 'ENDED_AFTER', 'CsvError', 'read_text', 'La
            'row_fault', 'first_fault', 'is_even', 'Parsed', 'parse', 'Table', 'spellings', 'stem_of', 'pair_of',
            'files_of', 'AmbiguousSymbolError', 'CsvFiles', 'check_sessions', 'check_gaps', 'CsvBars']
 
-# %% ../../nbs/12_csv.ipynb #5cab47dc
+# %% ../../nbs/12_csv.ipynb #5c427bec
 import csv
 import gzip
 import io
@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from .panel import UnknownSymbolError
-from .sources import COLUMNS, NoBarsError, asked_for, faults, has_days
+from .sources import COLUMNS, NoBarsError, Source, asked_for, faults, has_days
 from ..errors import ConfigError, DataError
 from ..model import Asset
 from ..sessions import Day, as_day, session_number, sessions
@@ -516,9 +516,9 @@ def check_gaps(symbol: str, calendar: str, parsed: Parsed, rows: np.ndarray, day
             "Get the missing bars, begin after the gap, or accept it with --set market.allow_gaps=yes.",
         )
 
-# %% ../../nbs/12_csv.ipynb #dbdeaa34
+# %% ../../nbs/12_csv.ipynb #fdf9292c
 @dataclass(frozen=True)
-class CsvBars(CsvFiles):
+class CsvBars(CsvFiles, Source):
     """Daily bars from CSV files, plain or .gz: one file per symbol, or files with a symbol column.
 
     Parameters
@@ -541,12 +541,21 @@ class CsvBars(CsvFiles):
         "What can be asked for, in code-point order."
         return sorted({pair_of(spelling, self.table(p[0][0]).weekends(p[0][1])) for spelling, p in self.places.items()})
 
-    def bars(self, symbol: str, start: Day | None = None, end: Day | None = None) -> pd.DataFrame:
+    def bars(
+        self,
+        symbol: str,
+        start: Day | None = None,
+        end: Day | None = None,
+        interval: str = "1d",
+        *,
+        days_back: int | None = None,
+    ) -> pd.DataFrame:
         "Daily bars from `start` to `end`, both included."
+        start, end = self.window(start, end, interval, days_back)
         path, raw = self.find(symbol)
         table = self.table(path)
         whole = table.bars(raw)
-        part = whole.index.slice_indexer(start and as_day(start), end and as_day(end))
+        part = whole.index.slice_indexer(start, end)
         found, rows = whole.iloc[part], table.rows[raw][part]
         if found.empty:
             raise NoBarsError(str(path), symbol, asked_for(start, end), has_days(whole.index))

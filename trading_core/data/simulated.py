@@ -10,7 +10,7 @@ __all__ = ['PIECES', 'WILDNESS', 'SECTORS', 'COINS', 'BENCHMARK', 'HISTORY', 'LI
            'MARKET_DRIFT', 'OVERSHOOT', 'words', 'shocks', 'recursion', 'clustered', 'faded', 'Moves', 'traits',
            'market_moves', 'stock_moves', 'coin_moves', 'prices', 'whole_market', 'SimulatedBars']
 
-# %% ../../nbs/11_simulated.ipynb #743a8f0e
+# %% ../../nbs/11_simulated.ipynb #df996330
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from .panel import UnknownSymbolError
-from .sources import COLUMNS, NoBarsError, asked_for, has_days
+from .sources import COLUMNS, IntervalError, NoBarsError, Source, asked_for, has_days
 from ..sessions import Day, as_day, sessions
 
 # %% ../../nbs/11_simulated.ipynb #355991c7
@@ -194,9 +194,9 @@ def whole_market(seed: int, last: pd.Timestamp) -> dict[str, pd.DataFrame]:
             made[symbol] = _lived(symbol, pd.DataFrame(values[:, rows, place].T, group.days[rows], list(COLUMNS)))
     return made
 
-# %% ../../nbs/11_simulated.ipynb #52dbb0a2
+# %% ../../nbs/11_simulated.ipynb #02b9983a
 @dataclass(frozen=True)
-class SimulatedBars:
+class SimulatedBars(Source):
     """An invented market of 59 stocks, eight coins and an index fund.
 
     Parameters
@@ -227,12 +227,21 @@ class SimulatedBars:
     def _market(self) -> dict[str, pd.DataFrame]:
         return whole_market(self.seed, self.last)
 
-    def bars(self, symbol: str, start: Day | None = None, end: Day | None = None) -> pd.DataFrame:
+    def bars(
+        self,
+        symbol: str,
+        start: Day | None = None,
+        end: Day | None = None,
+        interval: str = "1d",
+        *,
+        days_back: int | None = None,
+    ) -> pd.DataFrame:
         "Daily bars from `start` to `end`, both included, up to the last complete day."
+        first, end = self.window(start, end, interval, days_back)
         if symbol not in self._market:
             raise UnknownSymbolError("The simulated market", symbol, self._market)
         whole = self._market[symbol]
-        found = whole.loc[None if start is None else as_day(start) : None if end is None else as_day(end)]
+        found = whole.loc[first:end]
         if found.empty:
-            raise NoBarsError("The simulated market", symbol, asked_for(start, end), has_days(whole.index))
+            raise NoBarsError("The simulated market", symbol, asked_for(first, end), has_days(whole.index))
         return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Fetch', 'tidy', 'yahoo_symbol', 'fetch', 'YahooError', 'ask', 'YahooBars']
 
-# %% ../../nbs/13_yahoo.ipynb #31990405
+# %% ../../nbs/13_yahoo.ipynb #c660237f
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from .sources import COLUMNS, BadBarsError, NoBarsError, asked_for, checked_bars
+from .sources import COLUMNS, BadBarsError, NoBarsError, Source, asked_for, checked_bars
 from ..errors import TradingError
 from ..model import Asset
 from ..sessions import Day, as_day, sessions
@@ -114,9 +114,9 @@ def _on_sessions(symbol: str, bars: pd.DataFrame) -> pd.DataFrame:
         )
     return bars
 
-# %% ../../nbs/13_yahoo.ipynb #f7fb1445
+# %% ../../nbs/13_yahoo.ipynb #8575ebfe
 @dataclass(frozen=True)
-class YahooBars:
+class YahooBars(Source):
     """Daily bars from Yahoo Finance, split-adjusted, dividends left alone.
 
     Parameters
@@ -141,11 +141,20 @@ class YahooBars:
         "Nothing: Yahoo has to be asked for symbols by name."
         return []
 
-    def bars(self, symbol: str, start: Day | None = None, end: Day | None = None) -> pd.DataFrame:
+    def bars(
+        self,
+        symbol: str,
+        start: Day | None = None,
+        end: Day | None = None,
+        interval: str = "1d",
+        *,
+        days_back: int | None = None,
+    ) -> pd.DataFrame:
         "Daily bars from `start` to `end`, both included, complete days only."
+        start, end = self.window(start, end, interval, days_back)
         today = as_day(self.today or pd.Timestamp.now(tz="UTC"))
-        first = None if start is None else as_day(start)
-        stop = today if end is None else min(as_day(end) + pd.Timedelta(days=1), today)
+        first = start
+        stop = today if end is None else min(end + pd.Timedelta(days=1), today)
         if first is not None and first >= stop:
             raise NoBarsError(
                 "Yahoo",
