@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ArrayFeed', 'ordinals_of', 'create_bt_feeds', 'Record', 'Books', 'Account', 'ExactBroker', 'PanelBroker', 'ExactFee',
-           'PanelStrategy', 'ClockFeed', 'run_panel', 'BooksDifferError']
+__all__ = ['ArrayFeed', 'ordinals_of', 'has_bar', 'create_bt_feeds', 'Record', 'Books', 'Account', 'ExactBroker', 'PanelBroker',
+           'ExactFee', 'PanelStrategy', 'ClockFeed', 'PanelCerebro', 'run_panel', 'BooksDifferError']
 
-# %% ../../nbs/40_event.ipynb #44404abb
+# %% ../../nbs/40_event.ipynb #e88de961
 import array
 import warnings
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -32,7 +33,7 @@ from ..portfolio.risk import RiskLimits
 from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
-# %% ../../nbs/40_event.ipynb #a3a15ec2
+# %% ../../nbs/40_event.ipynb #19a4b839
 _EPOCH = 719_163.0  # backtrader's number of 1970-01-01
 _DAY = 86_400_000_000_000  # nanoseconds
 
@@ -66,10 +67,24 @@ class ArrayFeed(bt.feed.DataBase):  # type: ignore[misc]
             line._idx += size
             line.lencount += size
 
-# %% ../../nbs/40_event.ipynb #bb06304c
+    def catch_up(self, moment: float) -> bool:
+        "Move on to the last bar up to a moment, over many bars at once if need be; whether that is its own moment."
+        bars = bisect_right(self._ordinals, moment)
+        if bars > (seen := self._buffers[0].lencount):
+            self.advance(bars - seen)
+        return bars > 0 and self._ordinals[bars - 1] == moment
+
+# %% ../../nbs/40_event.ipynb #6aefa7e2
 def ordinals_of(days: pd.DatetimeIndex) -> np.ndarray:
     "Days as backtrader counts them."
     return np.asarray(days.as_unit("ns").asi8 / _DAY + _EPOCH)
+
+
+def has_bar(feed: Any, moment: float) -> bool:
+    "Whether a feed has a bar at a moment; one of ours is moved there first."
+    if isinstance(feed, ArrayFeed):
+        return feed.catch_up(moment)
+    return bool(len(feed) and feed.datetime[0] == moment)
 
 
 def create_bt_feeds(panel: Panel, start: pd.Timestamp | None = None) -> dict[str, ArrayFeed]:
@@ -182,7 +197,7 @@ class Account(Books):
         self.record.refusals += [(day, refusal) for refusal in plan.refusals]
         return plan
 
-# %% ../../nbs/40_event.ipynb #62268b26
+# %% ../../nbs/40_event.ipynb #60bde854
 class ExactBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     "backtrader's broker, executing what an exact account has filled."
 
@@ -217,10 +232,13 @@ class ExactBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         if abs(position.size - float(held)) <= 1e-9 * max(1.0, float(held)):
             position.size = float(held)
 
+    def notify(self, order: Any) -> None:
+        "Tell nobody: the strategy asks the order itself, and a copy of it for each change would cost as much as filling."
+
     def _get_value(self, datas: Any = None, lever: bool = False) -> float:
         return float(self.account.record.equity[-1]) if self.account.record.equity else float(self.cash)
 
-# %% ../../nbs/40_event.ipynb #73fc6a24
+# %% ../../nbs/40_event.ipynb #ec5d861a
 class PanelBroker(ExactBroker):
     "An exact broker that fills in the order of markets, cuts buys to cash and drops what was tried in vain."
 
@@ -232,8 +250,7 @@ class PanelBroker(ExactBroker):
             return
         today = self.clock.datetime[0]
         self.account.opening.begin(self.account.panel.days[self.clock.p.first + len(self.clock) - 1])
-        due = [order for order in self.pending if len(order.data) and order.data.datetime[0] == today]
-        for order in sorted(due, key=self._rank):
+        for order in sorted((order for order in self.pending if has_bar(order.data, today)), key=self._rank):
             self._fill(order)
 
     def _rank(self, order: Any) -> tuple[bool, bool, str]:
@@ -261,7 +278,7 @@ class ExactFee(bt.CommInfoBase):  # type: ignore[misc]
     def _getcommission(self, size: float, price: float, pseudoexec: bool) -> float:
         return float(self.p.broker.fee)
 
-# %% ../../nbs/40_event.ipynb #6f3bd4fb
+# %% ../../nbs/40_event.ipynb #172ecce6
 class PanelStrategy(bt.Strategy):  # type: ignore[misc]
     "Runs our strategies inside backtrader: stops and time-stops tracked by hand in `next`."
 
@@ -298,6 +315,7 @@ class PanelStrategy(bt.Strategy):  # type: ignore[misc]
     def _place(self, request: OrderRequest) -> None:
         feed = self.p.feeds.get(request.symbol)
         if feed is not None:  # without one there is no later bar, and the order would wait for ever
+            has_bar(feed, self.clock.datetime[0])
             send = self.buy if request.side is Side.BUY else self.sell
             order = send(data=feed, size=float(request.quantity), exectype=bt.Order.Market)
             self.broker.requests[order.ref] = request
@@ -306,30 +324,48 @@ class PanelStrategy(bt.Strategy):  # type: ignore[misc]
     def _close_at_last(self, fill: Fill) -> None:
         if fill.symbol in self.waiting:
             self.cancel(self.waiting.pop(fill.symbol)[0])
-        order = self.sell(data=self.p.feeds[fill.symbol], size=float(fill.quantity), exectype=bt.Order.Market)
+        has_bar(feed := self.p.feeds[fill.symbol], self.clock.datetime[0])
+        order = self.sell(data=feed, size=float(fill.quantity), exectype=bt.Order.Market)
         self.broker.book_fill(order, fill)
 
     def _getminperstatus(self) -> int:
         return -1  # always past any warm-up: signals know their own
 
-# %% ../../nbs/40_event.ipynb #9382bd4e
+# %% ../../nbs/40_event.ipynb #c872d0e0
 class ClockFeed(ArrayFeed):
     "A feed with every day of the panel, so that no day passes unseen."
 
     params = (("first", 0),)  # type: ignore[assignment]
 
+# %% ../../nbs/40_event.ipynb #02b613a5
+class PanelCerebro(bt.Cerebro):  # type: ignore[misc]
+    "backtrader's engine for the feeds of one panel: its clock, the last feed, passes day by day, the others catch up when they are asked."
 
+    def _runonce(self, runstrats: list[Any]) -> None:
+        for strategy in runstrats:
+            strategy._once()
+            strategy.reset()
+        clock = self.datas[-1]
+        while (moment := clock.advance_peek()) < float("inf"):
+            clock.advance()
+            self._brokernotify()
+            for strategy in runstrats:
+                strategy._oncepost(moment)
+        for feed in self.datas:
+            feed.catch_up(clock.datetime[0])
+
+# %% ../../nbs/40_event.ipynb #dfa630be
 def run_panel(account: Account, start: pd.Timestamp, feeds: Mapping[str, Any] | None = None) -> Record:
     """Run an account through its panel from `start` on, inside backtrader.
 
-    `feeds` replaces those of `create_bt_feeds`, symbol to backtrader feed. Returns the account's record.
+    `feeds` replaces those of `create_bt_feeds`, symbol to backtrader feed, and runs in backtrader's own loop. Returns the account's record.
     """
     panel = account.panel
     first = int(panel.days.searchsorted(start))
+    cerebro = PanelCerebro(stdstats=False) if feeds is None else bt.Cerebro(stdstats=False)
     feeds = create_bt_feeds(panel, start) if feeds is None else feeds
     ones = np.ones(len(panel.days) - first)
     clock = ClockFeed(columns=dict.fromkeys(FIELDS, ones), ordinals=ordinals_of(panel.days[first:]), first=first)
-    cerebro = bt.Cerebro(stdstats=False)
     for symbol, feed in feeds.items():
         cerebro.adddata(feed, name=symbol)
     cerebro.adddata(clock, name="clock")
