@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Futures', 'cut_order', 'Answers', 'Question', 'fitted', 'signals_question', 'FeatureError', 'features_question',
            'SubjectError', 'question_of', 'Change', 'first_change']
 
-# %% ../../nbs/25_causal.ipynb #0182c717
+# %% ../../nbs/25_causal.ipynb #8ee9faf7
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -18,91 +18,51 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.panel import Panel
+from ..data.panel import FIELDS, Panel
 from ..errors import StrategyError
 from .strategy import Strategy, _table
 
-# %% ../../nbs/25_causal.ipynb #a2c5f970
-_FAR = 20.0  # how many times the last price another future goes, at most
-
-
+# %% ../../nbs/25_causal.ipynb #83e1389a
 class Futures:
     "Other futures for a panel: up to a day nothing changes, after it each price goes the other way."
 
     def __init__(self, panel: Panel):
+        from trading_core.strategies.opposed import Spare  # numba takes its time to load
+
         self.panel = panel
         real, columns = panel.real, np.arange(len(panel.symbols))
         self.first_close = panel.arrays["close"][real.argmax(axis=0), columns]
         last_bar = np.maximum.accumulate(np.where(real, np.arange(len(real))[:, None], 0), axis=0)
         self.volume = np.take_along_axis(panel.arrays["volume"], last_bar, axis=0)
+        self.given = tuple(np.asfortranarray(panel.arrays[name]) for name in FIELDS)
+        self.real, self.rows = np.asfortranarray(real), panel.by_day or {}
+        for array in (*self.given, self.real):
+            array.flags.writeable = False  # so that one compiled form does for all
+        self.spare = Spare(*self.given, self.real, *self.rows.values())
+
+    def _ends(self, start: int) -> np.ndarray:
+        "The day number of each asset's end: one in four ends at once or later, where there are enough of them."
+        rng, (days, count) = np.random.default_rng(start), self.real.shape
+        ends = np.full(count, days)
+        for column in np.flatnonzero(rng.random(count) < 0.25) if count >= 4 and start < days else ():
+            ends[column] = int(rng.integers(start, days)) if rng.random() < 0.5 else start
+        return ends
 
     def after(self, row: int) -> Panel:
         "The panel with another future after its day number `row`."
-        panel, start = self.panel, row + 1
-        arrays = {name: values.copy(order="K") for name, values in panel.arrays.items()}
-        real, close = panel.real.copy(order="K"), panel.arrays["close"]
-        anchor = np.where(np.isnan(close[row]), self.first_close, close[row])
-        for name, source in (("open", "open"), ("high", "low"), ("low", "high"), ("close", "close")):
-            arrays[name][start:] = _opposed(anchor, panel.arrays[source][start:])
-        arrays["volume"][start:] = _other_volumes(self.volume[row], panel.arrays["volume"][start:])
-        if start < len(real):
-            later, known = real[start:], ~np.isnan(close[row])
-            nexts = np.where(later.any(axis=0), later.argmax(axis=0), len(later))  # rows until each asset's next bar
-            _gap(arrays, start, np.where(known, nexts, len(later)), close[row])
-            _carry(arrays, start, np.where(known, nexts, 0), close[row])
-            _end_some(arrays, real, start)
-        return type(panel)(panel.days, panel.symbols, panel.assets, arrays, real)
+        from trading_core.strategies.opposed import contradict_all, turn_rows
 
-# %% ../../nbs/25_causal.ipynb #b88cc039
-def _opposed(anchor: np.ndarray, prices: np.ndarray) -> np.ndarray:
-    "Prices whose moves away from `anchor` are the other way round and three times as large."
-    moved = np.clip(anchor / prices, 1 / _FAR, _FAR)
-    still = np.abs(moved - 1) < 1e-6
-    other: np.ndarray = anchor * np.clip(np.where(still, 1.01, moved * moved * moved), 1 / _FAR, _FAR)
-    return other
-
-
-def _other_volumes(last: np.ndarray, volumes: np.ndarray) -> np.ndarray:
-    "Volumes that are above `last` where they were below it; 0 stays 0."
-    with np.errstate(divide="ignore", invalid="ignore"):
-        other = np.clip(last * (last / volumes), last / _FAR, last * _FAR)
-    other = np.where(np.isclose(other, volumes, rtol=1e-3) | ~(other > 0), volumes * 1.5, other)
-    return np.where(volumes > 0, other, volumes)
-
-# %% ../../nbs/25_causal.ipynb #79fe559d
-def _gap(arrays: dict[str, np.ndarray], start: int, nexts: np.ndarray, close: np.ndarray) -> None:
-    "Move the later prices of some assets, so that the whole of their next bar is above the last close, or below it."
-    count = len(close)
-    for column in range((start + 1) % 2, count if count > 1 else 0, 2):
-        row = start + nexts[column]
-        if row < len(arrays["close"]):
-            up = (start + column) % 4 == 1
-            factor = (
-                1.02 * close[column] / arrays["low"][row, column]
-                if up
-                else 0.98 * close[column] / arrays["high"][row, column]
-            )
-            for name in ("open", "high", "low", "close"):
-                arrays[name][start:, column] *= factor
-
-# %% ../../nbs/25_causal.ipynb #46a16be4
-def _carry(arrays: dict[str, np.ndarray], start: int, nexts: np.ndarray, close: np.ndarray) -> None:
-    "Repeat the last close until each asset's next bar."
-    for column in np.flatnonzero(nexts):
-        for name in ("open", "high", "low", "close"):
-            arrays[name][start : start + nexts[column], column] = close[column]
-
-
-def _end_some(arrays: dict[str, np.ndarray], real: np.ndarray, start: int) -> None:
-    "Let one asset in four end at once or later, where there are enough of them."
-    rng = np.random.default_rng(start)
-    count = real.shape[1]
-    for column in np.flatnonzero(rng.random(count) < 0.25) if count >= 4 else ():
-        end = int(rng.integers(start, len(real))) if rng.random() < 0.5 else start
-        for name in ("open", "high", "low", "close"):
-            arrays[name][end:, column] = arrays["close"][end - 1, column]
-        arrays["volume"][end:, column] = np.where(np.isnan(arrays["close"][end - 1, column]), np.nan, 0.0)
-        real[end:, column] = False
+        panel, start, taken = self.panel, row + 1, self.spare.take()
+        made, lives = tuple(taken[: len(FIELDS)]), taken[len(FIELDS)]
+        close = self.given[3][row]
+        anchors = np.where(np.isnan(close), self.first_close, close)
+        contradict_all(self.given, self.real, made, lives, start, anchors, self.volume[row], self._ends(start))
+        arrays = dict(zip(FIELDS, made, strict=True))
+        by_day = dict(zip(self.rows, taken[len(FIELDS) + 1 :], strict=True))
+        for name, rows in by_day.items():
+            rows[:start] = self.rows[name][:start]
+            turn_rows(lives if name == "real" else arrays[name], rows, start)
+        return type(panel)(panel.days, panel.symbols, panel.assets, arrays, lives, by_day)
 
 # %% ../../nbs/25_causal.ipynb #aef5ee55
 def _spread(rows: np.ndarray) -> list[int]:
