@@ -102,12 +102,18 @@ def next_session(calendar: str, day: Day) -> pd.Timestamp:
         raise CalendarRangeError(calendar, start + pd.Timedelta(days=1), days[0], days[-1])
     return days[place]
 
-# %% ../nbs/03_sessions.ipynb #a7df7b24
+# %% ../nbs/03_sessions.ipynb #ab222dd2
 def session_number(calendar: str, days: pd.DatetimeIndex) -> np.ndarray:
-    "For each day, how many sessions there were up to and including it; differences count sessions between."
+    """For each day, how many sessions there were up to and including it; differences count sessions between.
+
+    Of moments within days, such as the ends of hours, a session counts when it has begun.
+    """
     if not len(days):
         return np.zeros(0, dtype=np.int64)
     known = _known(calendar, days.min(), days.max())
+    if (days != days.normalize()).any():  # what ends at the opening bell was before the session
+        opens = hours(calendar, known[0], known[-1])["open"]
+        known, days = pd.DatetimeIndex(opens + pd.Timedelta(1, "ns")), days.as_unit("ns")
     if not days.is_monotonic_increasing:
         return np.asarray(known.searchsorted(days, side="right"), dtype=np.int64)
     before, last = (int(known.searchsorted(day, side="right")) for day in (days[0], days[-1]))

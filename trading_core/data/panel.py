@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FIELDS', 'PanelArrays', 'PanelTables', 'PanelAges', 'BeforePanelError', 'PanelPast', 'UnknownSymbolError',
+__all__ = ['FIELDS', 'PanelArrays', 'PanelTables', 'PanelAges', 'BeforePanelError', 'end_of', 'PanelPast', 'UnknownSymbolError',
            'PanelColumns', 'fingerprint', 'lives', 'overview', 'Panel']
 
-# %% ../../nbs/14_panel.ipynb #a10a2454
+# %% ../../nbs/14_panel.ipynb #810ce8a3
+import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from ..errors import DataError, did_you_mean
 from ..model import Asset
 from ..sessions import Day, as_day, session_number
 
-# %% ../../nbs/14_panel.ipynb #b5235a9a
+# %% ../../nbs/14_panel.ipynb #b1164295
 FIELDS = ("open", "high", "low", "close", "volume")
 
 
@@ -36,7 +37,7 @@ class PanelArrays:
     Parameters
     ----------
     days : DatetimeIndex
-        UTC midnights, ascending: every day on which any of the assets traded.
+        UTC midnights, ascending: every day on which any of the assets traded. Of shorter bars, the moments at which they end.
     symbols : tuple of str
         In code-point order.
     assets : mapping of symbol to Asset
@@ -46,6 +47,8 @@ class PanelArrays:
         True where the values belong to a bar that was traded.
     by_day : mapping of str to array, read-only, optional
         open, close and real once more, one day after the other in memory, as an engine reads them; made if not given.
+    interval : str
+        How long a bar is: 1d, or 1m 5m 15m 30m 1h.
     """
 
     days: pd.DatetimeIndex
@@ -54,6 +57,7 @@ class PanelArrays:
     arrays: Mapping[str, np.ndarray]
     real: np.ndarray
     by_day: Mapping[str, np.ndarray] | None = None
+    interval: str = "1d"
 
     def __post_init__(self) -> None:
         asked = {"open": self.arrays["open"], "close": self.arrays["close"], "real": self.real}
@@ -65,7 +69,14 @@ class PanelArrays:
         object.__setattr__(self, "by_day", MappingProxyType(dict(by_day)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.days, self.symbols, dict(self.assets), dict(self.arrays), self.real)
+        return type(self), (
+            self.days, self.symbols, dict(self.assets), dict(self.arrays), self.real, None, self.interval
+        )  # fmt: skip
+
+    @property
+    def daily(self) -> bool:
+        "Whether a bar is a whole day."
+        return self.interval == "1d"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -143,7 +154,7 @@ class PanelAges(PanelTables):
         missed.flags.writeable = False
         return missed
 
-# %% ../../nbs/14_panel.ipynb #facef088
+# %% ../../nbs/14_panel.ipynb #ed95a369
 class BeforePanelError(DataError):
     "A day was asked for before the panel's first one, when nothing is known yet."
 
@@ -152,14 +163,23 @@ class BeforePanelError(DataError):
         self.day, self.first = day, first
 
     def __str__(self) -> str:
+        first, asked = (f"{m:%Y-%m-%d %H:%M}".removesuffix(" 00:00") for m in (self.first, self.day))
         return (
-            f"The panel begins on {self.first:%Y-%m-%d}, but {self.day:%Y-%m-%d} was asked for. "
+            f"The panel begins on {first}, but {asked} was asked for. "
             f"Ask for a later day, or load the data from an earlier one."
         )
 
 
+def end_of(day: Day) -> pd.Timestamp:
+    "The moment in UTC at which a date is over; a text with a time and a Timestamp are moments already."
+    if isinstance(day, dt.datetime) or (isinstance(day, str) and ":" in day):
+        moment = pd.Timestamp(day)
+        return (moment.tz_localize("UTC") if moment.tz is None else moment.tz_convert("UTC")).as_unit("ns")
+    return as_day(day) + pd.Timedelta(days=1)
+
+
 class PanelPast(PanelAges):
-    "A panel that can be cut at a day."
+    "A panel that can be cut at a day or a moment."
 
     @property
     def first(self) -> pd.Timestamp:
@@ -172,18 +192,21 @@ class PanelPast(PanelAges):
         return self.days[-1]
 
     def until(self, day: Day) -> Self:
-        "What was known at the end of `day`: the panel without its later rows, all symbols kept."
-        moment = as_day(day)
-        rows = int(self.days.searchsorted(moment + pd.Timedelta(days=1)))  # bars within a day belong to it
+        """What was known at the end of `day`: the panel without its later rows, all symbols kept.
+
+        Of bars shorter than a day, a Timestamp or a text with a time is a moment, and what was complete then is known.
+        """
+        asked = as_day(day) if self.daily else end_of(day)
+        rows = int(self.days.searchsorted(asked, side="right"))
         if rows == 0:
-            raise BeforePanelError(moment, self.first)
+            raise BeforePanelError(asked, self.first)
         if rows == len(self.days):
             return self
         arrays = {field: array[:rows] for field, array in self.arrays.items()}
         by_day = {name: array[:rows] for name, array in (self.by_day or {}).items()}
-        return type(self)(self.days[:rows], self.symbols, self.assets, arrays, self.real[:rows], by_day)
+        return type(self)(self.days[:rows], self.symbols, self.assets, arrays, self.real[:rows], by_day, self.interval)
 
-# %% ../../nbs/14_panel.ipynb #a7c4938f
+# %% ../../nbs/14_panel.ipynb #9d96d2cc
 class UnknownSymbolError(DataError):
     "A symbol was asked for that is not there."
 
@@ -218,7 +241,8 @@ class PanelColumns(PanelPast):
         columns = [self._column(symbol) for symbol in wanted]
         arrays = {field: np.asfortranarray(array[:, columns]) for field, array in self.arrays.items()}
         assets = {symbol: self.assets[symbol] for symbol in wanted}
-        return type(self)(self.days, wanted, assets, arrays, np.asfortranarray(self.real[:, columns]))
+        real = np.asfortranarray(self.real[:, columns])
+        return type(self)(self.days, wanted, assets, arrays, real, None, self.interval)
 
 # %% ../../nbs/14_panel.ipynb #6845148e
 def fingerprint(panel: PanelArrays) -> str:
@@ -231,12 +255,13 @@ def fingerprint(panel: PanelArrays) -> str:
     digest.update(np.packbits(np.ascontiguousarray(panel.real)).tobytes())
     return digest.hexdigest()
 
-# %% ../../nbs/14_panel.ipynb #8d96ba47
+# %% ../../nbs/14_panel.ipynb #54c252c9
 def _one_line(panel: PanelPast) -> str:
     "Size, range and share of real bars."
-    days, symbols = panel.shape
-    span = f"{panel.first:%Y-%m-%d} to {panel.last:%Y-%m-%d}"
-    return f"Panel({symbols} symbols × {days} days, {span}, {panel.real.mean():.0%} real bars)"
+    rows, symbols = panel.shape
+    form, kind = ("%Y-%m-%d", "days") if panel.daily else ("%Y-%m-%d %H:%M", f"bars of {panel.interval}")
+    span = f"{panel.first.strftime(form)} to {panel.last.strftime(form)}"
+    return f"Panel({symbols} symbols × {rows} {kind}, {span}, {panel.real.mean():.0%} real bars)"
 
 
 def lives(panel: PanelAges) -> tuple[list[str], list[str]]:
@@ -250,7 +275,7 @@ def lives(panel: PanelAges) -> tuple[list[str], list[str]]:
     ]
     return late, ended
 
-# %% ../../nbs/14_panel.ipynb #90aa5ec7
+# %% ../../nbs/14_panel.ipynb #8e5affe9
 def _strip(real: np.ndarray, bins: int = 120) -> str:
     "A small picture of how many of the bars are real: one column per stretch of days, as high as their share."
     cuts = np.array_split(real, min(bins, len(real)))
@@ -268,7 +293,7 @@ def overview(panel: PanelPast) -> str:
     for kind in sorted({asset.asset_class for asset in panel.assets.values()}):
         columns = [i for i, s in enumerate(panel.symbols) if panel.assets[s].asset_class == kind]
         real = panel.real[:, columns]
-        share = f"{len(columns)} symbols, {real.mean():.0%} of the days real"
+        share = f"{len(columns)} symbols, {real.mean():.0%} of the {'days' if panel.daily else 'bars'} real"
         rows.append(f"<tr><th>{kind.value}</th><td>{share}</td><td>{_strip(real)}</td></tr>")
     late, ended = lives(panel)
     for title, names in (("listed later", late), ("ended", ended)):
