@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['EXTENDED', 'RULES', 'Interval', 'ExtendedError', 'stretches', 'bar_spans', 'grid', 'days_of', 'label_of',
-           'labelled_by_end', 'interval_of', 'resample', 'closings']
+           'labelled_by_end', 'check_labels', 'interval_of', 'resample', 'closings']
 
 # %% ../../nbs/10a_intervals.ipynb #ff5be9a8
 from dataclasses import dataclass
@@ -227,6 +227,30 @@ def labelled_by_end(
     labels = bars.index.as_unit("ns").asi8
     place = np.minimum(np.searchsorted(closing, labels, side="right"), len(closing) - 1)
     return bars.set_axis(pd.DatetimeIndex(np.minimum(labels + length.step.value, closing[place]), tz="UTC"))
+
+# %% ../../nbs/10a_intervals.ipynb #f7f11a9f
+def check_labels(symbol: str, index: pd.DatetimeIndex, calendar: str, interval: str | Interval) -> None:
+    "BadBarsError where bars that should be labelled by their ends show their starts, or are on no mark at all."
+    length, labels = Interval.of(interval), index.as_unit("ns").asi8
+    if length.daily or not len(labels):
+        return
+    odd = labels % min(length.step, 30 * MINUTE if calendar != "24/7" else DAY).value != 0
+    if odd.any():
+        raise _unfit(symbol, index[odd][0], length, calendar)
+    if calendar == "24/7":
+        return
+    table = hours(calendar, index[0] - DAY, index[-1] + DAY)
+    opens, closes = (table[name].dt.as_unit("ns").astype("int64").to_numpy() for name in ("open", "close"))
+    place = np.searchsorted(labels, opens - length.step.value, side="right")
+    first = np.append(labels, labels[-1] + 10 * DAY.value)[place]
+    before = np.insert(labels, 0, labels[0] - 10 * DAY.value)[place]
+    early = (first <= opens) & (before < opens - 6 * 60 * MINUTE.value)  # and nothing before the session that day
+    if early.any() and not np.isin(closes, labels).any():
+        where, needed = index[place[early]][0], f"a bar of {length} is labelled by the end at which it is known"
+        cure = "Pass the bars through trading_core.data.intervals.labelled_by_end."
+        raise BadBarsError(
+            symbol, f"{where:%Y-%m-%d %H:%M}", "the session begins with the start of a bar", needed, cure
+        )
 
 # %% ../../nbs/10a_intervals.ipynb #58a4832d
 def interval_of(index: pd.DatetimeIndex) -> Interval:

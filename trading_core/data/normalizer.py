@@ -8,14 +8,15 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['carry', 'NoSymbolsError', 'HybridDataNormalizer', 'load_panel']
 
-# %% ../../nbs/15_normalizer.ipynb #fa8fbbe6
+# %% ../../nbs/15_normalizer.ipynb #e756c5d3
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from .panel import FIELDS, Panel
-from .sources import BarSource, checked_bars
+from .intervals import check_labels
+from .sources import BarSource, checked_bars, step_of
 from ..errors import DataError, UnknownNameError
 from ..model import Asset
 from ..sessions import Day
@@ -38,7 +39,7 @@ def carry(arrays: Mapping[str, np.ndarray], real: np.ndarray) -> None:
     for field in FIELDS:
         arrays[field][carried] = 0.0 if field == "volume" else closes[carried]
 
-# %% ../../nbs/15_normalizer.ipynb #cb003164
+# %% ../../nbs/15_normalizer.ipynb #d56846d4
 class NoSymbolsError(DataError):
     "A panel of nothing was asked for."
 
@@ -49,15 +50,19 @@ class NoSymbolsError(DataError):
 class HybridDataNormalizer:
     "Puts the bars of assets that keep different calendars on one calendar of UTC days."
 
-    def normalize(self, bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset] | None = None) -> Panel:
+    def normalize(
+        self, bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset] | None = None, interval: str = "1d"
+    ) -> Panel:
         """A panel of the bars.
 
         Parameters
         ----------
         bars : mapping of symbol to DataFrame
-            Columns open high low close volume; index of UTC midnights, ascending.
+            Columns open high low close volume; index of UTC midnights, ascending, or of the ends of shorter bars.
         assets : mapping of symbol to Asset, optional
             For symbols that are not what their spelling says: `X/Y` is crypto, anything else a US equity.
+        interval : str
+            How long the bars are: 1d, or 1m 5m 15m 30m 1h.
 
         Raises
         ------
@@ -66,25 +71,28 @@ class HybridDataNormalizer:
         """
         if not bars:
             raise NoSymbolsError
-        checked = {symbol: checked_bars(symbol, bars[symbol]) for symbol in sorted(bars)}
+        checked = {symbol: checked_bars(symbol, bars[symbol], interval) for symbol in sorted(bars)}
         for symbol in assets or {}:
             if symbol not in bars:
                 raise UnknownNameError("assets", symbol, bars)
         known = {symbol: Asset.of(symbol) for symbol in checked} | dict(assets or {})
-        return _placed(checked, known)
+        for symbol, own in checked.items():
+            check_labels(symbol, pd.DatetimeIndex(own.index), known[symbol].calendar, interval)
+        return _placed(checked, known, interval)
 
 
-def _calendar(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset]) -> pd.DatetimeIndex:
-    "The days of a panel: all of them with a 24/7 asset, else those with a bar."
+def _calendar(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], interval: str) -> pd.DatetimeIndex:
+    "The days of a panel, or the ends of its bars: all of the clock's with a 24/7 asset, and those with a bar."
     days = pd.DatetimeIndex(np.unique(np.concatenate([own.index.asi8 for own in bars.values()])), tz="UTC")
     if any(assets[symbol].calendar == "24/7" for symbol in bars):
-        return pd.date_range(days[0], days[-1], freq="D").as_unit("ns")
+        step = step_of(interval)
+        return pd.date_range(days[0].ceil(step), days[-1], freq=step).as_unit("ns").union(days)
     return days
 
 
-def _placed(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset]) -> Panel:
+def _placed(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], interval: str) -> Panel:
     "Checked bars on their common calendar, symbols in the order given."
-    days = _calendar(bars, assets)
+    days = _calendar(bars, assets, interval)
     shape = len(days), len(bars)
     arrays = {field: np.full(shape, np.nan, order="F") for field in FIELDS}
     real = np.zeros(shape, dtype=bool, order="F")
@@ -94,16 +102,18 @@ def _placed(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset]) -> Pa
         for field in FIELDS:
             arrays[field][rows, column] = own[field].to_numpy()
     carry(arrays, real)
-    return Panel(days, tuple(bars), assets, arrays, real)
+    return Panel(days, tuple(bars), assets, arrays, real, None, interval)
 
-# %% ../../nbs/15_normalizer.ipynb #e564f28b
+# %% ../../nbs/15_normalizer.ipynb #e9ee2f38
 def load_panel(
     source: BarSource,
     symbols: Iterable[str],
     start: Day | None = None,
     end: Day | None = None,
     assets: Mapping[str, Asset] | None = None,
+    interval: str = "1d",
 ) -> Panel:
     "The bars of `symbols` from `start` to `end` as a panel."
-    bars = {symbol: source.bars(symbol, start, end) for symbol in dict.fromkeys(symbols)}
-    return HybridDataNormalizer().normalize(bars, assets)
+    how = {} if interval == "1d" else {"interval": interval}  # a source of daily bars need not know the word
+    bars = {symbol: source.bars(symbol, start, end, **how) for symbol in dict.fromkeys(symbols)}
+    return HybridDataNormalizer().normalize(bars, assets, interval)
