@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'as_day', 'CalendarRangeError', 'sessions', 'is_session', 'next_session',
-           'session_number', 'hours', 'zone_of', 'half_days', 'is_open']
+           'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text']
 
 # %% ../nbs/03_sessions.ipynb #2bf5bd3a
 import datetime as dt
@@ -147,3 +147,9 @@ def is_open(calendar: str, moment: dt.datetime) -> bool:
     near = hours(calendar, now - pd.Timedelta(days=1), now + pd.Timedelta(days=1))
     in_break = (near["break_start"] <= now) & (now < near["break_end"])
     return bool(((near["open"] <= now) & (now < near["close"]) & ~in_break).any())
+
+# %% ../nbs/03_sessions.ipynb #aee31688
+def bar_text(moment: pd.Timestamp, interval: str = "") -> str:
+    "A bar's label as text: 2024-07-05, or 2024-07-05T14:30 of a bar shorter than a day; midnights by the interval, if it is known."
+    daily = interval == "1d" if interval else moment == moment.normalize()
+    return f"{moment:%Y-%m-%d}" if daily else f"{moment:%Y-%m-%dT%H:%M}"

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Strategies', 'SharesError', 'NotAStrategyError', 'shared_out', 'described', 'PeriodError', 'period', 'CashError',
-           'cash_given', 'setup_of', 'annual_days', 'exposure_of', 'run_terms']
+           'cash_given', 'setup_of', 'annual_days', 'days_of_panel', 'exposure_of', 'run_terms']
 
-# %% ../../nbs/43_terms.ipynb #31fe63f8
+# %% ../../nbs/43_terms.ipynb #0f250ffa
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ..data.panel import Panel
+from ..data.intervals import days_of
+from ..data.panel import Panel, end_of
+from ..data.sources import DAY, step_of
 from ..errors import ConfigError, StrategyError
 from ..portfolio.costs import Costs
 from ..portfolio.risk import RiskLimits
-from ..sessions import Day, as_day
+from ..sessions import Day, as_day, bar_text
 from ..strategies.strategy import Strategy
 
 # %% ../../nbs/43_terms.ipynb #e2238dd6
@@ -74,7 +78,7 @@ def described(strategies: Strategies) -> dict[str, dict[str, Any]]:
         for name, (s, share) in strategies.items()
     }
 
-# %% ../../nbs/43_terms.ipynb #682bdf90
+# %% ../../nbs/43_terms.ipynb #f46377b0
 class PeriodError(ConfigError):
     "A period in which the panel has no day."
 
@@ -83,18 +87,36 @@ class PeriodError(ConfigError):
         super().__init__(start, end, first, last)
 
     def __str__(self) -> str:
+        start, end, first, last = map(bar_text, (self.start, self.end, self.first, self.last))
         return (
-            f"The backtest was asked to run from {self.start:%Y-%m-%d} to {self.end:%Y-%m-%d}, but the bars reach from "
-            f"{self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}. Ask for days in between, or load more."
+            f"The backtest was asked to run from {start} to {end}, but the bars reach from "
+            f"{first} to {last}. Ask for days in between, or load more."
         )
 
 
 def period(panel: Panel, start: Day | None, end: Day | None) -> tuple[pd.Timestamp, pd.Timestamp]:
-    "The first and the last day of trading."
+    "The first and the last day of trading, or the ends of the first and the last bar of those days."
+    if not panel.daily:
+        return _moments(panel, start, end)
     first = panel.first if start is None else as_day(start)
     last = panel.last if end is None else as_day(end)
-    begin, after = panel.days.searchsorted([first, last.normalize() + pd.Timedelta(days=1)])
+    begin, after = panel.days.searchsorted([first, last + pd.Timedelta(days=1)])
     if begin >= after or last > panel.last or last < first:
+        raise PeriodError(first, last, panel.first, panel.last)
+    return panel.days[begin], panel.days[after - 1]
+
+
+def _moments(panel: Panel, start: Day | None, end: Day | None) -> tuple[pd.Timestamp, pd.Timestamp]:
+    "The first and the last bar of trading, of bars shorter than a day; what ends at midnight was made on the day before."
+    first = panel.first if start is None else as_day(start)
+    last = panel.last if end is None else end_of(end)
+    if isinstance(start, dt.datetime):
+        first = end_of(start)
+    begin = int(
+        panel.days.searchsorted(first, side="left" if start is None or isinstance(start, dt.datetime) else "right")
+    )
+    after = int(panel.days.searchsorted(last, side="right"))
+    if begin >= after or last < first or last > days_of_panel(panel)[-1] + DAY:
         raise PeriodError(first, last, panel.first, panel.last)
     return panel.days[begin], panel.days[after - 1]
 
@@ -116,7 +138,7 @@ def cash_given(cash: object) -> float:
         raise CashError(cash)
     return float(cash)
 
-# %% ../../nbs/43_terms.ipynb #b5e1ae2a
+# %% ../../nbs/43_terms.ipynb #fe35eb8c
 def setup_of(engine: str, strategies: Mapping[str, Any], cash: float, costs: Costs, **more: Any) -> dict[str, Any]:
     "What was run, as plain values."
     own = {str(asset_class): dict(terms) for asset_class, terms in costs.by_class.items()}
@@ -126,8 +148,25 @@ def setup_of(engine: str, strategies: Mapping[str, Any], cash: float, costs: Cos
 
 
 def annual_days(panel: Panel) -> int:
-    "Rows of a panel in a year: 365 with a 24/7 asset in it, else 252."
-    return 365 if any(asset.calendar == "24/7" for asset in panel.assets.values()) else 252
+    """Rows of a panel in a year: 365 with a 24/7 asset in it, else 252; of shorter bars as many times their number a day.
+
+    With both kinds of assets a stock's bars count where they end between those of a coin.
+    """
+    always = any(asset.calendar == "24/7" for asset in panel.assets.values())
+    if panel.daily:
+        return 365 if always else 252
+    _, counts = np.unique(days_of_panel(panel), return_counts=True)
+    if not always:
+        return 252 * int(np.median(counts))
+    a_day = int(DAY / step_of(panel.interval))
+    more = counts[counts > a_day] - a_day
+    return 365 * a_day + (252 * int(np.median(more)) if len(more) else 0)
+
+
+def days_of_panel(panel: Panel) -> pd.DatetimeIndex:
+    "The day on which each of a panel's bars was made: the exchange's own, or the UTC day with a 24/7 asset."
+    calendars = {asset.calendar for asset in panel.assets.values()}
+    return days_of(panel.days, panel.interval, "24/7" if "24/7" in calendars else min(calendars))
 
 
 def exposure_of(by_class: Sequence[tuple[float, float]], equity: pd.Series) -> pd.DataFrame:
@@ -135,14 +174,14 @@ def exposure_of(by_class: Sequence[tuple[float, float]], equity: pd.Series) -> p
     parts = pd.DataFrame(by_class, equity.index, columns=["equity", "crypto"], dtype=float).div(equity, axis=0)
     return parts.assign(cash=1 - parts.sum(axis=1))
 
-# %% ../../nbs/43_terms.ipynb #dbf02d52
+# %% ../../nbs/43_terms.ipynb #dc9e8132
 def run_terms(
     start: pd.Timestamp, end: pd.Timestamp, resize: float | None, limits: RiskLimits | None, halted: object
 ) -> dict[str, Any]:
     "Period, band and limits of a run, and why it was halted, if it was."
     return {
-        "start": f"{start:%Y-%m-%d}",
-        "end": f"{end:%Y-%m-%d}",
+        "start": bar_text(start),
+        "end": bar_text(end),
         "resize": resize,
         "limits": vars(limits) if limits else None,
         "halted": str(halted) if halted else None,

@@ -104,7 +104,7 @@ def _placed(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], inter
     carry(arrays, real)
     return Panel(days, tuple(bars), assets, arrays, real, None, interval)
 
-# %% ../../nbs/15_normalizer.ipynb #e9ee2f38
+# %% ../../nbs/15_normalizer.ipynb #475ca057
 def load_panel(
     source: BarSource,
     symbols: Iterable[str],
@@ -114,6 +114,6 @@ def load_panel(
     interval: str = "1d",
 ) -> Panel:
     "The bars of `symbols` from `start` to `end` as a panel."
-    how = {} if interval == "1d" else {"interval": interval}  # a source of daily bars need not know the word
-    bars = {symbol: source.bars(symbol, start, end, **how) for symbol in dict.fromkeys(symbols)}
+    how = () if interval == "1d" else (interval,)  # a source of daily bars need not know the word
+    bars = {symbol: source.bars(symbol, start, end, *how) for symbol in dict.fromkeys(symbols)}
     return HybridDataNormalizer().normalize(bars, assets, interval)
