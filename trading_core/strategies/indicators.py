@@ -24,7 +24,7 @@ from ..data.panel import Panel
 # %% ../../nbs/20_indicators.ipynb #8027a02c
 MEMO: ContextVar[MutableMapping[Any, tuple[Panel, pd.DataFrame]] | None] = ContextVar("indicators", default=None)
 
-# %% ../../nbs/20_indicators.ipynb #671f2f67
+# %% ../../nbs/20_indicators.ipynb #b5814ec9
 def on_own_bars(
     panel: Panel,
     indicator: Callable[..., np.ndarray],
@@ -53,12 +53,14 @@ def on_own_bars(
     if memo is not None and (known := memo.get(key)) is not None:
         return pd.DataFrame(known[1].copy(deep=False))
     columns = [panel.arrays[field] for field in fields or ("close",)]
-    table = np.full(panel.shape, np.nan)
+    table = np.full(panel.shape[::-1], np.nan).T  # columns lie together in memory, as in the panel
     for place, symbol in enumerate(panel.symbols):
         own = np.flatnonzero(panel.real[:, place])
         if symbol in wanted and own.size:
-            table[own, place] = indicator(*(column[own, place] for column in columns))
-    laid = pd.DataFrame(table, panel.days, list(panel.symbols))
+            whole = own[-1] - own[0] == own.size - 1  # without a gap: nothing needs to be picked
+            span = slice(int(own[0]), int(own[-1]) + 1) if whole else own
+            table[span, place] = indicator(*(column[span, place].copy() for column in columns))
+    laid = pd.DataFrame(table, panel.days, list(panel.symbols), copy=False)
     if memo is not None:
         memo[key] = panel, laid.copy(deep=False)  # who writes into his table gets one of his own
     return laid

@@ -21,7 +21,7 @@ from .indicators import deviation, on_own_bars, sma, zscore
 from .rsi import between
 from .strategy import ParameterError, Strategy, WithExits, need_bars
 
-# %% ../../nbs/26d_mean_reversion.ipynb #4c58dc1a
+# %% ../../nbs/26d_mean_reversion.ipynb #2691f795
 @dataclass(frozen=True)
 class MeanReversion(WithExits, Strategy):
     "Buy far below the mean of the last bars, counted in their standard deviations; keep until it is back."
@@ -54,7 +54,7 @@ class MeanReversion(WithExits, Strategy):
 
     def signals(self, panel: Panel) -> pd.DataFrame:
         z = on_own_bars(panel, partial(zscore, period=self.period)).to_numpy()
-        return pd.DataFrame(between(z, -self.entry, -self.leave), panel.days, list(panel.symbols))
+        return pd.DataFrame(between(z, -self.entry, -self.leave), panel.days, list(panel.symbols), copy=False)
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         if math.isnan(values["z"]):

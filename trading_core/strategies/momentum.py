@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['month_ends', 'PacedStrategy', 'best_of_each', 'momentum_phrase', 'Momentum']
+__all__ = ['month_ends', 'PacedStrategy', 'best_of_each', 'first_of_each', 'momentum_phrase', 'Momentum']
 
-# %% ../../nbs/26b_momentum.ipynb #558c2009
+# %% ../../nbs/26b_momentum.ipynb #16246e95
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..data.panel import Panel
 from ..sessions import Day, as_day, sessions
-from .indicators import on_own_bars, past_change, rank_rows
+from .indicators import lowest_in, on_own_bars, past_change, rank_rows
 from .lines import Line, LineStrategy, decides, zero
 from .reversal import last_sessions
 from .strategy import ParameterError, WithExits, need_bars, need_fraction, signed_percent
@@ -61,6 +61,17 @@ def best_of_each(values: pd.DataFrame, panel: Panel, top: float) -> tuple[pd.Dat
         picks[same] = np.ceil(top * ranked - 1e-9)
     return rank, picks
 
+# %% ../../nbs/26b_momentum.ipynb #886f57b9
+def first_of_each(values: np.ndarray, panel: Panel, top: float) -> np.ndarray:
+    "Where the rank of `best_of_each` is among its picks, for some rows of values by symbol."
+    held = np.zeros(values.shape, dtype=bool)
+    of = np.array([panel.assets[symbol].calendar for symbol in panel.symbols])
+    for calendar in set(of):
+        same = np.flatnonzero(of == calendar)
+        ranked = np.isfinite(values[:, same]).sum(axis=1)
+        held[:, same] = lowest_in(-values[:, same], np.ceil(top * ranked - 1e-9).astype(int))
+    return held
+
 # %% ../../nbs/26b_momentum.ipynb #8a347b27
 def momentum_phrase(values: Mapping[str, float], span: str) -> str:
     "Why an asset is wanted or not, from its return, and from rank and picks where there are any."
@@ -70,7 +81,7 @@ def momentum_phrase(values: Mapping[str, float], span: str) -> str:
     place = f"rank {values['rank']:.0f} with {past}"
     return place if values["rank"] <= values["picks"] else f"{place}, not among the first {values['picks']:.0f}"
 
-# %% ../../nbs/26b_momentum.ipynb #9d4d8e97
+# %% ../../nbs/26b_momentum.ipynb #782b5b9f
 @dataclass(frozen=True)
 class Momentum(WithExits, PacedStrategy):
     "Hold what rose over the last year without its last month, or with `top` the part of all that rose most."
@@ -111,9 +122,12 @@ class Momentum(WithExits, PacedStrategy):
     def signals(self, panel: Panel) -> pd.DataFrame:
         if self.top is None:
             return super().signals(panel)
-        values = self.indicators(panel)
-        held = (values["rank"] <= values["picks"]).astype(float)
-        return held.where(values["rank"].notna() & decides(self, panel))
+        deciding = decides(self, panel)
+        rows = np.flatnonzero(deciding.any(axis=1))
+        past = on_own_bars(panel, partial(past_change, bars=self.lookback, skip=self.skip)).to_numpy()[rows]
+        strengths = np.full(panel.shape, np.nan)
+        strengths[rows] = np.where(deciding[rows] & np.isfinite(past), first_of_each(past, panel, self.top), np.nan)
+        return pd.DataFrame(strengths, panel.days, list(panel.symbols), copy=False)
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         if math.isnan(values["return"]):

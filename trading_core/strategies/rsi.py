@@ -21,12 +21,14 @@ from ..data.panel import Panel
 from .indicators import on_own_bars, rsi
 from .strategy import ParameterError, Strategy, WithExits, need_bars
 
-# %% ../../nbs/26c_rsi.ipynb #218bd149
+# %% ../../nbs/26c_rsi.ipynb #9240c66d
 def between(values: np.ndarray, enter: float, leave: float) -> np.ndarray:
     "1 below `enter`, 0 above `leave`, NaN between them and where nothing is known: keep what you have."
-    return np.select([values < enter - 1e-9, values > leave + 1e-9], [1.0, 0.0], np.nan)
+    strength = np.where(values > leave + 1e-9, 0.0, np.nan)
+    np.copyto(strength, 1.0, where=values < enter - 1e-9)
+    return strength
 
-# %% ../../nbs/26c_rsi.ipynb #03b75d42
+# %% ../../nbs/26c_rsi.ipynb #44401219
 @dataclass(frozen=True)
 class RsiReversion(WithExits, Strategy):
     "Buy where the relative strength index is low, keep until it is back in balance."
@@ -54,7 +56,7 @@ class RsiReversion(WithExits, Strategy):
 
     def signals(self, panel: Panel) -> pd.DataFrame:
         index = self.indicators(panel)["rsi"].to_numpy()
-        return pd.DataFrame(between(index, self.low, self.leave), panel.days, list(panel.symbols))
+        return pd.DataFrame(between(index, self.low, self.leave), panel.days, list(panel.symbols), copy=False)
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         if math.isnan(values["rsi"]):

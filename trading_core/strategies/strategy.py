@@ -200,7 +200,7 @@ def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
     except (TypeError, ValueError) as error:
         raise SignalError(name, f"strengths must be numbers, but {error}. {cure}") from error
 
-# %% ../../nbs/21_strategy.ipynb #563cf17b
+# %% ../../nbs/21_strategy.ipynb #a7ccd0e5
 def strengths_of(strategy: Strategy, panel: Panel) -> np.ndarray:
     "The strategy\x27s signals as floats of shape (n_days, n_symbols), not yet checked for what is in them."
     return np.asarray(_table(strategy.name, strategy.signals(panel), panel).to_numpy())
@@ -218,9 +218,9 @@ def checked_signals(strategy: Strategy, panel: Panel) -> pd.DataFrame:
         Rows or columns are not the panel's, or a strength is infinite or outside -1 to 1.
     """
     values = strengths_of(strategy, panel)
-    wrong = np.argwhere(np.abs(values) > 1)
-    if wrong.size:
-        row, column = wrong[0]
+    wrong = np.abs(values) > 1
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
         raise SignalError(
             strategy.name,
             "a strength is a number from -1 to 1, or NaN for no opinion. Scale or clip it.",
@@ -228,7 +228,8 @@ def checked_signals(strategy: Strategy, panel: Panel) -> pd.DataFrame:
             panel.symbols[column],
             float(values[row, column]),
         )
-    return pd.DataFrame(np.where(panel.real | (panel.missed < 0), values, np.nan), panel.days, list(panel.symbols))
+    carried = np.logical_or.accumulate(panel.real, axis=0) & ~panel.real
+    return pd.DataFrame(np.where(carried, np.nan, values), panel.days, list(panel.symbols), copy=False)
 
 # %% ../../nbs/21_strategy.ipynb #c5981a34
 class ParameterError(ConfigError):

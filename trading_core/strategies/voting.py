@@ -92,7 +92,7 @@ def member_of(text: str) -> Member:
         raise ParameterError("VotingEnsemble.members", text, "members such as SmaCross:1, MacdTrend(fast=5):2")
     return Member(load_strategy(name, **{key.strip(): value.strip() for key, _, value in parameters}), weight)
 
-# %% ../../nbs/26e_voting.ipynb #52f9fe8c
+# %% ../../nbs/26e_voting.ipynb #2e65e3ff
 def last_words(signals: np.ndarray, real: np.ndarray, memory: float) -> tuple[np.ndarray, np.ndarray]:
     """Each asset's last opinion on its own bars, 0 once it is `memory` own bars old.
 
@@ -103,35 +103,38 @@ def last_words(signals: np.ndarray, real: np.ndarray, memory: float) -> tuple[np
     spoken : (n_days, n_symbols) bool
         Whether there was an opinion by then.
     """
-    words, spoken = np.zeros(signals.shape), np.zeros(signals.shape, dtype=bool)
-    for place in range(signals.shape[1]):
-        own = np.flatnonzero(real[:, place])
-        given = signals[own, place]
-        bar = np.arange(own.size)
-        last = np.maximum.accumulate(np.where(np.isnan(given), -1, bar))
-        spoken[own, place] = last >= 0
-        words[own, place] = np.where((last >= 0) & (bar - last < memory), given[last], 0.0)
-    return words, spoken
+    given, own = signals.T, real.T  # asset by asset, as they lie in memory
+    said = np.where(own & ~np.isnan(given), np.arange(len(signals), dtype=np.int32), np.int32(-1))
+    last = np.maximum.accumulate(said, axis=1)
+    spoken = own & (last >= 0)
+    remembered = spoken
+    if memory < math.inf:
+        bars = own.cumsum(axis=1, dtype=np.int32)
+        remembered = spoken & (bars - np.take_along_axis(bars, last, axis=1) < memory)
+    words = np.where(remembered, np.take_along_axis(given, last, axis=1), 0.0)
+    return words.T, spoken.T
 
-# %% ../../nbs/26e_voting.ipynb #a885a4f6
+# %% ../../nbs/26e_voting.ipynb #95ace834
 def tally(voters: Iterable[Member], panel: Panel, memory: int | None) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Each member's last words by its name, and the mean of all by weight, arrays of shape (n_days, n_symbols).
 
     NaN where a member has said nothing yet or does not cover the asset, and for the mean where nobody has.
     """
     words: dict[str, np.ndarray] = {}
-    total, weights = np.zeros(panel.shape), np.zeros(len(panel.symbols))
+    lying = panel.shape[::-1]
+    total, spoke, weights = np.zeros(lying).T, np.zeros(lying, dtype=bool).T, np.zeros(len(panel.symbols))
     for strategy, weight in ((member.strategy, member.weight) for member in voters):
         limits = (bars for bars in (memory, strategy.exits.time_stop) if bars is not None)
         said = checked_signals(strategy, panel).to_numpy()
         last, spoken = last_words(said, panel.real, min(limits, default=math.inf))
         covered = np.array([strategy.covers(panel.assets[symbol]) for symbol in panel.symbols])
-        words[written(strategy)] = np.where(spoken & covered, last, np.nan)
-        total += weight * np.where(covered, last, 0.0)
+        said_so = spoken & covered
+        words[written(strategy)] = np.where(said_so, last, np.nan)
+        spoke |= said_so
+        total += last * (weight * covered)
         weights += weight * covered
-    spoke = ~np.isnan(np.stack(list(words.values()))).all(axis=0)
-    mean = np.divide(total, weights, out=np.full(panel.shape, np.nan), where=spoke)
-    return words, np.clip(mean, -1.0, 1.0)
+    mean = np.divide(total, weights, out=np.full(lying, np.nan).T, where=spoke)
+    return words, np.clip(mean, -1.0, 1.0, out=mean)
 
 # %% ../../nbs/26e_voting.ipynb #15fbbe32
 def vote_phrase(votes: Mapping[str, float], confidence: float, threshold: float) -> str:
@@ -167,7 +170,7 @@ def _member(part: object) -> Member:
         return member_of(part)
     return part if isinstance(part, Member) else Member(*part) if isinstance(part, tuple) else Member(part)  # type: ignore[arg-type]
 
-# %% ../../nbs/26e_voting.ipynb #1a221e36
+# %% ../../nbs/26e_voting.ipynb #7c081115
 @dataclass(frozen=True)
 class VotingEnsemble(WithExits, Strategy):
     "Several strategies vote by their weights; the strength is how sure they are together."
@@ -200,8 +203,8 @@ class VotingEnsemble(WithExits, Strategy):
         return any(member.strategy.covers(asset) for member in self.voters)
 
     def calendar_days(self, calendar: str, start: Day, end: Day) -> pd.DatetimeIndex:
-        days = [member.strategy.calendar_days(calendar, start, end) for member in self.voters]
-        return pd.DatetimeIndex(sorted(set().union(*days)), tz="UTC").as_unit("ns")
+        days = [member.strategy.calendar_days(calendar, start, end).as_unit("ns").asi8 for member in self.voters]
+        return pd.DatetimeIndex(np.unique(np.concatenate(days)), tz="UTC").as_unit("ns")
 
     def indicators(self, panel: Panel) -> dict[str, pd.DataFrame]:
         words, confidence = tally(self.voters, panel, self.memory)
@@ -210,9 +213,9 @@ class VotingEnsemble(WithExits, Strategy):
 
     def signals(self, panel: Panel) -> pd.DataFrame:
         confidence = tally(self.voters, panel, self.memory)[1]
-        wanted = np.where(confidence >= self.threshold - 1e-9, confidence, 0.0)
-        known = ~np.isnan(confidence) & decides(self, panel)
-        return pd.DataFrame(np.where(known, wanted, np.nan), panel.days, list(panel.symbols))
+        confidence[confidence < self.threshold - 1e-9] = 0.0
+        confidence[~decides(self, panel)] = np.nan
+        return pd.DataFrame(confidence, panel.days, list(panel.symbols), copy=False)
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         names = [written(each.strategy) for each in self.voters if each.strategy.covers(Asset.of(symbol))]
