@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from .stream_words import BidAsk, Heard
 
-# %% ../../nbs/18b_stream_belt.ipynb #31607634
+# %% ../../nbs/18b_stream_belt.ipynb #03733dd0
 class Belt:
     """A bounded queue from one thread to another one.
 
@@ -26,7 +26,7 @@ class Belt:
     """
 
     def __init__(self, most: int = 10_000):
-        self.most, self.dropped, self.closed = max(1, most), 0, False
+        self.most, self.dropped, self.closed, self.gone = max(1, most), 0, False, False
         self._cells: deque[list[Heard]] = deque()
         self._quotes: dict[str, list[Heard]] = {}  # the cell in which the newest quote of a symbol waits
         self._lock = threading.Condition()
@@ -77,3 +77,12 @@ class Belt:
         with self._lock:
             self.closed = True
             self._lock.notify_all()
+
+    def abandon(self) -> int:
+        "Nobody may wait any longer: throw away what waits, and say how much it was."
+        with self._lock:
+            left, self.closed, self.gone = len(self._cells), True, True
+            self._cells.clear()
+            self._quotes.clear()
+            self._lock.notify_all()
+        return left

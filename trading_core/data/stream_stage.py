@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Actor', 'Stage']
+__all__ = ['CHANNEL', 'Actor', 'Stage']
 
 # %% ../../nbs/18c_stream_stage.ipynb #5c011858
 import asyncio
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
-# %% ../../nbs/18c_stream_stage.ipynb #201223f2
+# %% ../../nbs/18c_stream_stage.ipynb #19e46b11
+CHANNEL = {"t": "trades", "q": "quotes", "b": "bars", "u": "updatedBars"}  # of each kind of message
+
+
 class Actor:
     "What one stream does with its visitors."
 
@@ -62,12 +65,12 @@ class Actor:
             self.visitors[web] = {}
             return [{"T": "success", "msg": "authenticated"}]
         wanted = self.visitors[web]
-        for channel in ("trades", "quotes", "bars", "updatedBars"):
+        for channel in CHANNEL.values():
             named, had = set(asked.get(channel) or ()), wanted.get(channel, set())
             wanted[channel] = had | named if asked.get("action") == "subscribe" else had - named
         return [{"T": "subscription", **{channel: sorted(symbols) for channel, symbols in wanted.items()}}]
 
-# %% ../../nbs/18c_stream_stage.ipynb #39312055
+# %% ../../nbs/18c_stream_stage.ipynb #381598de
 class Stage(Actor):
     "A stream of prices on this machine. A context manager; `url` is its address."
 
@@ -112,25 +115,34 @@ class Stage(Actor):
         self._thread.join(timeout=10)
 
     def say(self, *messages: Mapping[str, Any]) -> None:
-        "Tell this to everybody, in one frame; moments under `t` are nanoseconds."
+        "Tell this, in one frame, to those who want it; moments under `t` are nanoseconds."
+        self._do(self._tell(messages))
+
+    async def _tell(self, messages: Sequence[Mapping[str, Any]]) -> None:
         import msgpack
 
         timed = msgpack.Timestamp.from_unix_nano
-        self.frame(msgpack.packb([one | {"t": timed(one["t"])} if "t" in one else one for one in map(dict, messages)]))
+        for web, wanted in list(self.visitors.items()):
+            mine = [one for one in messages if {one.get("S"), "*"} & wanted.get(CHANNEL.get(one["T"], ""), set())]
+            told = [{**one, "t": timed(one["t"])} if "t" in one else one for one in mine]
+            await self._send(web, [msgpack.packb(told)] if told else [])
 
     def frame(self, *frames: bytes) -> None:
         "Send these bytes to everybody, as they are."
-        self._do(self._send(frames))
+        self._do(self._send_all(frames))
 
-    async def _send(self, frames: Sequence[bytes]) -> None:
+    async def _send_all(self, frames: Sequence[bytes]) -> None:
+        for web in list(self.visitors):
+            await self._send(web, frames)
+
+    async def _send(self, web: ServerConnection, frames: Sequence[bytes]) -> None:
         from websockets.exceptions import ConnectionClosed
 
-        for web in [] if self.mute else list(self.visitors):
-            try:
-                for frame in frames:
-                    await web.send(frame)
-            except ConnectionClosed:
-                self.visitors.pop(web, None)
+        try:
+            for frame in frames if not self.mute else ():
+                await web.send(frame)
+        except ConnectionClosed:
+            self.visitors.pop(web, None)
 
     def cut(self) -> None:
         "Break all lines."

@@ -9,10 +9,10 @@ from __future__ import annotations
 __all__ = ['Message', 'Heard', 'KINDS', 'MINUTE', 'NEVER', 'NEVER_HTTP', 'BrokenFrameError', 'messages_in', 'Trade', 'BidAsk',
            'MinuteBar', 'trade_of', 'bid_ask_of', 'bar_of', 'heard_in', 'StreamRefusedError']
 
-# %% ../../nbs/18a_stream_words.ipynb #47df1376
+# %% ../../nbs/18a_stream_words.ipynb #91ebb495
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pandas as pd
@@ -148,8 +148,8 @@ def bar_of(said: Message) -> MinuteBar:
     how: Literal["", "revised"] = "revised" if said["T"] == "u" else ""
     return MinuteBar(said["S"], first, high, low, last, volume, begin + MINUTE, how)
 
-# %% ../../nbs/18a_stream_words.ipynb #b71ebd7f
-_READERS = {"t": trade_of, "q": bid_ask_of, "b": bar_of, "u": bar_of}
+# %% ../../nbs/18a_stream_words.ipynb #1ee7bc3c
+_READERS: dict[str, Callable[[Message], Heard]] = {"t": trade_of, "q": bid_ask_of, "b": bar_of, "u": bar_of}
 
 
 def heard_in(messages: Iterable[Message], horizon: int) -> tuple[list[Heard], list[str]]:
