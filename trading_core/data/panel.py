@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['FIELDS', 'PanelArrays', 'PanelTables', 'PanelAges', 'BeforePanelError', 'end_of', 'PanelPast', 'UnknownSymbolError',
            'PanelColumns', 'fingerprint', 'lives', 'overview', 'Panel']
 
-# %% ../../nbs/14_panel.ipynb #810ce8a3
+# %% ../../nbs/14_panel.ipynb #34738a8e
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -22,6 +22,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from .intervals import closings
 from ..errors import DataError, did_you_mean
 from ..model import Asset
 from ..sessions import Day, as_day, session_number
@@ -132,7 +133,7 @@ class PanelTables(PanelArrays):
         "All of it as one table with columns (field, symbol)."
         return pd.concat({field: self._table(self.arrays[field]) for field in FIELDS}, axis=1)
 
-# %% ../../nbs/14_panel.ipynb #c49082b1
+# %% ../../nbs/14_panel.ipynb #bbe28e77
 class PanelAges(PanelTables):
     "How many sessions ago each asset last traded."
 
@@ -153,6 +154,11 @@ class PanelAges(PanelTables):
         missed[last < 0] = -1
         missed.flags.writeable = False
         return missed
+
+    def ends_on(self, calendar: str, sessions: pd.DatetimeIndex) -> np.ndarray:
+        "Which rows end one of these sessions of `calendar`: its day, or of shorter bars the one at its closing, (n_days,)."
+        marks = sessions if self.daily else closings(calendar, sessions)
+        return np.asarray(self.days.isin(marks))
 
 # %% ../../nbs/14_panel.ipynb #ed95a369
 class BeforePanelError(DataError):

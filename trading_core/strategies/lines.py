@@ -29,11 +29,11 @@ def above(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     floor += lower
     return np.asarray(upper > floor)
 
-# %% ../../nbs/21a_lines.ipynb #b6dcf5a9
+# %% ../../nbs/21a_lines.ipynb #cfb144af
 def decides(strategy: Strategy, panel: Panel) -> np.ndarray:
     "Which days are decision days, asset by asset: bool of shape (n_days, n_symbols)."
     calendars = {asset.calendar for asset in panel.assets.values()}
-    on = {name: panel.days.isin(strategy.calendar_days(name, panel.first, panel.last)) for name in calendars}
+    on = {name: panel.ends_on(name, strategy.calendar_days(name, panel.first, panel.last)) for name in calendars}
     return np.column_stack([on[panel.assets[symbol].calendar] for symbol in panel.symbols])
 
 # %% ../../nbs/21a_lines.ipynb #26ec5541

@@ -59,7 +59,7 @@ class ReversalStrategy(Strategy):
         "The panel's symbols of its asset class."
         return [symbol for symbol in panel.symbols if self.covers(panel.assets[symbol])]
 
-# %% ../../nbs/23_reversal.ipynb #f4748fe7
+# %% ../../nbs/23_reversal.ipynb #9435029b
 @dataclass(frozen=True)
 class EquityReversal(ReversalStrategy):
     "On each week's last session: hold the equities that fell most, in equal parts."
@@ -93,7 +93,7 @@ class EquityReversal(ReversalStrategy):
     def signals(self, panel: Panel) -> pd.DataFrame:
         calendars = [asset.calendar for symbol in panel.symbols if self.covers(asset := panel.assets[symbol])]
         columns = [column for column, symbol in enumerate(panel.symbols) if self.covers(panel.assets[symbol])]
-        on = {name: panel.days.isin(self.calendar_days(name, panel.first, panel.last)) for name in set(calendars)}
+        on = {name: panel.ends_on(name, self.calendar_days(name, panel.first, panel.last)) for name in set(calendars)}
         rows = np.flatnonzero(np.any([*on.values(), np.zeros(len(panel.days), bool)], axis=0))
         moved = change_on(panel, rows, self.lookback, columns)
         ranked = np.isfinite(moved)
