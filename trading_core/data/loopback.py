@@ -40,7 +40,7 @@ class Answer:
 
 Say: TypeAlias = Callable[[str, dict[str, str]], Any]  # a path and a query; an Answer, or a body
 
-# %% ../../nbs/12b_loopback.ipynb #9b1c72f8
+# %% ../../nbs/12b_loopback.ipynb #0a799b21
 class Loopback:
     """A web server on 127.0.0.1, at a port of its own, that answers GET.
 
@@ -82,6 +82,9 @@ class Loopback:
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         "Answer one question over its socket."
+        if self._closed.is_set():  # a line that was kept open from before
+            handler.close_connection = True
+            return
         with self._lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
@@ -95,21 +98,29 @@ class Loopback:
             with self._lock:
                 self.at_once -= 1
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        "Listen."
         self._closed.clear()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        "Hang up."
         self._closed.set()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 # %% ../../nbs/12b_loopback.ipynb #8f0e9145
 def _send(handler: BaseHTTPRequestHandler, said: Answer) -> None:

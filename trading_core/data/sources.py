@@ -7,10 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['COLUMNS', 'MINUTE', 'DAY', 'STEPS', 'ACTIONS', 'faults', 'BadBarsError', 'step_of', 'checked_days', 'actions_of',
-           'checked_bars', 'complete_bars', 'BarSource', 'in_window', 'IntervalError', 'DaysBackError', 'Source',
-           'moment', 'latest_table', 'asked_for', 'has_days', 'NoBarsError', 'OneMethod', 'as_source', 'check_source']
+           'checked_bars', 'complete_bars', 'on_sessions', 'BarSource', 'in_window', 'IntervalError', 'DaysBackError',
+           'Source', 'moment', 'latest_table', 'asked_for', 'has_days', 'NoBarsError', 'OneMethod', 'as_source',
+           'check_source']
 
-# %% ../../nbs/10_sources.ipynb #a3ad0ca6
+# %% ../../nbs/10_sources.ipynb #65b323e5
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
@@ -20,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, RefusedError, UnknownNameError
-from ..sessions import Day, as_day
+from ..model import Asset
+from ..sessions import Day, as_day, sessions
 
 # %% ../../nbs/10_sources.ipynb #5ebca767
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -168,6 +170,22 @@ def complete_bars(symbol: str, bars: pd.DataFrame, interval: str, now: pd.Timest
         arrived = f"it is {now:%Y-%m-%d %H:%M} UTC, and there is a bar from the future"
         raise BadBarsError(symbol, first.strftime(form), arrived, "bars are of the past", cure)
     return bars[over]
+
+# %% ../../nbs/10_sources.ipynb #5020f1e6
+def on_sessions(source: str, symbol: str, bars: pd.DataFrame) -> pd.DataFrame:
+    "Daily `bars`, or BadBarsError if one of them lies on a day on which the asset's exchange was closed."
+    calendar = Asset.of(symbol).calendar
+    closed = ~bars.index.isin(sessions(calendar, bars.index[0], bars.index[-1]))
+    if closed.any():
+        day = bars.index[closed][0]
+        raise BadBarsError(
+            symbol,
+            f"{day:%Y-%m-%d}",
+            f"{source} has a bar on a {day:%A}",
+            f"{symbol} trades on the sessions of {calendar} and that day is none",
+            "Check the symbol's spelling: a coin is written BTC/USD.",
+        )
+    return bars
 
 # %% ../../nbs/10_sources.ipynb #f6ac952c
 @runtime_checkable
