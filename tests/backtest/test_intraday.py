@@ -1,0 +1,177 @@
+"Bars of hours and minutes: both engines do the same, nothing is traded on a carried bar, and a year has the right length."
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+from intraday import bars_on, mixed_panel
+
+from trading_core.backtest import annual_days, backtest
+from trading_core.backtest.parity import compare_results
+from trading_core.data import HybridDataNormalizer
+from trading_core.data.intervals import grid
+from trading_core.errors import ConfigError
+from trading_core.model import Asset, ExitRules
+from trading_core.portfolio import Costs, RiskLimits
+from trading_core.strategies import CryptoReversal, EquityReversal, SmaCross, Strategy
+
+COSTS = Costs(rate=0.0005, slippage_bps=2.0, volume_share=0.1)
+LIMITS = RiskLimits(max_weight=0.3, max_positions=4, cash_buffer=0.02, max_daily_loss=0.03)
+
+
+class Drawn(Strategy):
+    "Random opinions with every kind of exit."
+
+    exits = ExitRules(stop_loss=0.01, take_profit=0.02, trailing_stop=0.015, time_stop=9)
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def signals(self, panel):
+        rng = np.random.default_rng(self.seed)
+        table = np.where(rng.random(panel.shape) < 0.2, rng.choice([0.0, 0.5, 1.0], panel.shape), np.nan)
+        return pd.DataFrame(table, panel.days, list(panel.symbols))
+
+
+def both(strategy, panel, **terms):
+    return [backtest(strategy, panel, engine=engine, **terms) for engine in ("fast", "backtrader")]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_engines_do_the_same_on_hours_of_stocks_and_coins_over_a_half_day(seed):
+    panel = mixed_panel("1h", "2024-06-24", "2024-07-09", seed=seed)
+    for terms in ({}, {"costs": COSTS, "limits": LIMITS, "resize": 0.2}):
+        for strategy in (Drawn(seed), SmaCross(fast=3, slow=9)):
+            fast, slow = both(strategy, panel, **terms)
+            assert len(fast.fills) > 10 or "limits" in terms
+            told = compare_results(fast, slow, panel)
+            assert told.ok, str(told)
+
+
+@pytest.mark.parametrize("monday", ["2024-03-11", "2024-11-04"])
+def test_both_engines_do_the_same_on_minutes_around_a_change_of_clocks(monday):
+    friday = pd.Timestamp(monday) - pd.Timedelta(days=3)
+    panel = mixed_panel("1m", f"{friday:%Y-%m-%d}", monday, stocks=2, coins=1, missing=0.2)
+    fast, slow = both(Drawn(1), panel, costs=COSTS)
+    assert len(fast.fills) > 500
+    told = compare_results(fast, slow, panel)
+    assert told.ok, str(told)
+
+
+def test_nothing_is_traded_on_a_minute_without_a_trade():
+    panel = mixed_panel("1m", "2024-07-03", "2024-07-03", missing=0.5)
+    fills = backtest(Drawn(3), panel).fills
+    assert len(fills) > 150
+    assert all(panel.observed.at[day, symbol] for day, symbol in zip(fills["day"], fills["symbol"], strict=True))
+
+
+def test_an_order_fills_at_the_open_of_the_next_bar_and_not_at_the_close_that_decided_it():
+    panel = mixed_panel("1h", "2024-07-01", "2024-07-05", missing=0.0)
+
+    class Once(Strategy):
+        def signals(self, panel):
+            table = pd.DataFrame(np.nan, panel.days, list(panel.symbols))
+            table.loc[pd.Timestamp("2024-07-03 17:00", tz="UTC"), "S0"] = 1.0  # the closing of a half-day
+            return table
+
+    fill = backtest(Once(), panel, costs=Costs(rate=0.0)).fills.iloc[0]
+    assert fill["day"] == pd.Timestamp("2024-07-05 14:30", tz="UTC")  # the first bar after the holiday
+    assert fill["price"] == pytest.approx(panel.open.at[fill["day"], "S0"])
+
+
+def test_ten_sessions_without_a_bar_end_an_asset_and_hours_without_one_do_not():
+    marks = grid("XNYS", "1h", "2024-07-01", "2024-07-31")
+    gone = bars_on(marks, 1)[:"2024-07-09"]
+    thin = bars_on(marks, 2, missing=0.9)
+    panel = HybridDataNormalizer().normalize({"GONE": gone, "THIN": thin, "FULL": bars_on(marks, 3)}, interval="1h")
+
+    class Hold(Strategy):
+        def signals(self, panel):
+            return pd.DataFrame(np.where(panel.real, 1.0, np.nan), panel.days, list(panel.symbols))
+
+    fast, slow = both(Hold(), panel)
+    assert compare_results(fast, slow, panel).ok
+    ended = fast.fills[fast.fills["reason"] == "delisted"]
+    assert list(ended["symbol"]) == ["GONE"]
+    assert ended["day"].iloc[0] == pd.Timestamp("2024-07-23 14:30", tz="UTC")  # the tenth session after the 9th begins
+
+
+@pytest.mark.parametrize(
+    ("interval", "stocks", "coins", "rows"),
+    [
+        ("1h", 2, 0, 252 * 7),
+        ("1h", 0, 2, 8760),
+        ("1h", 2, 2, 8760 + 252 * 6),
+        ("1m", 2, 0, 98_280),
+        ("1m", 2, 2, 525_600),
+    ],
+)
+def test_a_year_has_as_many_rows_as_bars(interval, stocks, coins, rows):
+    panel = mixed_panel(interval, "2024-07-08", "2024-07-12", stocks=stocks, coins=coins, missing=0.0)
+    assert annual_days(panel) == rows
+
+
+def test_the_same_gain_is_the_same_growth_a_year_on_hours_as_on_days():
+    first, last = "2022-01-03", "2023-12-29"
+    growth = {}
+    for interval in ("1d", "1h"):
+        marks = grid("XNYS", interval, first, last)
+        price = np.exp(np.linspace(0.0, 0.2, len(marks)))
+        bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), price), marks).assign(volume=1e9)
+        panel = HybridDataNormalizer().normalize({"UP": bars}, interval=interval)
+
+        class Hold(Strategy):
+            def signals(self, panel):
+                return pd.DataFrame(1.0, panel.days, list(panel.symbols))
+
+        growth[interval] = backtest(Hold(), panel, costs=Costs(rate=0.0)).metrics["cagr"]
+    assert growth["1h"] == pytest.approx(growth["1d"], rel=0.02)
+
+
+def test_a_weekly_reversal_decides_at_the_closing_of_the_weeks_last_session():
+    panel = mixed_panel("1h", "2024-06-03", "2024-07-12", stocks=10, coins=1, missing=0.0)
+    signals = EquityReversal(lookback=7).signals(panel)
+    decided = signals.index[signals.notna().any(axis=1)].tz_convert("America/New_York")
+    assert [f"{moment:%a %m-%d %H:%M}" for moment in decided] == [
+        "Fri 06-07 16:00", "Fri 06-14 16:00", "Fri 06-21 16:00", "Fri 06-28 16:00", "Fri 07-05 16:00", "Fri 07-12 16:00"
+    ]  # fmt: skip
+    fast, slow = both(EquityReversal(lookback=7), panel)
+    assert len(fast.fills) >= 10
+    assert compare_results(fast, slow, panel).ok
+
+
+def test_a_coin_that_falls_within_an_hour_is_bought_in_the_next():
+    panel = mixed_panel("1h", "2024-07-01", "2024-07-20", coins=3)
+    fast, slow = both(CryptoReversal(drop=0.008, max_adx=40), panel)
+    assert len(fast.fills) > 4
+    assert compare_results(fast, slow, panel).ok
+
+
+def test_a_period_is_of_days_or_of_moments():
+    panel = mixed_panel("1h", "2024-07-01", "2024-07-12")
+    whole_days = backtest(SmaCross(3, 9), panel, start="2024-07-03", end="2024-07-05")
+    assert [f"{day:%d %H:%M}" for day in whole_days.equity.index[[0, -1]]] == ["03 01:00", "06 00:00"]
+    moments = backtest(SmaCross(3, 9), panel, start=panel.days[40], end=panel.days[90])
+    assert list(moments.equity.index[[0, -1]]) == [panel.days[40], panel.days[90]]
+    assert moments.setup["end"] == f"{panel.days[90]:%Y-%m-%dT%H:%M}"
+    with pytest.raises(ConfigError, match="but the bars reach from 2024-07-01T01:00 to 2024-07-13"):
+        backtest(SmaCross(3, 9), panel, start="2024-08-01")
+
+
+def test_signals_of_a_cut_panel_are_those_of_the_whole_one_up_to_the_cut():
+    panel = mixed_panel("1h", "2024-07-01", "2024-07-12")
+    whole = SmaCross(3, 9).signals(panel)
+    for row in (30, 77, 150):
+        cut = SmaCross(3, 9).signals(panel.until(panel.days[row]))
+        pd.testing.assert_frame_equal(cut, whole.iloc[: row + 1])
+
+
+def test_a_lot_of_the_venue_counts_on_minutes_too():
+    panel = mixed_panel("1m", "2024-07-03", "2024-07-03", stocks=1, coins=0)
+    coarse = {"S0": Asset("S0", panel.assets["S0"].asset_class, "XNYS", Decimal("10"))}
+    other = type(panel)(panel.days, panel.symbols, coarse, panel.arrays, panel.real, None, panel.interval)
+    fills = backtest(Drawn(2), other).fills
+    assert len(fills) and (fills["quantity"] % 10 == 0).all()
