@@ -3,19 +3,25 @@
 python -m venv peers && peers/bin/pip install -r tests/bench/requirements-peers.txt
 python tests/bench/peers.py --peers peers/bin/python            # all but the slow ones
 python tests/bench/peers.py --peers peers/bin/python --only w3  # lines whose name begins with w3
+python tests/bench/peers.py --peers peers/bin/python --slow     # the slow peers as well, each once: some minutes more
+
+All sides read the same answers: the equity, the fills, total return, yearly volatility, Sharpe, Sortino, the deepest drawdown,
+and the trades' win rate and profit factor. Ours has them all in `.metrics`; a peer is asked for each by its own name. Of a
+sweep (W2) a row of such figures per pair is read, and no equity or fills, on either side.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +30,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import workloads as w
 
 Made = Callable[[], Any]
+
+# On a virtual machine memory that is given back goes back to the host, and every fresh page then costs milliseconds, at
+# random. So no process here gives any back, ours or a peer's: what is measured is the work.
+KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
 
 
 def ours(strategy: Any, panel: Any, fee: float = w.FEE) -> Made:
@@ -34,9 +44,9 @@ def ours(strategy: Any, panel: Any, fee: float = w.FEE) -> Made:
     return lambda: w.answers(backtest(strategy, panel, costs=costs))
 
 
-def ours_w3_given(n_days: int = 3652, n_equities: int = 500) -> Made:
-    days, _, close, _ = w.w3_arrays(n_days, n_equities)
-    panel = w.w3_panel(n_days, n_equities)
+def ours_w3_given(n_days: int = 3652, n_equities: int = 500, n_coins: int = 20) -> Made:
+    days, _, close, _ = w.w3_arrays(n_days, n_equities, n_coins)
+    panel = w.w3_panel(n_days, n_equities, n_coins)
     wanted = w.w3_wanted(days, close, n_equities, n_equities // 10)
     return ours(w.given(pd.DataFrame(wanted, panel.days, list(panel.symbols), copy=False)), panel)
 
@@ -67,12 +77,13 @@ def bare_w4() -> Made:
     return lambda: loop(open_, close, above, w.CASH, 0.0)
 
 
-def ours_w2() -> Made:
+def ours_w2(every: int = 1) -> Made:
+    "The 1,000 pairs, or each n-th fast one with all slow ones."
     from trading_core.backtest import sweep
     from trading_core.strategies import SmaCross
 
     panel, costs = w.one_panel(*w.w2_arrays()), w.costs()
-    grid = {"fast": list(w.FAST), "slow": list(w.SLOW)}
+    grid = {"fast": list(w.FAST[::every]), "slow": list(w.SLOW)}
     return lambda: sweep(SmaCross, grid, panel, costs=costs, progress=False)
 
 
@@ -91,6 +102,17 @@ def bare_stops() -> Made:
     decides, loop = np.isfinite(wanted).any(axis=1), w.bare_w3()
     stops = np.linspace(0.01, 0.2, 200).tolist()
     return lambda: [loop(open_, close, real, wanted, decides, w.CASH, w.FEE, stop, 5, 0.99 / 50)[1] for stop in stops]
+
+
+def figures(made: Any) -> tuple[Any, ...]:
+    "What our `.metrics` and our sweep hold as well, as vectorbt calls it."
+    of_returns = made.total_return(), made.annualized_volatility(), made.sharpe_ratio(), made.sortino_ratio()
+    return *of_returns, made.max_drawdown(), made.trades.win_rate(), made.trades.profit_factor()
+
+
+def read(made: Any) -> tuple[Any, ...]:
+    "Equity, fills and figures of one vectorbt portfolio."
+    return made.value().iloc[-1], len(made.orders.records), *figures(made)
 
 
 def theirs_w2() -> Made:
@@ -114,7 +136,7 @@ def theirs_w2() -> Made:
         made = vbt.Portfolio.from_signals(
             wide, above, below, price=np.broadcast_to(opens, above.shape), init_cash=w.CASH, fees=w.FEE, freq="1D"
         )
-        return made.total_return(), made.sharpe_ratio(), made.max_drawdown()
+        return figures(made)
 
     return run
 
@@ -133,7 +155,7 @@ def theirs_w4() -> Made:
         made = vbt.Portfolio.from_signals(
             prices, enter, leave, price=opens, init_cash=w.CASH, fees=0.0, freq="1min", engine="rust"
         )
-        return made.value().iloc[-1], len(made.orders.records), made.total_return(), made.sharpe_ratio()
+        return read(made)
 
     return run
 
@@ -200,32 +222,57 @@ def theirs_w3() -> Made:
             post_segment_args=(close, real, wanted, decides, waiting, wishes, entry, bars), init_cash=w.CASH,
             cash_sharing=True, group_by=True, freq="1D",
         )  # fmt: skip
-        return made.value().iloc[-1], len(made.orders.records), made.total_return(), made.sharpe_ratio()
+        return read(made)
 
     return run
 
 
-LINES: dict[str, tuple[Callable[[], Made], bool]] = {  # name: (how it is made, whether a peer runs it)
-    "w2 ours": (ours_w2, False),
-    "w2 vectorbt": (theirs_w2, True),
-    "w3 bare": (bare_w3, False),
-    "w3 ours, given": (ours_w3_given, False),
-    "w3 ours, signals": (ours_w3_signals, False),
-    "w3 vectorbt": (theirs_w3, True),
-    "stops bare": (bare_stops, False),
-    "stops ours, 1 thread": (lambda: ours_stops(1), False),
-    "stops ours, 2 threads": (lambda: ours_stops(2), False),
-    "w4 bare": (bare_w4, False),
-    "w4 ours": (ours_w4, False),
-    "w4 ours, 100,000 bars": (lambda: ours_w4(100_000), False),
-    "w4 vectorbt rust": (theirs_w4, True),
-    "grow ours, 52 assets": (lambda: ours_w3_given(3652, 50), False),
-    "grow ours, 365 days": (lambda: ours_w3_given(365), False),
+def slow(name: str, *given: Any) -> Made:
+    "A peer of `slow_peers.py`, which needs packages that only the peers' environment has."
+    import slow_peers
+
+    made: Made = getattr(slow_peers, name)(*given)
+    return made
+
+
+class Line(NamedTuple):
+    "One line of the table."
+
+    make: Callable[[], Made]
+    peer: bool = False  # run by the peers' Python
+    slow: bool = False  # only with --slow, and once: it takes its first run for its best
+
+
+LINES: dict[str, Line] = {
+    "w2 ours": Line(ours_w2),
+    "w2 ours, 100 pairs": Line(lambda: ours_w2(10)),
+    "w2 vectorbt": Line(theirs_w2, peer=True),
+    "w2 backtrader optstrategy": Line(lambda: slow("stock_w2"), peer=True, slow=True),
+    "w3 bare": Line(bare_w3),
+    "w3 ours, given": Line(ours_w3_given),
+    "w3 ours, signals": Line(ours_w3_signals),
+    "w3 vectorbt": Line(theirs_w3, peer=True),
+    "w3 bt": Line(lambda: slow("bt_w3"), peer=True, slow=True),
+    "w3 backtrader": Line(lambda: slow("stock_w3"), peer=True, slow=True),
+    "stops bare": Line(bare_stops),
+    "stops ours, 1 thread": Line(lambda: ours_stops(1)),
+    "stops ours, 2 threads": Line(lambda: ours_stops(2)),
+    "w4 bare": Line(bare_w4),
+    "w4 ours": Line(ours_w4),
+    "w4 ours, 100,000 bars": Line(lambda: ours_w4(100_000)),
+    "w4 vectorbt rust": Line(theirs_w4, peer=True),
+    "grow ours, 52 assets": Line(lambda: ours_w3_given(3652, 50, 2)),
+    "grow ours, 365 days": Line(lambda: ours_w3_given(365)),
 }
 RATIOS = [
     ("W2 against vectorbt, ≥ 20", "w2 vectorbt", "w2 ours"),
     ("W3 given against vectorbt, ≥ 20", "w3 vectorbt", "w3 ours, given"),
     ("W3 signals against vectorbt, ≥ 10", "w3 vectorbt", "w3 ours, signals"),
+    ("W2 against backtrader's optstrategy, ≥ 8,000", "w2 backtrader optstrategy", "w2 ours"),
+    ("W3 given against bt, ≥ 600", "w3 bt", "w3 ours, given"),
+    ("W3 signals against bt, ≥ 300", "w3 bt", "w3 ours, signals"),
+    ("W3 given against stock backtrader, ≥ 8,000", "w3 backtrader", "w3 ours, given"),
+    ("W3 signals against stock backtrader, ≥ 4,000", "w3 backtrader", "w3 ours, signals"),
     ("W3 given against the bare loop", "w3 ours, given", "w3 bare"),
     ("W3 signals against the bare loop", "w3 ours, signals", "w3 bare"),
     ("200 stops, 1 thread, against the loop, ≤ 1.6", "stops ours, 1 thread", "stops bare"),
@@ -234,17 +281,20 @@ RATIOS = [
     ("W4 against the bare loop", "w4 ours", "w4 bare"),
     ("10 × bars, ≤ 12 (W4)", "w4 ours", "w4 ours, 100,000 bars"),
     ("10 × bars, ≤ 12 (W3)", "w3 ours, given", "grow ours, 365 days"),
-    ("10 × equities, ≤ 12", "w3 ours, given", "grow ours, 52 assets"),
+    ("10 × assets, ≤ 12", "w3 ours, given", "grow ours, 52 assets"),
+    ("10 × combinations, ≤ 12 (W2)", "w2 ours", "w2 ours, 100 pairs"),
 ]
 
 
 def one(name: str, rounds: int) -> dict[str, Any]:
     "Seconds of the best of several rounds after the first, that one's seconds, and peak memory in MB."
-    began = time.perf_counter()
-    run = LINES[name][0]()
+    began, line = time.perf_counter(), LINES[name]
+    run = line.make()
     made, began = time.perf_counter() - began, time.perf_counter()
     answer = run()
     first, best = time.perf_counter() - began, float("inf")
+    if line.slow:
+        rounds, best = 0, first
     for _ in range(rounds):
         began = time.perf_counter()
         run()
@@ -258,7 +308,10 @@ def fresh(python: str, code: str) -> float:
     took = []
     for _ in range(3):
         began = time.perf_counter()
-        subprocess.run([python, "-c", code], check=True, capture_output=True, cwd=Path(__file__).parent, timeout=300)
+        subprocess.run(
+            [python, "-c", code], check=True, capture_output=True, cwd=Path(__file__).parent, timeout=300,
+            env=os.environ | KEPT,
+        )  # fmt: skip
         took.append(time.perf_counter() - began)
     return min(took)
 
@@ -279,6 +332,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     asked.add_argument("--peers", default=sys.executable, help="a Python with requirements-peers.txt installed")
     asked.add_argument("--only", default="", help="lines whose name begins with this")
+    asked.add_argument("--slow", action="store_true", help="the slow peers too")
     asked.add_argument("--rounds", type=int, default=9)
     asked.add_argument("--one", help=argparse.SUPPRESS)
     given = asked.parse_args()
@@ -286,11 +340,11 @@ def main() -> None:
         print(json.dumps(one(given.one, given.rounds)))
         return
     found: dict[str, dict[str, Any]] = {}
-    for name, (_, peer) in LINES.items():
-        if not name.startswith(given.only):
+    for name, line in LINES.items():
+        if not name.startswith(given.only) or (line.slow and not given.slow):
             continue
-        command = [given.peers if peer else sys.executable, __file__, "--one", name, "--rounds", str(given.rounds)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        command = [given.peers if line.peer else sys.executable, __file__, "--one", name, "--rounds", str(given.rounds)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=900, env=os.environ | KEPT)
         if ran.returncode:
             print(f"{name:28} failed: {ran.stderr.strip().splitlines()[-1][:150]}", flush=True)
             continue
@@ -304,7 +358,7 @@ def main() -> None:
     for title, above, below in RATIOS:
         if above in found and below in found:
             times, memory = (found[above][key] / found[below][key] for key in ("best", "peak"))
-            print(f"{title:40} {times:8.1f} × time {memory:6.2f} × memory")
+            print(f"{title:46} {times:8.1f} × time {memory:6.2f} × memory")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ import peers
 
 pytest.importorskip("pytest_benchmark")
 
-OURS = [name for name, (_, peer) in peers.LINES.items() if not peer]
+OURS = [name for name, line in peers.LINES.items() if not line.peer]
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_workload(name: str, benchmark: Any) -> None:
-    run = peers.LINES[name][0]()
+    run = peers.LINES[name].make()
     run()
     benchmark.pedantic(run, rounds=3, iterations=1)

@@ -78,7 +78,7 @@ def w2_pairs() -> Iterator[tuple[int, int]]:
 
 
 def panel_of(days: pd.DatetimeIndex, open_: np.ndarray, close: np.ndarray, real: np.ndarray, n_equities: int) -> Any:
-    "A panel of those bars, the first columns being equities."
+    "A panel of those bars, days or minutes, the first columns being equities."
     from trading_core.data import Panel
     from trading_core.model import Asset
 
@@ -87,7 +87,8 @@ def panel_of(days: pd.DatetimeIndex, open_: np.ndarray, close: np.ndarray, real:
     opened, closed = np.asfortranarray(open_), np.asfortranarray(close)
     arrays = {"open": opened, "high": np.maximum(opened, closed), "low": np.minimum(opened, closed), "close": closed}
     arrays["volume"] = np.asfortranarray(np.where(real, 1e6, 0.0))
-    return Panel(days, tuple(names), assets, arrays, np.asfortranarray(real))
+    interval = "1d" if days[1] - days[0] >= pd.Timedelta(days=1) else "1m"
+    return Panel(days, tuple(names), assets, arrays, np.asfortranarray(real), interval=interval)
 
 
 @cache
