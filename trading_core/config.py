@@ -8,8 +8,9 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Names', 'Limit', 'Count', 'SECRETS', 'HEADER', 'NOTES', 'split_names', 'Section', 'MarketSettings', 'ClassCosts',
            'CostSettings', 'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'MonitorSettings',
-           'ResearchSettings', 'RunSettings', 'PathSettings', 'LedgerSettings', 'Sections', 'TradingConfig',
-           'SettingError', 'read_ini', 'split_setting', 'load_config', 'settings_text', 'write_settings']
+           'ResearchSettings', 'QualitySettings', 'RunSettings', 'PathSettings', 'LedgerSettings', 'Sections',
+           'TradingConfig', 'SettingError', 'read_ini', 'split_setting', 'load_config', 'settings_text',
+           'write_settings']
 
 # %% ../nbs/02_config.ipynb #7fdda3db
 import re
@@ -220,7 +221,7 @@ class ExecutionSettings(Section):
         description="a strategy that may look ahead: require a certificate, or only warn on paper; live always requires one",
     )
 
-# %% ../nbs/02_config.ipynb #8314bea2
+# %% ../nbs/02_config.ipynb #0de8e2f6
 class MonitorSettings(Section):
     "How open positions are watched between two runs."
 
@@ -240,6 +241,21 @@ class ResearchSettings(Section):
         "",
         pattern=r"^(\d{4}-\d\d-\d\d\.\.(\d{4}-\d\d-\d\d)?)?$",
         description="days that stay sealed, such as 2024-01-01.. or 2024-01-01..2024-12-31; each look at them is counted",
+    )
+
+
+class QualitySettings(Section):
+    "Which bars are trusted."
+
+    refuse: Literal["fatal", "none"] = Field(
+        "fatal",
+        description="fatal: a symbol whose bars cannot be right is not traded, and the others are; none: findings are only told",
+    )
+    spike: float = Field(3.0, ge=1.5, description="a price so many times its neighbours, and back at once, is fatal")
+    repeats: int = Field(5, ge=2, description="so many identical bars in a row are fatal")
+    idle: int = Field(10, ge=1, description="so many bars in a row without volume are worth a warning")
+    difference: float = Field(
+        0.02, ge=0, description="a usual difference from another source of more than this fraction is fatal"
     )
 
 
@@ -273,7 +289,7 @@ class LedgerSettings(Section):
     def _masked(self, url: SecretStr) -> str:
         return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url.get_secret_value())
 
-# %% ../nbs/02_config.ipynb #6e00110a
+# %% ../nbs/02_config.ipynb #101f1ba7
 class Sections(BaseSettings):
     "All sections, each with its defaults."
 
@@ -290,6 +306,7 @@ class Sections(BaseSettings):
     execution: ExecutionSettings = ExecutionSettings()
     monitor: MonitorSettings = MonitorSettings()
     research: ResearchSettings = ResearchSettings()
+    quality: QualitySettings = QualitySettings()
     jobs: dict[str, Names] = {"daily": ("backtest", "signals", "trade"), "sweep": ("sweep",)}
     schedule: dict[str, str] = {"daily": "10 0 * * *"}
     run: RunSettings = RunSettings()
