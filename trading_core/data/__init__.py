@@ -6,20 +6,23 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['BarSource', 'CsvBars', 'HybridDataNormalizer', 'Panel', 'SimulatedBars', 'YahooBars', 'load_panel', 'open_source']
+__all__ = ['BarSource', 'BarStore', 'CsvBars', 'HybridDataNormalizer', 'Panel', 'SimulatedBars', 'YahooBars', 'load_panel',
+           'open_source']
 
-# %% ../../nbs/19_data_init.ipynb #f968806f
+# %% ../../nbs/19_data_init.ipynb #1eb92843
 from .csv_files import CsvBars
 from .normalizer import HybridDataNormalizer, load_panel
 from .panel import Panel
 from .simulated import SimulatedBars
 from .opening import open_source
 from .sources import BarSource
+from .store import BarStore
 from .yahoo import YahooBars
 
-# %% ../../nbs/19_data_init.ipynb #ee1e44c1
+# %% ../../nbs/19_data_init.ipynb #2f83a93f
 _all_ = [
     "BarSource",
+    "BarStore",
     "CsvBars",
     "HybridDataNormalizer",
     "Panel",

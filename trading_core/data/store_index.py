@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['VERSION', 'TABLES', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'IndexFile', 'moment', 'moment_of',
-           'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of', 'groups_of', 'covered', 'cover',
-           'uncover']
+           'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of', 'groups_of', 'last_bars', 'covered',
+           'cover', 'uncover']
 
 # %% ../../nbs/16b_store_index.ipynb #20384c78
 import json
@@ -197,6 +197,12 @@ def groups_of(line: sqlite3.Connection, files: Iterable[str]) -> dict[str, list[
     for file, *group in line.execute(query, [asked]):
         found.setdefault(file, []).append(Group._make(group))
     return found
+
+# %% ../../nbs/16b_store_index.ipynb #dc232bb8
+def last_bars(line: sqlite3.Connection, symbols: Iterable[str]) -> dict[str, int]:
+    "The label of the last bar of each symbol that has any."
+    query = "select symbol, max(last) from chunks where symbol in (select value from json_each(?)) group by symbol"
+    return dict(line.execute(query, [json.dumps(list(symbols))]))
 
 # %% ../../nbs/16b_store_index.ipynb #d8437d91
 def covered(line: sqlite3.Connection, symbols: Collection[str] | None = None) -> dict[str, list[Span]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Learnt', 'difference', 'learn']
 
-# %% ../../nbs/16d_store_learning.ipynb #cfbbe5b8
+# %% ../../nbs/16d_store_learning.ipynb #2a352bf5
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
+from .sources import COLUMNS
 from trading_core.data.store_files import (
-    COLUMNS,
     VALUES,
     Versions,
     new_name,
