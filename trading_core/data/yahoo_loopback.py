@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KEPT', 'AT_ONCE', 'after_splits', 'as_yahoo', 'seconds_of', 'openings', 'events_of', 'short_as_yahoo', 'as_lists',
-           'Charted', 'yahoo_says_no', 'chart_of', 'YahooLoopback', 'rerouted']
+__all__ = ['KEPT', 'AT_ONCE', 'after_splits', 'as_yahoo', 'seconds_of', 'beginnings', 'openings', 'events_of', 'short_as_yahoo',
+           'as_lists', 'Charted', 'yahoo_says_no', 'chart_of', 'YahooLoopback', 'rerouted']
 
-# %% ../../nbs/13a_yahoo_loopback.ipynb #6b6b4f6e
+# %% ../../nbs/13a_yahoo_loopback.ipynb #73ee1add
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
+from .intervals import Interval, bar_spans
 from .loopback import Answer, Loopback
 from .sources import ACTIONS, COLUMNS, DAY, moment, step_of
 from ..model import Asset
@@ -47,16 +48,26 @@ def as_yahoo(bars: pd.DataFrame) -> pd.DataFrame:
     told["adjclose"] = told["close"] * kept.shift(-1).fillna(1.0)
     return told.astype(np.float32).astype(float).assign(volume=told["volume"], dividend=paid)
 
-# %% ../../nbs/13a_yahoo_loopback.ipynb #af39015d
+# %% ../../nbs/13a_yahoo_loopback.ipynb #f3e78881
 def seconds_of(moments: Any) -> list[int]:
     "Whole seconds since 1970."
     return [int(second) for second in pd.DatetimeIndex(moments).as_unit("s").asi8]
 
 
+def beginnings(calendar: str, ends: pd.DatetimeIndex, step: pd.Timedelta) -> pd.Series:
+    "When the short bars began that end so; the last one of a session may be shorter than the others."
+    if not len(ends):
+        return pd.Series(ends, ends)
+    left, right = bar_spans(calendar, Interval("", step), ends[0] - DAY, ends[-1] + DAY)
+    place = np.minimum(np.searchsorted(right, ends.as_unit("ns").asi8), len(right) - 1)
+    begun = np.where(right[place] == ends.as_unit("ns").asi8, left[place], (ends - step).as_unit("ns").asi8)
+    return pd.Series(pd.DatetimeIndex(begun, tz="UTC"), ends)
+
+
 def openings(calendar: str, bars: pd.DataFrame, step: pd.Timedelta, now: pd.Timestamp) -> list[int]:
     "The second with which Yahoo stamps each bar."
     if step < DAY:
-        stamps = pd.Series(bars.index - step, bars.index)
+        stamps = beginnings(calendar, bars.index, step)
     elif calendar == "24/7":
         stamps = pd.Series(bars.index, bars.index)
     else:
@@ -83,12 +94,12 @@ def events_of(bars: pd.DataFrame, stamps: list[int], paid: pd.Series) -> dict[st
             splits[str(second)] = {"date": second, "numerator": above, "denominator": below, "splitRatio": told}
     return found | ({"splits": splits} if splits else {})
 
-# %% ../../nbs/13a_yahoo_loopback.ipynb #97c242f7
+# %% ../../nbs/13a_yahoo_loopback.ipynb #29740e2a
 def short_as_yahoo(own: pd.DataFrame, daily: pd.DataFrame) -> pd.DataFrame:
     "Short bars in Yahoo's prices; `daily` knows of the splits."
     splits = pd.Series(after_splits(daily) * daily.get("split", 1.0), daily.index)  # a day's own and all later ones
     days = (own.index - pd.Timedelta(1)).normalize()
-    later = splits.reindex(splits.index.union(days)).bfill().reindex(days).fillna(1.0).to_numpy()
+    later = splits.reindex(splits.index.union(days.unique())).bfill().reindex(days).fillna(1.0).to_numpy()
     today = daily["split"].reindex(days).fillna(1.0).to_numpy() if "split" in daily else 1.0
     told = own[list(COLUMNS[:4])].div(later / today, axis=0).astype(np.float32).astype(float)
     return told.assign(volume=(own["volume"] * (later / today)).round())
@@ -188,7 +199,7 @@ def chart_of(known: Charted, query: Mapping[str, str], now: pd.Timestamp) -> Any
             return yahoo_says_no("No data found for this date range, symbol may be delisted", 400, "Bad Request")
     return {"chart": {"result": [known.result(interval, first, last, now)], "error": None}}
 
-# %% ../../nbs/13a_yahoo_loopback.ipynb #baf37e7b
+# %% ../../nbs/13a_yahoo_loopback.ipynb #1d825122
 class YahooLoopback(Loopback):
     """Yahoo's chart service, on this machine.
 
@@ -225,9 +236,9 @@ class YahooLoopback(Loopback):
         "Answer a symbol so; the last of several is repeated."
         self.recorded.setdefault(symbol, []).append(answer)
 
-    def session(self) -> requests.Session:
-        "Connections for yfinance that end here, whatever host it names."
-        return rerouted(self.port)
+    def session(self, timeout: float = 30.0) -> requests.Session:
+        "Connections for yfinance that end here, whatever host it names, and wait no longer than `timeout`."
+        return rerouted(self.port, timeout)
 
     def _chart(self, path: str, query: dict[str, str]) -> Any:
         if path.endswith("/getcrumb"):
@@ -242,9 +253,9 @@ class YahooLoopback(Loopback):
             return yahoo_says_no("No data found, symbol may be delisted")
         return chart_of(self.known[name], query, moment(self.now))
 
-# %% ../../nbs/13a_yahoo_loopback.ipynb #c3c492f2
-def rerouted(port: int) -> requests.Session:
-    "A session whose every request goes to one port of this machine."
+# %% ../../nbs/13a_yahoo_loopback.ipynb #5cfcd921
+def rerouted(port: int, timeout: float) -> requests.Session:
+    "A session whose every request goes to one port of this machine and waits no longer than `timeout`."
     import requests
     from requests.adapters import HTTPAdapter
 
@@ -254,6 +265,8 @@ def rerouted(port: int) -> requests.Session:
         def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
             parts = urlsplit(str(request.url))
             request.url = f"http://127.0.0.1:{port}{parts.path}?{parts.query}"
+            bound = options.get("timeout")
+            options["timeout"] = min(timeout, bound) if isinstance(bound, int | float) else timeout
             return super().send(request, *args, **options)
 
     session = requests.Session()
