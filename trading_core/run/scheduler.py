@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PROGRAM', 'GRACE', 'job_times', 'cron_time', 'Runner', 'overdue', 'make_scheduler', 'next_runs', 'run_schedule']
+__all__ = ['IN_SESSION', 'PROGRAM', 'GRACE', 'JobTime', 'in_session', 'opening_from', 'job_times', 'calendar_of', 'cron_time',
+           'Runner', 'overdue', 'make_scheduler', 'next_runs', 'run_schedule']
 
-# %% ../../nbs/72_schedule.ipynb #ebbae062
+# %% ../../nbs/72_schedule.ipynb #ba4cc7a3
 import re
 import subprocess
 import sys
@@ -16,39 +17,128 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from ..config import SettingError, TradingConfig
 from ..errors import ConfigError
+from ..model import Asset
 from .runner import job_pages, read_runs
+from ..sessions import as_day, hours, is_open, next_session
 
-# %% ../../nbs/72_schedule.ipynb #898566de
-def job_times(config: TradingConfig) -> dict[str, CronTrigger]:
-    "When each scheduled job is due, in UTC; jobs and times are checked."
+# %% ../../nbs/72_schedule.ipynb #74b48476
+class JobTime(BaseTrigger):  # type: ignore[misc]
+    """When a job is due: five fields on the clock of a zone, perhaps inside the sessions of a calendar only.
+
+    Where clocks go back, a time that comes twice counts once, unless the hour is open (`*`); where they go forward, a
+    time that does not exist is an hour later, unless the hour is open.
+    """
+
+    def __init__(self, fields: str, zone: str = "UTC", calendar: str | None = None):
+        self.wall = CronTrigger.from_crontab(fields, timezone="UTC")
+        self.zone, self.calendar, self.each = ZoneInfo(zone), calendar, fields.split()[1].startswith("*")
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        "The first moment at or after `now`, and after the previous one."
+        start = now if previous_fire_time is None else max(now, previous_fire_time + timedelta(microseconds=1))
+        for _ in range(300):  # sessions, if need be
+            moment = self._on_the_clock(start.astimezone(UTC))
+            if self.calendar is None or moment is None or in_session(self.calendar, moment):
+                return moment
+            start = max(moment + timedelta(seconds=1), opening_from(self.calendar, moment))
+        return None
+
+    def _on_the_clock(self, start: datetime) -> datetime | None:
+        "The first moment from `start` on that the five fields mean."
+        slack, found = timedelta(hours=3), []  # clocks change by less
+        local = (start.astimezone(self.zone) - slack).replace(tzinfo=UTC)
+        while wall := self.wall.get_next_fire_time(None, local):
+            found += [moment for moment in self._moments(wall.replace(tzinfo=None)) if moment >= start]
+            local = wall + timedelta(seconds=1)
+            if found and wall.replace(tzinfo=None) > min(found).astimezone(self.zone).replace(tzinfo=None) + slack:
+                break
+            if found and self._steady(min(found)):
+                break
+        return min(found, default=None)
+
+    def _steady(self, moment: datetime) -> bool:
+        "Whether no clock changes near `moment`."
+        near = [(moment + timedelta(hours=h)).astimezone(self.zone).utcoffset() for h in (-4, 0, 4)]
+        return len(set(near)) == 1
+
+    def _moments(self, wall: datetime) -> list[datetime]:
+        "When a clock on the wall shows this: once, twice, or never."
+        first, second = (wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        if first == second:
+            return [first]
+        exists = first.astimezone(self.zone).replace(tzinfo=None) == wall
+        if self.each:
+            return [first, second] if exists else []
+        return [first]
+
+    def __str__(self) -> str:
+        return f"{self.wall} {self.zone}" + (f", in sessions of {self.calendar}" if self.calendar else "")
+
+
+def in_session(calendar: str, moment: datetime) -> bool:
+    "Whether a bar of a session can end at `moment`: after the opening, up to the closing."
+    return is_open(calendar, moment - timedelta(microseconds=1))
+
+
+def opening_from(calendar: str, moment: datetime) -> datetime:
+    "When the session at `moment` or the next one after it began or begins."
+    table = hours(calendar, as_day(moment), next_session(calendar, as_day(moment) + timedelta(days=1)))
+    found: datetime = table["open"][table["close"] > moment].iloc[0].to_pydatetime()
+    return found
+
+# %% ../../nbs/72_schedule.ipynb #72a993d0
+def job_times(config: TradingConfig) -> dict[str, JobTime]:
+    "When each scheduled job is due; jobs and times are checked."
     times = {}
     for job, line in config.schedule.items():
         job_pages(job, config)
-        times[job] = cron_time(job, line)
+        times[job] = cron_time(job, line, calendar_of(config))
     if not times:
         raise ConfigError("settings [schedule]: there is no job to wait for. Add one, such as daily = 10 0 * * *")
     return times
 
 
-def cron_time(job: str, line: str) -> CronTrigger:
-    "The trigger for a line of five fields: minute, hour, day, month, day of the week."
-    where = "settings [schedule]"
-    if re.search(r"\d", (line.split() + [""] * 5)[4].partition("/")[0]):
+def calendar_of(config: TradingConfig) -> str:
+    "The calendar of what is traded: that of the first asset with sessions, or 24/7 where all are coins."
+    named = sorted({Asset.of(symbol).calendar for symbol in config.market.symbols} - {"24/7"})
+    if config.market.symbols:
+        return named[0] if named else "24/7"
+    return "24/7" if config.market.universe == "crypto" else Asset.of("SPY").calendar
+
+
+IN_SESSION = re.compile(r"[\s,]*\bonly in session(?:\s+of\s+(\S+))?\s*$")
+
+
+def cron_time(job: str, line: str, calendar: str = "XNYS") -> JobTime:
+    "What a line of [schedule] means: minute, hour, day, month, weekday; a time zone; only in session, or of XLON."
+    where, found = "settings [schedule]", IN_SESSION.search(line)
+    words = line[: found.start() if found else None].split()
+    if re.search(r"\d", (words + [""] * 5)[4].partition("/")[0]):
         raise SettingError(
             where, job, line, "days of the week by name, such as tue-sat, as programs disagree on their numbers"
         )
+    zone, whose = (words[5] if len(words) == 6 else "UTC"), (found[1] or calendar) if found else "24/7"
+    if zone not in available_timezones():
+        raise SettingError(where, job, line, f"a time zone such as America/New_York, not {zone}")
     try:
-        return CronTrigger.from_crontab(line, timezone="UTC")
+        made = JobTime(" ".join([*words[:5], *words[6:]]), zone, None if whose == "24/7" else whose)
     except ValueError as error:
         raise SettingError(
             where, job, line, f"minute, hour, day, month and weekday, such as 10 0 * * * ({error})"
         ) from None
+    if found and made.get_next_fire_time(None, datetime.now(UTC)) is None:
+        raise SettingError(
+            where, job, line, f"a time within the sessions of {whose}, such as */5 9-16 * * mon-fri America/New_York"
+        )
+    return made
 
 # %% ../../nbs/72_schedule.ipynb #3a7241f2
 PROGRAM = [sys.executable, "-c", "from trading_core.cli import main; main()"]
@@ -92,21 +182,23 @@ class Runner:
             except subprocess.TimeoutExpired:
                 process.kill()
 
-# %% ../../nbs/72_schedule.ipynb #e2a33c73
+# %% ../../nbs/72_schedule.ipynb #2f1f658a
 GRACE = timedelta(hours=6)
 
 
-def overdue(job: str, trigger: CronTrigger, runs: Sequence[Mapping[str, Any]], now: datetime) -> bool:
-    "Whether `job` was due within the last six hours and has not been started since."
-    due = trigger.get_next_fire_time(None, now - GRACE)
-    if due is None or due > now:
+def overdue(job: str, trigger: BaseTrigger, runs: Sequence[Mapping[str, Any]], now: datetime) -> bool:
+    "Whether `job` was due within the last six hours and has not been started since its last tick."
+    due, following = None, trigger.get_next_fire_time(None, now - GRACE)
+    while following is not None and following <= now:
+        due, following = following, trigger.get_next_fire_time(following, now - GRACE)
+    if due is None:
         return False
     started = [
         datetime.fromisoformat(str(run["started"])) for run in runs if run.get("job") == job and run.get("started")
     ]
     return not any(moment >= due for moment in started)
 
-# %% ../../nbs/72_schedule.ipynb #29e57ebc
+# %% ../../nbs/72_schedule.ipynb #cbdef300
 def make_scheduler(config: TradingConfig, runner: Runner, now: datetime | None = None) -> BlockingScheduler:
     "A schedule with all jobs of the settings, not started yet."
     now = now or datetime.now(UTC)
@@ -127,7 +219,8 @@ def make_scheduler(config: TradingConfig, runner: Runner, now: datetime | None =
 def next_runs(config: TradingConfig, now: datetime | None = None) -> dict[str, datetime]:
     "When each scheduled job is due next."
     now = now or datetime.now(UTC)
-    return {job: trigger.get_next_fire_time(None, now) for job, trigger in job_times(config).items()}
+    coming = {job: trigger.get_next_fire_time(None, now) for job, trigger in job_times(config).items()}
+    return {job: moment for job, moment in coming.items() if moment is not None}
 
 # %% ../../nbs/72_schedule.ipynb #b027d57c
 def run_schedule(config: TradingConfig, runner: Runner) -> None:
