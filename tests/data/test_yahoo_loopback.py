@@ -257,10 +257,10 @@ def test_a_silent_server_is_given_up_after_the_bound(home: Home):
 
 
 def test_an_empty_answer_and_a_delisted_symbol_are_refused_by_name(home: Home):
-    server, source = home({"ACME": daily("2024-01-02", "2024-02-07")}, "2024-03-08")
+    _, source = home({"ACME": daily("2024-01-02", "2024-02-07")}, "2024-03-08")
     with pytest.raises(NoBarsError, match="Yahoo has no bars of ACME"):
         source.bars("ACME", "2024-02-20", "2024-03-01")
-    with pytest.raises(NoBarsError, match="Yahoo has no bars of GONE.*possibly delisted"):
+    with pytest.raises(NoBarsError, match=r"Yahoo has no bars of GONE.*possibly delisted"):
         source.bars("GONE")
 
 

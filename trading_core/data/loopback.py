@@ -40,7 +40,7 @@ class Answer:
 
 Say: TypeAlias = Callable[[str, dict[str, str]], Any]  # a path and a query; an Answer, or a body
 
-# %% ../../nbs/12b_loopback.ipynb #0a799b21
+# %% ../../nbs/12b_loopback.ipynb #2b970c1f
 class Loopback:
     """A web server on 127.0.0.1, at a port of its own, that answers GET.
 
@@ -77,7 +77,10 @@ class Loopback:
         with self._lock:
             self.asked.append(question)
             told = self.next.pop(0) if self.next else None
-        said = self.say(*question) if told is None else told
+        try:
+            said = self.say(*question) if told is None else told
+        except Exception as error:  # as a service with a fault would
+            said = Answer(f"{type(error).__name__}: {error}", 500)
         return said if isinstance(said, Answer) else Answer(said)
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
