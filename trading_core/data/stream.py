@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest', 'Callbacks',
            'StreamEndedError', 'PriceStream']
 
-# %% ../../nbs/18f_stream.ipynb #fa758f9b
+# %% ../../nbs/18f_stream.ipynb #84f629d2
 import asyncio
 import contextlib
 import logging
@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -244,6 +245,18 @@ class _Hearing:
         while heard := heard[self.belt.put(heard) :]:
             await asyncio.sleep(0.002)
 
+# %% ../../nbs/18f_stream.ipynb #8f5a045a
+@lru_cache(maxsize=8)
+def _loaded(calendar: str) -> None:
+    "Load what takes a moment, and look through memory once: now, and not between two prices."
+    import gc
+
+    import msgpack
+    import websockets.asyncio.client
+
+    session_at(calendar, 0)
+    gc.collect()
+
 # %% ../../nbs/18f_stream.ipynb #a9ab6c32
 class _Lines(_Hearing):
     "The lines, in a loop."
@@ -286,7 +299,7 @@ class _Lines(_Hearing):
             self.latest_heard.note(bar)
         await self.put(bars)
 
-# %% ../../nbs/18f_stream.ipynb #7ea654da
+# %% ../../nbs/18f_stream.ipynb #e69a637f
 class _Running(_Lines):
     "The life of the loop."
 
@@ -315,6 +328,7 @@ class _Running(_Lines):
         "Begin the lines that are wanted, and tell those that are up what has changed."
         for coins in (False, True):
             if coins not in tasks and self.wants.of(coins):
+                _loaded("24/7" if coins else "XNYS")
                 line = self._lines.setdefault(coins, self._line(coins))
                 tasks[coins] = asyncio.create_task(line.run())
         for coins, line in self._lines.items():

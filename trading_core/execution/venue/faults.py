@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CALL_FAULTS', 'ORDER_FAULTS', 'STREAM_FAULTS', 'CLOCK_FAULTS', 'KINDS', 'DEFAULT', 'Fault', 'Call', 'Force',
-           'RateError', 'checked_rates', 'Wheel', 'Schedule', 'OrderSchedule', 'EventLine', 'Faults']
+__all__ = ['CALL_FAULTS', 'ORDER_FAULTS', 'STREAM_FAULTS', 'CLOCK_FAULTS', 'PRICE_FAULTS', 'KINDS', 'DEFAULT', 'Fault', 'Call',
+           'Force', 'RateError', 'checked_rates', 'Wheel', 'Schedule', 'OrderSchedule', 'EventLine', 'PriceLine',
+           'Faults']
 
 # %% ../../../nbs/54a_venue_faults.ipynb #9e01cfc6
 import random
@@ -22,7 +23,7 @@ import pandas as pd
 
 from ...errors import ConfigError, UnknownNameError
 
-# %% ../../../nbs/54a_venue_faults.ipynb #c8fc3e02
+# %% ../../../nbs/54a_venue_faults.ipynb #6cddb685
 CALL_FAULTS: dict[str, bool | None] = {
     "drop_request": False,  # lost on the way there; the client waits until it gives up
     "drop_answer": True,  # lost on the way back; the client sees the same
@@ -38,8 +39,9 @@ CALL_FAULTS: dict[str, bool | None] = {
 ORDER_FAULTS = ("partial_then_cancel", "late_reject")  # the venue takes an order, then does not do what was asked
 STREAM_FAULTS = ("duplicate", "reorder", "replay", "gap", "silence")  # what happens to events on their way
 CLOCK_FAULTS = ("clock_skew",)  # the venue's clock is not ours
+PRICE_FAULTS = ("price_gap", "price_duplicate", "price_silence", "price_cut", "price_half", "price_tomorrow")
 
-KINDS = (*CALL_FAULTS, *ORDER_FAULTS, *STREAM_FAULTS, *CLOCK_FAULTS)
+KINDS = (*CALL_FAULTS, *ORDER_FAULTS, *STREAM_FAULTS, *CLOCK_FAULTS, *PRICE_FAULTS)
 
 # %% ../../../nbs/54a_venue_faults.ipynb #ed7b4e98
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Force:
     def matches(self, method: str, path: str) -> bool:
         return (not self.method or self.method == method) and path.startswith(self.path)
 
-# %% ../../../nbs/54a_venue_faults.ipynb #f97501c4
+# %% ../../../nbs/54a_venue_faults.ipynb #e35196be
 DEFAULT: Mapping[str, float] = {
     **dict.fromkeys(CALL_FAULTS, 0.0125),
     "partial_then_cancel": 0.08,
@@ -84,6 +86,7 @@ DEFAULT: Mapping[str, float] = {
     **dict.fromkeys(STREAM_FAULTS, 0.04),
     "silence": 0.005,
     "clock_skew": 0.25,
+    **dict.fromkeys(PRICE_FAULTS, 0.002),
 }
 
 
@@ -103,7 +106,10 @@ def checked_rates(rates: Mapping[str, float]) -> Mapping[str, float]:
     for kind in rates:
         if kind not in KINDS:
             raise UnknownNameError("faults", kind, KINDS)
-    groups = {"a call": CALL_FAULTS, "an order": ORDER_FAULTS, "a stream": STREAM_FAULTS, "the clock": CLOCK_FAULTS}
+    groups = {
+        "a call": CALL_FAULTS, "an order": ORDER_FAULTS, "a stream": STREAM_FAULTS, "the clock": CLOCK_FAULTS,
+        "a price": PRICE_FAULTS,
+    }  # fmt: skip
     for group, kinds in groups.items():
         chances = [rates.get(kind, 0.0) for kind in kinds]
         if min(chances) < 0 or sum(chances) > 1:
@@ -122,7 +128,7 @@ class Wheel:
         "The kind in whose part `chance` falls."
         return self.kinds[bisect_right(self._edges, chance)]
 
-# %% ../../../nbs/54a_venue_faults.ipynb #e7ddeb0b
+# %% ../../../nbs/54a_venue_faults.ipynb #aa1ee272
 class Schedule:
     "Which calls go wrong, and how: drawn from a seed, or forced by a script."
 
@@ -133,7 +139,7 @@ class Schedule:
         self._seen = [0] * len(self.script)
         self._calls, self._orders = random.Random(f"{seed} calls"), random.Random(f"{seed} orders")
         self._call_wheel, self._order_wheel = Wheel(CALL_FAULTS, rates), Wheel(ORDER_FAULTS, rates)
-        self.event_wheel = Wheel(STREAM_FAULTS, rates)
+        self.event_wheel, self.price_wheel = Wheel(STREAM_FAULTS, rates), Wheel(PRICE_FAULTS, rates)
 
     def quiet(self) -> None:
         "From now on nothing goes wrong any more; what is on its way still arrives."
@@ -218,7 +224,34 @@ class EventLine:
         held, self._held = self._held, []
         return [] if self.silent else held
 
-# %% ../../../nbs/54a_venue_faults.ipynb #8a3dd880
+# %% ../../../nbs/54a_venue_faults.ipynb #812249af
+_DAY = 86_400_000_000_000  # nanoseconds
+
+
+class PriceLine:
+    "The way of one connection's prices to the client, on which things happen."
+
+    def __init__(self, schedule: Schedule, number: int):
+        self.silent = False
+        self._schedule, self._prices = schedule, random.Random(f"{schedule.seed} prices {number}")
+
+    def deliver(self, message: Mapping[str, Any]) -> tuple[list[Any], str]:
+        "What the client gets to see of a message with a moment `t`, and how the connection ends then: `cut`, `half`, or not."
+        chance = self._prices.random()
+        forced = self._schedule.forced(PRICE_FAULTS, "PRICE", "") if self._schedule.script else None
+        kind = forced.kind if forced else self._schedule.price_wheel.at(chance)
+        if self._schedule.is_quiet:
+            kind, self.silent = "", False
+        self.silent = self.silent or kind == "price_silence"
+        if self.silent or kind in ("price_gap", "price_cut"):
+            return [], "cut" if kind == "price_cut" and not self.silent else ""
+        more: dict[str, list[Any]] = {
+            "price_duplicate": [message],
+            "price_tomorrow": [{**message, "t": message["t"] + _DAY}],
+        }
+        return [message, *more.get(kind, [])], "half" if kind == "price_half" else ""
+
+# %% ../../../nbs/54a_venue_faults.ipynb #d5189461
 class Faults(OrderSchedule):
     """A line to a venue on which things go wrong, in an order that follows from the seed alone.
 
@@ -236,7 +269,7 @@ class Faults(OrderSchedule):
         super().__init__(seed, rates, script)
         self._under_way: list[tuple[int, Call]] = []
         self._past: list[Any] = []
-        self._lines = 0
+        self._lines, self._tapes = 0, 0
 
     def hold(self, call: Call, fault: Fault) -> None:
         "Keep a delayed request until `fault.after` later calls have been answered."
@@ -259,3 +292,8 @@ class Faults(OrderSchedule):
         "The event line of a new connection."
         self._lines += 1
         return EventLine(self, self._lines, self._past)
+
+    def prices(self) -> PriceLine:
+        "The way of a new connection's prices."
+        self._tapes += 1
+        return PriceLine(self, self._tapes)

@@ -10,7 +10,7 @@ __all__ = ['BODY_LIMIT', 'METHODS', 'AUTH_SECONDS', 'WAITING', 'logger', 'body_o
            'Subscriber', 'Desk', 'RestSide', 'StreamSide', 'PortTakenError', 'listening', 'Heart', 'Addresses',
            'VenueServer']
 
-# %% ../../../nbs/54e_venue_server.ipynb #d4fe5401
+# %% ../../../nbs/54e_venue_server.ipynb #b89439d9
 import asyncio
 import contextlib
 import logging
@@ -31,7 +31,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ...errors import ExecutionError
 from .faults import Call, Fault, Faults
 from .line import KEY, SECRET, Line, Reply, read_body, refusal, turned_away
-from .streams import Conversation, Tape, TradeConversation, encoded, heard
+from .streams import Broken, Conversation, Tape, TradeConversation, encoded, heard
 from ...model import AssetClass
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def hang_up(request: Request, patience: float, ended: Callable[[], bool] =
         await asyncio.wait((gone,), timeout=min(0.05, patience))
     gone.cancel()
 
-# %% ../../../nbs/54e_venue_server.ipynb #f2fe35a1
+# %% ../../../nbs/54e_venue_server.ipynb #8976c885
 AUTH_SECONDS = 10.0
 WAITING = 5_000  # messages
 
@@ -117,8 +117,23 @@ class Frames:
     async def write(self) -> None:
         "Send what waits."
         while (message := await self.queue.get()) is not None:
-            frame = encoded(message, self.packed)
-            await (self.web.send_bytes(frame) if self.binary else self.web.send_text(frame.decode()))
+            if isinstance(message, Broken):
+                await self._break(message)
+                return
+            await self._send(encoded(message, self.packed))
+
+    async def _send(self, frame: bytes) -> None:
+        await (self.web.send_bytes(frame) if self.binary else self.web.send_text(frame.decode()))
+
+    async def _break(self, end: Broken) -> None:
+        "Half of a frame, if it is so, and then no line any more."
+        if end.half:
+            frame = encoded(end.half, self.packed)
+            await self._send(frame[: len(frame) // 2])
+            await asyncio.sleep(0.05)  # or the reset would overtake it
+        self.cut()
+
+    cut: Callable[[], None] = staticmethod(lambda: None)  # what breaks the line; the server knows how
 
 # %% ../../../nbs/54e_venue_server.ipynb #9f152d99
 class Subscriber(Frames):
@@ -168,7 +183,7 @@ class Desk:
             self.failures.append(error)
             return refusal(500, 50010000, "internal server error occurred")
 
-# %% ../../../nbs/54e_venue_server.ipynb #698e562a
+# %% ../../../nbs/54e_venue_server.ipynb #f912884e
 class RestSide(Desk):
     "The part of the server that answers requests."
 
@@ -191,13 +206,16 @@ class RestSide(Desk):
         "Make the client see nothing: it waits, or the connection breaks."
         if fault.kind != "reset":
             await hang_up(request, self.patience, lambda: self._server is None or self._server.should_exit)
-        client = tuple(request.client or ())
+        self._reset(tuple(request.client or ()))
+        await hang_up(request, 1.0)
+
+    def _reset(self, client: tuple[object, ...]) -> None:
+        "Break the line to a client."
         for connection in list(self._server.server_state.connections) if self._server else ():
             if getattr(connection, "client", None) == client:
                 break_off(connection.transport)
-        await hang_up(request, 1.0)
 
-# %% ../../../nbs/54e_venue_server.ipynb #4fb38ba3
+# %% ../../../nbs/54e_venue_server.ipynb #73e2a538
 class StreamSide(RestSide):
     "The part of the server that talks to the streams' clients."
 
@@ -215,15 +233,19 @@ class StreamSide(RestSide):
 
     async def stocks(self, web: WebSocket) -> None:
         "A client of the stock data stream."
-        await self._serve(web, Tape(self.venue, AssetClass.EQUITY))
+        await self._serve(web, self._tape(AssetClass.EQUITY))
 
     async def coins(self, web: WebSocket) -> None:
         "A client of the crypto data stream."
-        await self._serve(web, Tape(self.venue, AssetClass.CRYPTO))
+        await self._serve(web, self._tape(AssetClass.CRYPTO))
+
+    def _tape(self, kind: AssetClass) -> Tape:
+        return Tape(self.venue, kind, line=self.faults.prices() if self.faults else None)
 
     async def _serve(self, web: WebSocket, talk: Conversation, binary: bool = False) -> None:
         await web.accept()
         subscriber = Subscriber(web, talk, binary)
+        subscriber.cut = lambda: self._reset(tuple(web.client or ()))
         full = len(self._subscribers) >= self.connections
         self._subscribers.add(subscriber)
         try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Message', 'ERRORS', 'STOCK_CHANNELS', 'CRYPTO_CHANNELS', 'encoded', 'heard', 'Conversation', 'TradeConversation',
            'error_message', 'DataEntrance', 'DataConversation', 'told', 'day_so_far', 'minute_row', 'minutes_ended',
-           'Bars', 'Tape']
+           'Bars', 'Broken', 'Tape']
 
-# %% ../../../nbs/54d_venue_streams.ipynb #2933ffd7
+# %% ../../../nbs/54d_venue_streams.ipynb #95f9bab4
 import json
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -21,7 +21,7 @@ import pandas as pd
 from ..path import price_in
 from .account import stamp
 from .data_rest import bar_item, quote_item, trade_item
-from .faults import EventLine
+from .faults import EventLine, PriceLine
 from .line import same_keys
 from ...model import AssetClass
 
@@ -270,13 +270,20 @@ class Bars(DataConversation):
             if day and minute_row(market, symbol, ended[-1]):
                 yield told("d", symbol, day[0], bar_item(day, crypto))
 
-# %% ../../../nbs/54d_venue_streams.ipynb #dc81d80d
-class Tape(Bars):
-    "A connection to a stream of prices."
+# %% ../../../nbs/54d_venue_streams.ipynb #fb450ffa
+class Broken:
+    "The end of a connection that was not meant: what is sent half, if anything."
 
-    def __init__(self, venue: PaperVenue, kind: AssetClass, most_symbols: int = 1000):
+    def __init__(self, half: list[Message]):
+        self.half = half
+
+
+class Tape(Bars):
+    "A connection to a stream of prices; on a bad `line` things happen to them."
+
+    def __init__(self, venue: PaperVenue, kind: AssetClass, most_symbols: int = 1000, line: PriceLine | None = None):
         super().__init__(venue, kind, most_symbols)
-        self._moment = venue.clock().value
+        self._moment, self._line = venue.clock().value, line
         self._last: dict[str, tuple[int, Decimal]] = {}
 
     def news(self, events: Sequence[Event], now: pd.Timestamp) -> list[Any]:
@@ -284,7 +291,20 @@ class Tape(Bars):
         if not self.known or not any(self.wanted.values()):
             return []
         messages = [*self._prices(now), *self.bars(before, now.value)]
+        if self._line is not None:
+            return self._carried(self._line, messages)
         return [messages] if messages else []
+
+    def _carried(self, line: PriceLine, messages: Sequence[Message]) -> list[Any]:
+        "What arrives of the messages of a frame."
+        out: list[Message] = []
+        for message in messages:
+            seen, end = line.deliver(message)
+            out += seen
+            if end:
+                self.over = True
+                return [Broken(out)] if end == "half" else [*([out] if out else []), Broken([])]
+        return [out] if out else []
 
     def _prices(self, now: pd.Timestamp) -> Iterator[Message]:
         crypto = self.kind is AssetClass.CRYPTO
