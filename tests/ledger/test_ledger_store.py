@@ -102,11 +102,25 @@ def test_moments_are_aware_and_come_back_in_utc() -> None:
         through(datetime(2024, 3, 29), Moment())
 
 
-@pytest.mark.parametrize("wrong", [pd.Timestamp("2024-03-29"), pd.Timestamp("2024-03-29 12:00", tz="UTC")])
+@pytest.mark.parametrize("wrong", [pd.Timestamp("2024-03-29"), pd.Timestamp("2024-03-29 12:00:01", tz="UTC")])
 def test_a_day_is_a_utc_midnight(wrong: pd.Timestamp) -> None:
     with pytest.raises(NotADayError, match="UTC midnight"):
         through(wrong, Day())
     assert through(DAY, Day()) == DAY
+
+
+def test_the_end_of_a_shorter_bar_stands_where_a_day_stands_and_comes_after_its_midnight(tmp_path: Path) -> None:
+    ends = [pd.Timestamp(text, tz="UTC") for text in ("2024-03-29", "2024-03-29 13:35", "2024-03-29 20:00", "2024-03-30")]
+    assert [through(end, Day()) for end in ends] == ends
+    with Ledger.open(tmp_path / "ledger.db", "demo") as ledger:
+        ledger.bind("csv", "paper", Decimal(100))
+        for end in reversed(ends):
+            ledger.set_equity(end, Decimal(100), Decimal(100))
+        assert list(ledger.equity().index) == ends
+        assert ledger.last_day() == ends[-1]
+        assert ledger.evening(ends[1]) is not None
+    rows = sqlite3.connect(tmp_path / "ledger.db").execute("SELECT day FROM equity ORDER BY day").fetchall()
+    assert [day for (day,) in rows] == ["2024-03-29", "2024-03-29 13:35:00", "2024-03-29 20:00:00", "2024-03-30"]
 
 
 def test_money_is_text_in_the_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LOT_COLUMNS', 'plain', 'cell', 'Sheet', 'write_table', 'lots_sold', 'ExportExistsError', 'export_ledger']
 
-# %% ../../nbs/08g_ledger_audit.ipynb #450915ed
+# %% ../../nbs/08g_ledger_audit.ipynb #f31b75c1
 import csv
 import hashlib
 import json
@@ -27,14 +27,15 @@ from . import tables as t
 from .fifo import Running
 from .positions import entries
 from .store import Book
+from ..sessions import bar_text
 
-# %% ../../nbs/08g_ledger_audit.ipynb #6b0ec824
+# %% ../../nbs/08g_ledger_audit.ipynb #6ae21a62
 def plain(value: Any) -> Any:
     "A stored value as JSON can say it: amounts, days and moments as text."
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, pd.Timestamp):
-        return f"{value:%Y-%m-%d}"
+        return bar_text(value)
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return value

@@ -10,17 +10,17 @@ __all__ = ['SCHEMA', 'OLDER', 'metadata', 'Text', 'schema_version', 'accounts', 
            'fills', 'positions', 'lots', 'equity', 'trials', 'cursors', 'events', 'halts', 'approvals', 'InexactError',
            'Exact', 'NaiveTimeError', 'Moment', 'NotADayError', 'Day']
 
-# %% ../../nbs/06_ledger_tables.ipynb #3974027d
+# %% ../../nbs/06_ledger_tables.ipynb #9ccc1e4f
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import JSON, Boolean, Column, Date, DateTime, Dialect, Float, ForeignKey, Index, Integer, MetaData
+from sqlalchemy import JSON, Boolean, Column, DateTime, Dialect, Float, ForeignKey, Index, Integer, MetaData
 from sqlalchemy import Numeric, String, Table, UniqueConstraint
 from sqlalchemy.exc import DontWrapMixin
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 from ..errors import LedgerError
 from ..model import CASH_STEP, PRICE_STEP
@@ -93,46 +93,69 @@ class Moment(TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         return value if value is None else value.replace(tzinfo=UTC)
 
-# %% ../../nbs/06_ledger_tables.ipynb #b43384b0
+# %% ../../nbs/06_ledger_tables.ipynb #f08866eb
 class NotADayError(DontWrapMixin, LedgerError):
-    "A time stamp that is not UTC midnight was given where a day belongs."
+    "A time stamp that is no day and no end of a bar was given where one of them belongs."
 
     def __init__(self, value: pd.Timestamp):
         super().__init__(value)
         self.value = value
 
     def __str__(self) -> str:
-        return f"A day in the ledger is a UTC midnight, but got {self.value}. For a moment's day write ts.tz_convert('UTC').normalize()."
+        return (
+            f"A day in the ledger is a UTC midnight, or the minute at which a shorter bar ends, but got {self.value}. "
+            f"For a moment's day write ts.tz_convert('UTC').normalize()."
+        )
 
-# %% ../../nbs/06_ledger_tables.ipynb #696d7296
+# %% ../../nbs/06_ledger_tables.ipynb #11230bfd
 @lru_cache(maxsize=16_384)
-def _midnight(day: date) -> pd.Timestamp:
-    return pd.Timestamp(day, tz="UTC").as_unit("ns")
+def _day_or_end(kept: str | date) -> pd.Timestamp:
+    return pd.Timestamp(kept, tz="UTC").as_unit("ns")
 
 
 @lru_cache(maxsize=16_384)
-def _date(value: pd.Timestamp) -> date:
-    if value.tzinfo is None or value.tz_convert("UTC") != value.tz_convert("UTC").normalize():
+def _plain_day(value: pd.Timestamp) -> datetime:
+    if value.tzinfo is None or value.value % 60_000_000_000:
         raise NotADayError(value)
-    day: date = value.tz_convert("UTC").date()
-    return day
+    plain: datetime = value.tz_convert("UTC").tz_localize(None).to_pydatetime()
+    return plain
+
+
+@lru_cache(maxsize=16_384)
+def _day_text(value: pd.Timestamp) -> str:
+    plain = _plain_day(value)
+    return f"{plain:%Y-%m-%d}" if (plain.hour, plain.minute) == (0, 0) else f"{plain:%Y-%m-%d %H:%M:%S}"
+
+
+class _DayText(UserDefinedType[str]):
+    "A column of SQLite that is called DATE and keeps the text as it is."
+
+    cache_ok = True
+
+    def get_col_spec(self, **options: Any) -> str:
+        return "DATE"
 
 
 class Day(TypeDecorator[pd.Timestamp]):
-    "A UTC midnight, stored as its date."
+    "A UTC midnight, stored as its date, or the end of a shorter bar with its time."
 
-    impl = Date
+    impl = DateTime
     cache_ok = True
 
-    def process_bind_param(self, value: pd.Timestamp | None, dialect: Dialect) -> date | None:
-        return None if value is None else _date(value)
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(DateTime() if dialect.name == "postgresql" else _DayText())
+
+    def process_bind_param(self, value: pd.Timestamp | None, dialect: Dialect) -> str | datetime | None:
+        if value is None:
+            return None
+        return _plain_day(value) if dialect.name == "postgresql" else _day_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> pd.Timestamp | None:
-        return None if value is None else _midnight(value)
+        return None if value is None else _day_or_end(value)
 
-# %% ../../nbs/06_ledger_tables.ipynb #53e56558
-SCHEMA = "0003"
-OLDER = ("0001", "0002")  # those that can be brought up to date
+# %% ../../nbs/06_ledger_tables.ipynb #5ac90c4c
+SCHEMA = "0004"
+OLDER = ("0001", "0002", "0003")  # those that can be brought up to date
 metadata = MetaData()
 Text = String().with_variant(String(collation="C"), "postgresql")  # the same order of names on every server
 
