@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from .summary import falls, growth, round_trips
+from .summary import falls, growth, round_trips, totals
 
 # %% ../../nbs/45a_accounts.ipynb #7d553d03
 compiled = njit(nogil=True, error_model="numpy", cache=True)
@@ -60,7 +60,7 @@ def sum_account(
 
     Parameters
     ----------
-    equity, worth : arrays of shape (n_days,) and (n_days, 2)
+    equity, worth : arrays of shape (n_days,) and (2, n_days)
         As the kernel left them.
     fills : array of the kernel's `FILLS`
     moments : int array of shape (n_days,)
@@ -70,10 +70,7 @@ def sum_account(
     me.start, me.end, me.days = equity[0], equity[-1], len(equity)
     me.mean, me.deviation, me.downside, me.best, me.worst = growth(equity)
     me.depth, _, me.low, me.back, me.wait = falls(equity, moments)
-    me.equity = me.invested = 0.0
-    for i in range(len(equity)):
-        me.equity += equity[i]
-        me.invested += (worth[i, 0] + worth[i, 1]) / equity[i]
+    me.equity, me.invested = totals(worth, equity)
     sum_trades(fills, n_symbols, sums, place)
 
 # %% ../../nbs/45a_accounts.ipynb #e2f21d7c

@@ -152,7 +152,7 @@ class Run:
     names: tuple[str, ...]
     limits: RiskLimits | None
     equity: np.ndarray
-    worth: np.ndarray  # value of equities and of crypto, (n_days, 2)
+    worth: np.ndarray  # value of equities and of crypto, (2, n_days)
     account: Any
     fills: np.ndarray
     refused: np.ndarray
@@ -201,7 +201,7 @@ def simulate(
     """
     by_day, (n_days, n_symbols) = panel.by_day or {}, panel.shape
     assets, number = tables or asset_table(panel, costs)
-    equity, worth, slots = np.empty(n_days - first), np.empty((n_days - first, 2)), np.zeros(n_symbols, kernel.SLOTS)
+    equity, worth, slots = np.empty(n_days - first), np.zeros((2, n_days - first)), np.zeros(n_symbols, kernel.SLOTS)
     capped = bool(np.isfinite(assets["share"]).any())
     volumes = panel.volume_by_day if capped else by_day["close"]  # without a share they are not looked at
     account, fills, refused, waiting = kernel.simulate(
@@ -316,7 +316,7 @@ def pending_frame(run: Run) -> pd.DataFrame:
 def exposure_frame(run: Run) -> pd.DataFrame:
     "Fractions of the account in equities, crypto and cash."
     parts = np.empty((3, len(run.equity)))
-    np.divide(run.worth.T, run.equity, out=parts[:2])
+    np.divide(run.worth, run.equity, out=parts[:2])
     np.subtract(1, parts[0] + parts[1], out=parts[2])
     return pd.DataFrame(parts.T, run.days, ["equity", "crypto", "cash"], copy=False)
 

@@ -13,7 +13,7 @@ __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNA
            'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today', 'clear',
            'phase_of', 'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw',
            'leave', 'wish_of', 'move', 'counts', 'opine', 'conflict', 'watch', 'after_sales', 'add', 'forbidden',
-           'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'evening', 'opinions_on', 'stops_here',
+           'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'evening', 'opinions_on', 'classes_of',
            'pass_quietly', 'pass_days', 'simulate', 'gather', 'collect']
 
 # %% ../../nbs/44_kernel.ipynb #4efbe315
@@ -33,12 +33,13 @@ else:  # no arrays are made in these, so who holds them need not be counted
 # %% ../../nbs/44_kernel.ipynb #a4b3c297
 ASSETS = np.dtype(
     [(name, "f8") for name in ("lot", "per_unit", "least", "rate", "per_share", "minimum", "slippage", "share")]
-    + [("calendar", "i4"), ("session", "i1"), ("crypto", "i1")],
+    + [("calendar", "u4"), ("session", "i1"), ("crypto", "i1")],
     align=True,
 )
 SLOTS = np.dtype(
     [(name, "f8") for name in ("held", "entry", "highest", "wish")]
-    + [(name, "i4") for name in ("bars", "seen", "owner", "asker", "placed")]  # seen, placed: rows
+    + [(name, "i4") for name in ("bars", "seen", "placed")]
+    + [(name, "u4") for name in ("owner", "asker")]  # seen, placed: rows
     + [(name, "i1") for name in ("side", "reason", "leaving", "staying")],
     align=True,
 )
@@ -70,7 +71,7 @@ BUY, PART, WHOLE = 1, -1, -2  # sides: a purchase, a sale of some, a sale of all
 
 # %% ../../nbs/44_kernel.ipynb #144ec57f
 ACCOUNT = np.dtype(
-    [(name, "f8") for name in ("cash", "equity", "before", "peak", "equities", "crypto")]
+    [(name, "f8") for name in ("cash", "equity", "before", "peak", "equities", "crypto", "passed")]
     + [(name, "i8") for name in ("held", "waiting", "fills", "refusals")]  # how many of them there are
     + [(name, "i8") for name in ("halted", "bad_row", "bad_column", "bad_first", "bad_second")],
     align=True,
@@ -512,9 +513,9 @@ def opine(
     closes: np.ndarray, assets: np.ndarray, slots: np.ndarray, waiting: np.ndarray, me: Any, refusals: np.ndarray,
 ) -> int:  # fmt: skip
     "Take one strategy's opinions of the day; how many of them are purchases."
-    buys = 0
+    buys, many = 0, len(slots) > 1
     for i in range(begin, end):
-        column, target = columns[i], targets[i]
+        column, target = columns[i] if many else np.uint32(0), targets[i]
         slot = slots[column]
         if target <= 0 and slot.held == 0 and slot.side == 0:  # by far the most frequent: not wanted, not there
             continue
@@ -739,42 +740,46 @@ def opinions_on(row: int, starts: np.ndarray) -> int:
     return count
 
 # %% ../../nbs/44_kernel.ipynb #1a636f4e
-@lean
-def stops_here(rules: np.ndarray, slot: Any, highest: float, bars: int, close: float) -> bool:
-    "Whether a position must be closed on this close."
-    owner = slot.owner
-    moved = close <= slot.entry * rules[owner, 0] or close >= slot.entry * rules[owner, 1]
-    return bool(moved or close <= highest * rules[owner, 2] or bars >= rules[owner, 3])
+@inlined
+def classes_of(assets: np.ndarray) -> int:
+    "Which classes of assets there are: 1 equities, 2 crypto, 3 both."
+    kinds = 0
+    for i in range(len(assets)):
+        kinds |= 2 if assets[i].crypto else 1
+    return kinds
 
 
 @lean
 def pass_quietly(
-    row: int, closes: np.ndarray, real: np.ndarray, assets: np.ndarray, rules: np.ndarray, starts: np.ndarray,
+    row: int, opens: np.ndarray, closes: np.ndarray, real: np.ndarray, assets: np.ndarray, rules: np.ndarray, starts: np.ndarray,
     targets: np.ndarray, values: tuple[np.ndarray, np.ndarray], slots: np.ndarray, account: np.ndarray,
 ) -> int:  # fmt: skip
     "Let days of one asset and one strategy pass while nothing can happen; the row of the first day on which it may."
     (equity, worth), me, slot, first = values, account[0], slots[0], len(closes) - len(values[0])
-    held, cash, entered = slot.held, me.cash, row
-    kind = 1 if assets[0].crypto else 0
+    held, cash, entered, mine = slot.held, me.cash, row, worth[1 if assets[0].crypto else 0]
+    highest, bars, inside, rule = slot.highest, slot.bars, held > 0, rules[slot.owner]
+    stop, take, trail, most = slot.entry * rule[0], slot.entry * rule[1], rule[2], rule[3]
+    passed = 0.0
     while row < len(closes) and real[row, 0]:
-        close, heard = closes[row, 0], starts[0, row + 1] > starts[0, row]
-        if heard and (targets[starts[0, row]] > 0) != (held > 0):
+        close, place = closes[row, 0], starts[0, row]
+        if starts[0, row + 1] > place and (targets[place] > 0) != inside:
             break
-        if held > 0:
-            highest = max(slot.highest, close)
-            if stops_here(rules, slot, highest, slot.bars + 1, close):
+        if inside:
+            top = max(highest, close)
+            if close <= stop or close >= take or close <= top * trail or bars + 1 >= most:
                 break
-            slot.highest, slot.bars, slot.seen = highest, slot.bars + 1, row
-        equity[row - first], worth[row - first, kind], worth[row - first, 1 - kind] = (
-            cash + held * close,
-            held * close,
-            0.0,
-        )
+            highest, bars = top, bars + 1
+        passed = opens[row, 0]  # so that memory has it at hand when an order fills
+        mine[row - first] = held * close
+        equity[row - first] = cash + held * close
         row += 1
     if row > entered:
+        me.passed = passed
+        if inside:
+            slot.highest, slot.bars, slot.seen = highest, bars, row - 1
         me.before = equity[row - first - 2] if row > entered + 1 else me.equity
-        me.equity = equity[row - first - 1]
-        me.equities, me.crypto = worth[row - first - 1, 0], worth[row - first - 1, 1]
+        me.equity, last = equity[row - first - 1], mine[row - first - 1]
+        me.equities, me.crypto = (0.0, last) if assets[0].crypto else (last, 0.0)
     return row
 
 # %% ../../nbs/44_kernel.ipynb #c159349e
@@ -790,9 +795,10 @@ def pass_days(
     (equity, worth), (held, waiting, due, owner), me = values, lists, account[0]
     n_days, first = len(closes), len(closes) - len(equity)
     alone = closes.shape[1] == 1 and len(starts) == 1 and resize < 0 and limits[0].any == 0
+    kinds = classes_of(assets)
     while row < n_days:
         if alone and me.waiting == 0:
-            row = pass_quietly(row, closes, real, assets, rules, starts, targets, values, slots, account)
+            row = pass_quietly(row, opens, closes, real, assets, rules, starts, targets, values, slots, account)
             if row == n_days:
                 break
         opinions = opinions_on(row, starts)
@@ -803,7 +809,11 @@ def pass_days(
             forget(row, real, number, assets, slots, waiting, me)
         bury(row, closes, real, number, assets, slots, held, me, fills)
         leaving = value(row, closes, real, assets, slots, held, rules, me)
-        equity[row - first], worth[row - first, 0], worth[row - first, 1] = me.equity, me.equities, me.crypto
+        equity[row - first] = me.equity
+        if kinds & 1:
+            worth[0, row - first] = me.equities
+        if kinds & 2:
+            worth[1, row - first] = me.crypto
         if limits[0].any != 0:
             watch(row, limits, slots, waiting, account, refusals)
         if leaving > 0:
@@ -839,8 +849,8 @@ def simulate(
         Opinions, see above.
     resize : float
         Band around a target, negative for never.
-    equity, worth : arrays of shape (n_days - first,) and (n_days - first, 2)
-        Are filled: account value, and the value of equities and of crypto.
+    equity, worth : arrays of shape (n_days - first,) and (2, n_days - first)
+        Are filled: account value, and the value of equities and of crypto; `worth` is 0 before.
 
     Returns
     -------
@@ -850,7 +860,7 @@ def simulate(
     account, owner = np.zeros(1, ACCOUNT), np.full(n_symbols, -1, np.int64)
     me = account[0]
     me.cash, me.halted, me.bad_row = cash, -1, -1
-    held, waiting, due = np.empty(n_symbols, np.int64), np.empty(n_symbols, np.int64), np.empty(n_symbols, np.int64)
+    held, waiting, due = np.empty(n_symbols, np.uint32), np.empty(n_symbols, np.uint32), np.empty(n_symbols, np.uint32)
     values, lists, memory = (equity, worth), (held, waiting, due, owner), np.zeros(1, SEEN)
     fills, refusals = np.empty(4096, FILLS), np.empty(64, REFUSALS)
     row = first
@@ -881,12 +891,16 @@ def gather(
             if not abs(strength) <= 1:
                 return row * n_symbols + column, used
             if real[row, column] or np.isnan(closes[row, column]):
-                columns[used] = column
+                if n_symbols > 1:
+                    columns[used] = column
                 targets[used] = max(strength, 0.0) if not given or strength <= 0 else weights[row, column]
                 total += max(strength, 0.0)
                 used += 1
         for i in range(begin, used):
-            targets[i] = share * (targets[i] if given else min(targets[i] * gross / max(1.0, total), most))
+            if not given:
+                wanted = targets[i] * gross
+                targets[i] = min(wanted / total if total > 1 else wanted, most)
+            targets[i] *= share
         starts[row + 1] = used
     return -1, used
 
@@ -915,10 +929,7 @@ def collect(
         `bad` is the place, row × n_symbols + column, of a strength that cannot be, or -1.
     """
     days, places = len(strengths), strengths.size
-    starts, columns, targets = (
-        np.empty(days + 1, np.int64),
-        np.empty(places, np.int32),
-        np.empty(places),
-    )  # numpy's are quick
+    starts = np.empty(days + 1, np.int32 if places < 2**31 else np.int64)  # numpy's arrays are made quickly
+    columns, targets = np.zeros(places, np.uint32), np.empty(places)
     bad, used = gather(strengths, weights, real, closes, gross, most, share, starts, columns, targets)
     return bad, starts, columns[:used], targets[:used]

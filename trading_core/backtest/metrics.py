@@ -219,7 +219,9 @@ def metrics_of(
         "recovered_day": fall["back"],
         "time_under_water": float(found_fall[-1]) if years else np.nan,
         **trade_metrics(trades),
-        "turnover": float((quantity * price).sum()) / float(equity.mean()) / years if years else np.nan,
+        "turnover": float((quantity * price).sum()) / float(equity.to_numpy(dtype=float).mean()) / years
+        if years
+        else np.nan,
         "fees": float(fee.sum()),
         "exposure": float(1 - np.asarray(exposure["cash"], dtype=float).mean()) if len(equity) else np.nan,
         "best_day": growth["best_day"],

@@ -61,7 +61,7 @@ class FillLog:
     buys: np.ndarray  # bool
     amounts: Mapping[str, np.ndarray]  # quantity, price, fee
     n_symbols: int
-    values: tuple[np.ndarray, np.ndarray]  # of equities and crypto, (n_days, 2), and of the account
+    values: tuple[np.ndarray, np.ndarray]  # of equities and crypto, (2, n_days), and of the account
 
     @cached_property
     def exposure(self) -> dict[str, np.ndarray]:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled', 'TRIPS', 'HOLDING', 'growth', 'cash_part', 'falls', 'round_trips']
+__all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'sums_of', 'ends_of', 'growth', 'totals', 'cash_part', 'between',
+           'falls', 'round_trips']
 
 # %% ../../nbs/42a_summary.ipynb #1371b7b0
 import numpy as np
@@ -14,36 +15,75 @@ from numba import njit
 
 # %% ../../nbs/42a_summary.ipynb #bbd4c030
 compiled = njit(nogil=True, error_model="numpy", cache=True)
+summing = njit(nogil=True, error_model="numpy", cache=True, fastmath={"reassoc", "nsz", "nnan"})  # sums in any order
+BLOCK = 256  # days
 
 # %% ../../nbs/42a_summary.ipynb #393a3fd3
+@summing
+def sums_of(before: np.ndarray, after: np.ndarray, first: float) -> tuple[float, float, float]:
+    "Of the returns, less `first`: their sum and that of their squares; and the sum of squared losses."
+    total = squares = below = 0.0
+    for i in range(len(after)):
+        moved = after[i] / before[i] - 1
+        loss = min(moved, 0.0)
+        total += moved - first
+        squares += (moved - first) * (moved - first)
+        below += loss * loss
+    return total, squares, below
+
+
+@compiled
+def ends_of(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    "The worst and the best return. Blocks without a better or a worse one are passed several days at a time."
+    low = high = after[0] / before[0]
+    for begin in range(0, len(after), BLOCK):
+        now, then, beyond = before[begin : begin + BLOCK], after[begin : begin + BLOCK], 0
+        for i in range(len(then)):
+            grown = then[i] / now[i]
+            beyond += (grown > high) | (grown < low)
+        for i in range(len(then) if beyond > 0 else 0):
+            low, high = min(low, then[i] / now[i]), max(high, then[i] / now[i])
+    return low - 1, high - 1
+
+
 @compiled
 def growth(equity: np.ndarray) -> tuple[float, float, float, float, float]:
     "Mean, standard deviation (ddof 1), downside deviation from zero, best and worst of an account's returns."
     count = len(equity) - 1
     if count < 1:
         return np.nan, np.nan, np.nan, np.nan, np.nan
-    first = equity[1] / equity[0] - 1
-    total = squares = below = 0.0
-    best = worst = first
-    for i in range(count):
-        moved = equity[i + 1] / equity[i] - 1
-        total += moved - first
-        squares += (moved - first) ** 2
-        below += min(moved, 0.0) ** 2
-        best, worst = max(best, moved), min(worst, moved)
+    before, after, first = equity[:-1], equity[1:], equity[1] / equity[0] - 1
+    total, squares, below = sums_of(before, after, first)
+    worst, best = ends_of(before, after)
     variance = (squares - total * total / count) / (count - 1) if count > 1 else np.nan
     return first + total / count, np.sqrt(max(variance, 0.0)), np.sqrt(below / count), best, worst
 
 # %% ../../nbs/42a_summary.ipynb #ccd87d11
+@summing
+def totals(worth: np.ndarray, equity: np.ndarray) -> tuple[float, float]:
+    "Sums over the days: of the account values, and of the parts that are in equities and crypto; `worth` is (2, n_days)."
+    value = invested = 0.0
+    for i in range(len(equity)):
+        value += equity[i]
+        invested += (worth[0, i] + worth[1, i]) / equity[i]
+    return value, invested
+
+
 @compiled
 def cash_part(worth: np.ndarray, equity: np.ndarray) -> float:
-    "Mean of the account's part that is in neither equities nor crypto; `worth` is (n_days, 2)."
-    total = 0.0
-    for i in range(len(equity)):
-        total += 1 - (worth[i, 0] + worth[i, 1]) / equity[i]
-    return total / len(equity) if len(equity) else np.nan
+    "Mean of the account's part that is in neither equities nor crypto; `worth` is (2, n_days)."
+    return 1 - totals(worth, equity)[1] / len(equity) if len(equity) else np.nan
 
 # %% ../../nbs/42a_summary.ipynb #8ee29d58
+@compiled
+def between(values: np.ndarray, low: float, high: float) -> bool:
+    "Whether all values are from `low` up to but below `high`: several are looked at at a time."
+    outside = 0
+    for i in range(len(values)):
+        outside += (values[i] >= high) | (values[i] < low)
+    return bool(outside == 0)
+
+
 @compiled
 def falls(equity: np.ndarray, moments: np.ndarray) -> tuple[float, int, int, int, int]:
     """The deepest fall and the longest wait.
@@ -62,19 +102,24 @@ def falls(equity: np.ndarray, moments: np.ndarray) -> tuple[float, int, int, int
     depth, high, low, back, wait = 0.0, -1, -1, -1, 0
     peak, top, fell = equity[0], 0, False
     floor = peak * (1 + 1e-13)  # below it a fall may be the deepest: a division less for all the others
-    for i in range(len(equity)):
-        now = equity[i]
-        if now >= peak:
-            if fell:
-                wait = max(wait, moments[i] - moments[top])
-                back = i if back < 0 and high == top else back
-            peak, top, fell = now, i, False
-            floor = now * (1 + depth) * (1 + 1e-13)
-        else:
+    for begin in range(0, len(equity), BLOCK):
+        block = equity[begin : begin + BLOCK]
+        if between(block, floor, peak):
             fell = True
-            if now < floor and now / peak - 1 < depth:
-                depth, high, low, back = now / peak - 1, top, i, -1
-                floor = peak * (1 + depth) * (1 + 1e-13)
+            continue
+        for i in range(begin, begin + len(block)):
+            now = equity[i]
+            if now >= peak:
+                if fell:
+                    wait = max(wait, moments[i] - moments[top])
+                    back = i if back < 0 and high == top else back
+                peak, top, fell = now, i, False
+                floor = now * (1 + depth) * (1 + 1e-13)
+            else:
+                fell = True
+                if now < floor and now / peak - 1 < depth:
+                    depth, high, low, back = now / peak - 1, top, i, -1
+                    floor = peak * (1 + depth) * (1 + 1e-13)
     if fell:
         wait = max(wait, moments[len(equity) - 1] - moments[top])
     return depth, high, low, back, wait

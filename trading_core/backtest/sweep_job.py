@@ -89,7 +89,7 @@ class Runs:
     def __init__(self, job: SweepJob, part: Part):
         n_days, n_symbols = job.panel.shape
         self.job, self.part = job, part
-        self.equity, self.worth = np.empty(n_days - job.first), np.empty((n_days - job.first, 2))
+        self.equity, self.worth = np.empty(n_days - job.first), np.zeros((2, n_days - job.first))
         self.slots = np.zeros(n_symbols, kernel.SLOTS)
 
     def account(self, terms: Terms, opinions: Parts, strategy: Strategy, place: int) -> None:

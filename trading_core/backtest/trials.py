@@ -132,9 +132,13 @@ MOST = 10_000  # rows that one sweep may leave
 def _ratios(waiting: Waiting) -> np.ndarray:
     "Sharpe ratios of one row, one for each try; NaN where nothing moved."
     from trading_core.backtest.sharpe import moments
+    from trading_core.backtest.summary import growth
 
     if isinstance(waiting.outcome, pd.Series):
         values = waiting.outcome.to_numpy(dtype=float)
+        mean, deviation, _, best, worst = growth(values)  # compiled: a caller who goes on is not slowed down
+        if len(values) > 3 and np.isfinite(mean) and deviation > 1e-9 * max(abs(best), abs(worst)):
+            return np.array([mean / deviation])
         with np.errstate(all="ignore"):
             return np.array([moments(values[1:] / values[:-1] - 1).sharpe])
     return np.asarray(waiting.outcome, dtype=float).ravel()

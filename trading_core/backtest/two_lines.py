@@ -121,9 +121,12 @@ def fall_of(equity: np.ndarray, first: int, moments: np.ndarray, me: Any) -> Non
 @compiled
 def growths(equity: np.ndarray, first: int, last: int, grown: np.ndarray, inverse: np.ndarray) -> None:
     "Fill `grown` with the growth from each of the days to the next, and `inverse` with 1 / the account."
-    for row in range(first, last):
-        inverse[row] = 1.0 / equity[row]
-        grown[row] = 1.0 + (equity[row + 1] - equity[row]) * inverse[row]
+    now, then = equity[first:last], equity[first + 1 : last + 1]  # counted from 0, a loop is done eight days at a time
+    growth, whole = grown[first:last], inverse[first:last]
+    for row in range(len(now)):
+        part = 1.0 / now[row]
+        whole[row] = part
+        growth[row] = 1.0 + (then[row] - now[row]) * part
 
 
 @summing
@@ -138,24 +141,25 @@ def course_sums(
         Of the returns their sum, that of squares and of squared losses; of all days but the last the sum of the account
         values and of the fractions invested.
     """
+    value, part, growth, whole = equity[first:last], worth[first:last], grown[first:last], inverse[first:last]
     total = squares = below = values = invested = 0.0
-    for row in range(first, last):
-        moved = grown[row] - 1.0
+    for row in range(len(value)):
+        moved = growth[row] - 1.0
         loss = min(moved, 0.0)
         total += moved
         squares += moved * moved
         below += loss * loss
-        values += equity[row]
-        invested += worth[row] * inverse[row]
+        values += value[row]
+        invested += part[row] * whole[row]
     return total, squares, below, values, invested
 
 
 @compiled
 def least_and_most(grown: np.ndarray, first: int, last: int) -> tuple[float, float]:
     "The worst and the best return."
-    bits = grown.view(np.int64)
-    low = high = bits[first]
-    for row in range(first, last):
+    bits = grown[first:last].view(np.int64)
+    low = high = bits[0]
+    for row in range(len(bits)):
         low = min(low, bits[row])
         high = max(high, bits[row])
     ends = np.empty(2, np.int64)

@@ -21,7 +21,7 @@ import pandas as pd
 from ..data.panel import Panel
 from ..model import Asset, AssetClass, ExitRules
 from ..sessions import Day, as_day, sessions
-from .indicators import adx, change, change_on, lowest_in, on_own_bars, rank_rows
+from .indicators import adx, change, change_on, lay, lowest_in, on_own_bars, rank_rows, span_of
 from .sizing import EqualWeight
 from .strategy import ParameterError, Strategy, need_bars, need_fraction, signed_percent
 
@@ -98,9 +98,11 @@ class EquityReversal(ReversalStrategy):
         moved = change_on(panel, rows, self.lookback, columns)
         ranked = np.isfinite(moved)
         held = lowest_in(moved, np.ceil(self.lowest * ranked.sum(axis=1) - 1e-9).astype(int))
-        decided = np.array([on[name][rows] for name in calendars], dtype=bool).reshape(len(columns), len(rows)).T
+        names = sorted(on)
+        days = np.array([on[name][rows] for name in names], dtype=bool).reshape(len(names), len(rows)).T
+        decided = days[:, [names.index(name) for name in calendars]]
         strengths = np.full(panel.shape, np.nan)
-        strengths[rows[:, None], columns] = np.where(ranked & decided, held, np.nan)
+        lay(strengths, rows, span_of(np.array(columns, dtype=int)), np.where(ranked & decided, held, np.nan))
         return pd.DataFrame(strengths, panel.days, list(panel.symbols), copy=False)
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
