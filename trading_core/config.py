@@ -70,7 +70,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #70bcec90
+# %% ../nbs/02_config.ipynb #477b6103
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
@@ -86,6 +86,10 @@ class MarketSettings(Section):
         "", description="symbol to compare with; empty: the source's own, else all symbols in equal parts"
     )
     start: date = Field(date(2015, 1, 1), description="first day that is read; indicators always start here")
+    interval: Literal["1d", "1h", "30m", "15m", "5m", "1m"] = Field(
+        "1d",
+        description="how long a bar is: 1d, 1h, 30m, 15m, 5m or 1m; a run decides at the end of the last complete one",
+    )
     allow_gaps: bool = Field(False, description="accept days on which an asset should have traded and has no bar")
 
 # %% ../nbs/02_config.ipynb #14cc7d73
@@ -572,10 +576,10 @@ def _spelt(value: Any) -> str:
         return ", ".join(value)
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
-# %% ../nbs/02_config.ipynb #02fbe927
+# %% ../nbs/02_config.ipynb #a0edc1d6
 NOTES = {
     "jobs": "name = the notebooks that it runs, one after the other",
-    "schedule": "name = minute hour day month weekday, in UTC",
+    "schedule": "name = minute hour day month weekday, in UTC or in a time zone such as America/New_York; then perhaps: , only in session",
 }
 
 

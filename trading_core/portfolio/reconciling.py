@@ -19,17 +19,17 @@ from ..model import Asset, OrderRequest, Side, TimeInForce, money
 from .fills import Refusal
 from .lots import floor_lot
 
-# %% ../../nbs/33_reconcile.ipynb #9a75d96a
+# %% ../../nbs/33_reconcile.ipynb #ed7408f3
 def client_order_id(cycle: str, strategy: str, symbol: str, side: Side, purpose: str) -> str:
     """The id under which a decision's order is known everywhere, at most 48 characters.
 
-    `cycle` is "account|job|YYYY-MM-DD"; `purpose` tells apart what one strategy may do with one symbol
-    in one cycle: open, resize, close.
+    `cycle` is "account|job|YYYY-MM-DD", with THH:MM where bars are shorter than a day; `purpose` tells apart what one
+    strategy may do with one symbol in one cycle: open, resize, close.
     """
     text = "|".join((cycle, strategy, symbol, side.value, purpose))
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-    day = cycle.rsplit("|", 1)[-1].replace("-", "")
-    return f"{day}-{symbol.replace('/', '')[:26]}-{side.value[0]}-{digest}"
+    bar = cycle.rsplit("|", 1)[-1].replace("-", "").replace(":", "")
+    return f"{bar}-{symbol.replace('/', '')[: 34 - len(bar)]}-{side.value[0]}-{digest}"
 
 # %% ../../nbs/33_reconcile.ipynb #57598062
 class UnpricedSymbolError(OrderError):
