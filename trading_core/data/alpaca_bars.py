@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['URL', 'FRAMES', 'COINS', 'KINDS', 'POLITE', 'frame_of', 'NoKeysError', 'AlpacaSaidNoError', 'actions_table',
-           'with_actions', 'TurningError', 'AlpacaLineData', 'AlpacaBars']
+__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'frame_of', 'NoKeysError', 'AlpacaSaidNoError',
+           'actions_table', 'with_actions', 'TurningError', 'AlpacaLineData', 'AlpacaBars']
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #d17e4829
 import os
@@ -74,7 +74,8 @@ class AlpacaSaidNoError(DataError):
             )
         return ""
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #85abedb4
+# %% ../../nbs/13b_alpaca_bars.ipynb #54f9048c
+PROCESSED = 120  # days after its ex-date within which a dividend is paid
 KINDS = ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends")
 
 
@@ -175,7 +176,7 @@ class AlpacaLineData:
         if "line" in self.__dict__:
             self.line.close()
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #ccfd434b
+# %% ../../nbs/13b_alpaca_bars.ipynb #baced56a
 @dataclass(frozen=True)
 class AlpacaBars(AlpacaLineData, Source):
     """Bars from Alpaca, raw as traded, with split and dividend for stocks.
@@ -271,13 +272,13 @@ class AlpacaBars(AlpacaLineData, Source):
         "What happened to a share in those days."
         query = {
             "symbols": symbol, "types": ",".join(kind.removesuffix("s") for kind in KINDS), "limit": 1000, "sort": "asc",
-            "start": f"{first:%Y-%m-%d}", "end": f"{stop - DAY:%Y-%m-%d}",
+            "start": f"{first - 10 * DAY:%Y-%m-%d}", "end": f"{stop + PROCESSED * DAY:%Y-%m-%d}",
         }  # fmt: skip
         found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
         for answer in self.pages("/v1/corporate-actions", query, f"{symbol}'s splits and dividends"):
             for kind in KINDS:
                 found[kind] += (answer.get("corporate_actions") or {}).get(kind) or []
-        return actions_table(found, symbol)
+        return actions_table(found, symbol)[first : stop - DAY]
 
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the price of the last trade and its time; NaN and NaT where there is none."

@@ -8,13 +8,14 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Query', 'Item', 'Source', 'bad', 'moment_of', 'symbols_of', 'interval', 'bar_item', 'trade_item', 'quote_item',
            'bars_source', 'minutes_source', 'months_of', 'period_start', 'period_source', 'limit_of', 'page',
-           'last_point', 'latest_item', 'snapshot', 'data_answer']
+           'last_point', 'latest_item', 'snapshot', 'action_item', 'actions_answer', 'data_answer']
 
-# %% ../../../nbs/53f_venue_data.ipynb #e4b3997e
+# %% ../../../nbs/53f_venue_data.ipynb #bfc01958
 import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
+from fractions import Fraction
 from itertools import groupby, islice
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -299,9 +300,51 @@ def _one(venue: PaperVenue, query: Query, kind: str, latest: bool, symbol: str) 
         return {"symbol": symbol, kind[:-1]: told[kind][symbol]}
     return {**told, "symbol": symbol, kind: told[kind].get(symbol, [])}
 
-# %% ../../../nbs/53f_venue_data.ipynb #7281d839
+# %% ../../../nbs/53f_venue_data.ipynb #38ef1806
+_PAID_AFTER = 15  # days from the ex-date of a dividend to its payment
+
+
+def action_item(number: int, symbol: str, day: pd.Timestamp, split: float, dividend: float) -> tuple[str, Item]:
+    "The kind of an event, and the event as it is sent."
+    ratio = Fraction(split).limit_denominator(1000)
+    kind = "cash_dividends" if split == 1.0 else "forward_splits" if split > 1 else "reverse_splits"
+    done = day + pd.Timedelta(days=_PAID_AFTER if split == 1.0 else 0)
+    item: Item = {
+        "id": f"{number:032x}",
+        "symbol": symbol,
+        "ex_date": f"{day:%Y-%m-%d}",
+        "process_date": f"{done:%Y-%m-%d}",
+    }
+    if kind == "cash_dividends":
+        return kind, item | {"cusip": "", "rate": dividend, "special": False, "foreign": False}
+    return kind, item | {"new_rate": ratio.numerator, "old_rate": ratio.denominator}
+
+
+def actions_answer(venue: PaperVenue, query: Query) -> Item:
+    "Splits and dividends that were processed in the days asked for, in pages."
+    day = f"{pd.Timestamp(venue.at):%Y-%m-%d}"
+    start, end = query.get("start") or day, query.get("end") or day
+    known: Mapping[str, pd.DataFrame] = getattr(venue.market, "actions", {})
+    told = []
+    for symbol in symbols_of(query, crypto=False):
+        for when, row in known[symbol].iterrows() if symbol in known else ():
+            for split, dividend in ((float(row["split"]), 0.0), (1.0, float(row["dividend"]))):
+                if split != 1.0 or dividend:
+                    told.append(action_item(len(told), symbol, when, split, dividend))
+    kinds = (query.get("types") or "forward_split,reverse_split,cash_dividend").split(",")
+    wanted = [t for t in told if t[0].removesuffix("s") in kinds and start <= t[1]["process_date"] <= end]
+    wanted.sort(key=lambda one: one[1]["process_date"])
+    begin, limit = int(query.get("page_token") or 0), limit_of(query, 100, 1000)
+    found: dict[str, list[Item]] = {}
+    for kind, item in wanted[begin : begin + limit]:
+        found.setdefault(kind, []).append(item)
+    return {"corporate_actions": found, "next_page_token": str(begin + limit) if len(wanted) > begin + limit else None}
+
+# %% ../../../nbs/53f_venue_data.ipynb #dca62516
 def data_answer(venue: PaperVenue, path: str, query: Query) -> Item | None:
     "The answer to a question about data; None for an address that is not known."
+    if path == "/v1/corporate-actions":
+        return actions_answer(venue, query)
     if path.startswith("/v1beta3/crypto/"):
         place, _, rest = path[len("/v1beta3/crypto/") :].partition("/")
         latest, kind = rest.startswith("latest/"), rest.removeprefix("latest/")
@@ -309,6 +352,8 @@ def data_answer(venue: PaperVenue, path: str, query: Query) -> Item | None:
         if kind not in kinds or place not in ("us", "us-1", "us-2", "eu-1", "bs-1"):
             return None
         return _many(venue, query, kind, latest, symbols_of(query, crypto=True), crypto=True)
+    if not path.startswith("/v2/stocks/"):
+        return None
     parts = path[len("/v2/stocks/") :].split("/")
     latest = parts[-1] == "latest"
     parts = parts[:-1] if latest else parts

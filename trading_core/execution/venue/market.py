@@ -70,12 +70,18 @@ class _Series:
             self._made[place] = made
         return made
 
-# %% ../../../nbs/53a_venue_market.ipynb #ce7a7e1e
+# %% ../../../nbs/53a_venue_market.ipynb #ecab6c82
 class PanelPrices:
-    "The prices of a panel of daily bars, at any moment."
+    """The prices of a panel of daily bars, at any moment.
 
-    def __init__(self, panel: Panel):
-        self.panel = panel
+    Parameters
+    ----------
+    actions : mapping of symbol to DataFrame, optional
+        Splits and dividends of those bars, where they are as traded: columns `split` and `dividend` by ex-date.
+    """
+
+    def __init__(self, panel: Panel, actions: Mapping[str, pd.DataFrame] | None = None):
+        self.panel, self.actions = panel, dict(actions or {})
         self.symbols: Sequence[str] = panel.symbols
         self.assets: Mapping[str, Asset] = dict(panel.assets)
         self._series: dict[str, _Series] = {}

@@ -42,7 +42,7 @@ from trading_core.execution.venue.trading_rest import (
 
 _all_ = ["Answer", "Handler", "PaperVenue", "Query"]
 
-# %% ../../../nbs/53e_venue_rest.ipynb #a36a78ea
+# %% ../../../nbs/53e_venue_rest.ipynb #f7acb1c2
 ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "/v2/account"): get_account,
     ("GET", "/v2/account/activities"): get_activities,
@@ -67,7 +67,7 @@ NAMED: dict[tuple[str, str], Handler] = {
     ("DELETE", "/v2/orders/"): delete_order,
 }
 _FOLDERS = ("/v2/orders/", "/v2/positions/", "/v2/assets/", "/v2/account/activities/")
-_DATA = ("/v2/stocks/", "/v1beta3/crypto/")
+_DATA = ("/v2/stocks/", "/v1beta3/crypto/", "/v1/corporate-actions")
 
 # %% ../../../nbs/53e_venue_rest.ipynb #72ea4b31
 def find_handler(method: str, path: str) -> tuple[Handler | None, tuple[str, ...]]:

@@ -1,0 +1,268 @@
+"""AlpacaBars against the embedded venue, and against bad days, over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trading_core.data.alpaca_bars import AlpacaBars, AlpacaSaidNoError, NoKeysError, TurningError, actions_table
+from trading_core.data.intervals import grid
+from trading_core.data.loopback import Answer, Loopback
+from trading_core.data.normalizer import HybridDataNormalizer
+from trading_core.data.patience import Manners, SourceError
+from trading_core.data.sources import BadBarsError, IntervalError, NoBarsError, check_source
+from trading_core.execution.venue.book import PaperVenue
+from trading_core.execution.venue.market import ManualClock, PanelMarket
+from trading_core.execution.venue.server import VenueServer
+from trading_core.sessions import as_day, sessions
+
+QUICK = Manners(attempts=4, pause=0.001, timeout=2.0)
+
+
+def made(symbol: str, start: str, end: str, price: float = 100.0) -> pd.DataFrame:
+    days = sessions("24/7" if "/" in symbol else "XNYS", start, end)
+    close = price + np.arange(len(days), dtype=float)
+    table = {"open": close - 0.5, "high": close + 1, "low": close - 1, "close": close, "volume": 39_000.0}
+    return pd.DataFrame(table, days)
+
+
+ACME, COIN = made("ACME", "2023-11-01", "2024-03-28"), made("COIN/USD", "2023-11-01", "2024-03-28", 500.0)
+ACTIONS = pd.DataFrame(
+    {"split": [1.0, 0.25], "dividend": [0.5, 0.0]}, pd.DatetimeIndex(["2024-02-08", "2024-03-04"], tz="UTC")
+)
+NOW = "2024-03-27 18:00"  # in a session
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[AlpacaBars]:
+    panel = HybridDataNormalizer().normalize({"ACME": ACME, "COIN/USD": COIN})
+    paper = PaperVenue(PanelMarket(panel, {"ACME": ACTIONS}), clock=ManualClock(NOW))
+    with VenueServer(paper) as server:
+        source = AlpacaBars(paper.key, paper.secret, server.url, today=NOW, manners=QUICK)
+        yield source
+        source.close()
+
+
+def test_sessions_of_a_stock_are_those_of_the_market(venue: AlpacaBars):
+    bars = check_source(venue, "ACME")
+    columns = ["open", "high", "low", "close", "volume"]
+    pd.testing.assert_frame_equal(bars[columns], ACME[: as_day("2024-03-26")], check_freq=False)
+
+
+def test_splits_and_dividends_stand_on_their_ex_days_wherever_they_were_paid(venue: AlpacaBars):
+    bars = venue.bars("ACME", "2024-02-01", "2024-03-10")
+    assert bars["dividend"][bars["dividend"] != 0].to_dict() == {as_day("2024-02-08"): 0.5}
+    assert bars["split"][bars["split"] != 1].to_dict() == {as_day("2024-03-04"): 0.25}
+    assert venue.bars("ACME", "2024-02-09", "2024-03-01")[["split", "dividend"]].drop_duplicates().values.tolist() == [
+        [1, 0]
+    ]
+
+
+def test_days_of_a_coin_are_utc_days_though_it_is_asked_for_hours(venue: AlpacaBars):
+    bars = venue.bars("COIN/USD", "2024-03-08", "2024-03-12")  # the clocks of New York change in between
+    wanted = COIN["2024-03-08":"2024-03-12"]
+    assert bars.index.equals(wanted.index)
+    assert bars[["open", "close"]].to_numpy() == pytest.approx(wanted[["open", "close"]].to_numpy())
+    assert bars["volume"].to_numpy() == pytest.approx(wanted["volume"].to_numpy())
+    assert bars.index[-1] == as_day("2024-03-12")
+
+
+@pytest.mark.parametrize("symbol", ["ACME", "COIN/USD"])
+def test_the_day_of_today_is_left_out(venue: AlpacaBars, symbol: str):
+    assert venue.bars(symbol).index[-1] == as_day("2024-03-26")
+    with pytest.raises(NoBarsError, match="The last complete day is 2024-03-26"):
+        venue.bars(symbol, "2024-03-27")
+
+
+@pytest.mark.parametrize("interval", ["5m", "15m", "30m", "1h"])
+def test_short_bars_of_a_stock_end_at_the_marks_of_the_session(venue: AlpacaBars, interval: str):
+    bars = venue.bars("ACME", "2023-11-22", "2023-11-27", interval)  # closed on the 23rd, a half-day on the 24th
+    assert bars.index.equals(grid("XNYS", interval, "2023-11-22", "2023-11-27"))
+    day = bars["2023-11-24":"2023-11-24"]
+    assert day["close"].iloc[-1] == pytest.approx(ACME.loc[as_day("2023-11-24"), "close"])
+    assert day["volume"].sum() == pytest.approx(ACME.loc[as_day("2023-11-24"), "volume"], abs=len(day))
+
+
+def test_a_bar_that_is_not_over_is_left_out(venue: AlpacaBars):
+    bars = replace(venue, feed="iex").bars("ACME", "2024-03-27", interval="1h")
+    assert bars.index[-1] == pd.Timestamp("2024-03-27 17:30", tz="UTC")
+    coin = venue.bars("COIN/USD", "2024-03-27", interval="1h")
+    assert coin.index[[0, -1]].tolist() == [pd.Timestamp(f"2024-03-27 {h}:00", tz="UTC") for h in ("01", "18")]
+
+
+def test_the_split_is_told_by_the_first_short_bar_of_its_day(venue: AlpacaBars):
+    bars = venue.bars("ACME", "2024-03-01", "2024-03-05", "1h")
+    assert bars["split"][bars["split"] != 1].to_dict() == {pd.Timestamp("2024-03-04 15:30", tz="UTC"): 0.25}
+
+
+def test_the_last_fifteen_minutes_of_all_the_market_are_refused_with_the_way_out(venue: AlpacaBars):
+    with pytest.raises(AlpacaSaidNoError, match=r"ends 15 minutes ago\. .*market\.feed=iex") as refused:
+        venue.bars("ACME", "2024-03-27", interval="5m")
+    assert refused.value.exit_code == 2
+    assert len(replace(venue, feed="iex").bars("ACME", "2024-03-27", interval="5m")) == 54
+
+
+def test_daily_bars_of_all_the_market_need_no_subscription_just_after_midnight(venue: AlpacaBars):
+    late = replace(venue, today="2024-03-27 00:01")  # a minute after the day of the 26th, four hours after its session
+    assert late.bars("ACME").index[-1] == as_day("2024-03-26")
+
+
+def test_latest_has_stocks_and_coins_and_says_nothing_of_strangers(venue: AlpacaBars):
+    latest = venue.latest(["COIN/USD", "NONE", "ACME"])
+    assert latest.index.tolist() == ["COIN/USD", "NONE", "ACME"]
+    assert latest["price"].notna().tolist() == [True, False, True]
+    assert (latest["time"].dropna() <= pd.Timestamp(NOW, tz="UTC")).all()
+
+
+def test_an_unknown_symbol_and_an_unknown_length_are_refused(venue: AlpacaBars):
+    with pytest.raises(NoBarsError, match="Alpaca has no bars of NONE"):
+        venue.bars("NONE")
+    with pytest.raises(IntervalError, match="alpaca has no bars of 2h; it offers 1m, 5m"):
+        venue.bars("ACME", interval="2h")
+
+
+@pytest.mark.parametrize(("key", "secret", "status"), [("wrong", "wrong", 403)])
+def test_a_wrong_key_is_said_so_and_not_shown(venue: AlpacaBars, key: str, secret: str, status: int):
+    with pytest.raises(AlpacaSaidNoError, match=f"HTTP {status}.*ALPACA_API_KEY") as refused:
+        replace(venue, key=key, secret="hush-hush").bars("ACME")
+    assert "hush-hush" not in str(refused.value) + repr(replace(venue, secret="hush-hush"))
+
+
+def test_keys_come_from_the_environment(venue: AlpacaBars, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("ALPACA_API_KEY", raising=False)
+    with pytest.raises(NoKeysError, match=r"in the environment or in \.env"):
+        AlpacaBars(url=venue.url, today=NOW).bars("ACME")
+    monkeypatch.setenv("ALPACA_API_KEY", venue.key)
+    monkeypatch.setenv("ALPACA_SECRET_KEY", venue.secret)
+    assert len(AlpacaBars(url=venue.url, today=NOW).bars("ACME", "2024-03-25")) == 2
+
+
+def bars_answer(symbol: str, days: pd.DatetimeIndex, token: str | None = None) -> dict:
+    stamps = days.tz_localize(None).tz_localize("America/New_York").tz_convert("UTC")
+    rows = [
+        {"t": f"{t:%Y-%m-%dT%H:%M:%SZ}", "o": 10, "h": 11, "l": 9, "c": 10 + n / 100, "v": 5}
+        for n, t in enumerate(stamps)
+    ]
+    return {"bars": {symbol: rows} if rows else {}, "next_page_token": token}
+
+
+@pytest.fixture
+def service() -> Iterator[Loopback]:
+    "An Alpaca that says what `pages` says, by page token."
+    days = sessions("XNYS", "2024-01-02", "2024-02-29")
+
+    def say(path: str, query: dict[str, str]) -> object:
+        if "corporate" in path:
+            return {"corporate_actions": {}, "next_page_token": None}
+        place = int(query.get("page_token", 0))
+        part = days[(days >= query["start"]) & (days <= query["end"])]
+        return bars_answer("ACME", part[place : place + 7], str(place + 7) if place + 7 < len(part) else None)
+
+    with ExitStack() as stack:
+        yield stack.enter_context(Loopback(say))
+
+
+def source_of(service: Loopback, **manners: float) -> AlpacaBars:
+    return AlpacaBars("key", "secret", service.url, today="2024-03-01", manners=replace(QUICK, **manners))
+
+
+def test_pages_are_read_to_the_end_without_doubles(service: Loopback):
+    bars = source_of(service).bars("ACME")
+    assert bars.index.equals(sessions("XNYS", "2024-01-02", "2024-02-29"))
+    assert len([path for path, _ in service.asked if path == "/v2/stocks/bars"]) == 6
+    assert {query["adjustment"] for path, query in service.asked if path == "/v2/stocks/bars"} == {"raw"}
+
+
+TROUBLES = {
+    "busy": Answer({"message": "too many requests."}, 429, {"Retry-After": "0"}),
+    "html": Answer("<html>502</html>", 502),
+    "html with 200": Answer("<html>log in</html>"),
+    "a list": Answer("not json"),
+    "half an answer": Answer(bars_answer("ACME", sessions("XNYS", "2024-01-02", "2024-01-12")), cut=60),
+    "gateway": Answer({"message": "internal server error"}, 500),
+    "silence": Answer("", after=30),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("page", [0, 2])
+def test_trouble_in_the_middle_of_the_pages_costs_nothing(service: Loopback, trouble: str, page: int):
+    source, say = source_of(service, timeout=0.3), service.say
+    left = [TROUBLES[trouble]] * 2
+
+    def moody(path: str, query: dict[str, str]) -> object:
+        if "corporate" not in path and int(query.get("page_token", 0)) == 7 * page and left:
+            return left.pop()
+        return say(path, query)
+
+    service.say = moody
+    assert len(source.bars("ACME")) == 41
+    assert not left
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_trouble_that_stays_is_an_error_and_no_shorter_history(service: Loopback, trouble: str):
+    source, say = source_of(service, timeout=0.1, attempts=2), service.say
+    service.say = lambda path, query: TROUBLES[trouble] if "page_token" in query else say(path, query)
+    with pytest.raises(SourceError, match="Alpaca gave no answer about ACME in 2 attempts") as failed:
+        source.bars("ACME")
+    assert failed.value.exit_code == 1
+    assert "127.0.0.1" not in str(failed.value)
+
+
+def test_a_wrong_answer_is_not_taken_for_bars(service: Loopback):
+    source = source_of(service)
+    service.say = lambda path, query: {"bars": None, "next_page_token": None}
+    with pytest.raises(NoBarsError):
+        source.bars("ACME")
+    service.say = lambda path, query: {"bars": {}, "next_page_token": "again"}
+    with pytest.raises(TurningError, match="page 2 of ACME is followed by one that was already read"):
+        source.bars("ACME")
+
+
+def test_a_page_that_comes_twice_is_refused_for_its_doubles(service: Loopback):
+    days = sessions("XNYS", "2024-01-02", "2024-01-12")
+    service.say = lambda path, query: (
+        bars_answer("ACME", days, None if "page_token" in query else "2") if "stocks" in path else {}
+    )
+    with pytest.raises(BadBarsError):
+        source_of(service).bars("ACME")
+
+
+def test_a_bar_from_tomorrow_is_refused(service: Loopback):
+    days = sessions("XNYS", "2024-02-26", "2024-03-05")
+    service.say = lambda path, query: bars_answer("ACME", days) if "stocks" in path else {}
+    with pytest.raises(
+        BadBarsError, match="ACME, 2024-03-04: it is 2024-03-01 00:00 UTC, and there is a bar from the future"
+    ):
+        source_of(service).bars("ACME")
+
+
+def test_events_of_one_day_are_multiplied_and_added_and_others_symbols_left_out():
+    told = {
+        "forward_splits": [{"symbol": "A", "ex_date": "2024-01-02", "new_rate": 3, "old_rate": 1}],
+        "stock_dividends": [{"symbol": "A", "ex_date": "2024-01-02", "rate": 0.05}],
+        "reverse_splits": [{"symbol": "A", "ex_date": "2024-01-03", "new_rate": 1, "old_rate": 50}],
+        "cash_dividends": [
+            {"symbol": s, "ex_date": "2024-01-02", "rate": r} for s, r in (("A", 0.1), ("A", 0.2), ("B", 9.0))
+        ],
+    }
+    table = actions_table(told, "A")
+    assert table["split"].tolist() == pytest.approx([3.15, 0.02])
+    assert table["dividend"].tolist() == pytest.approx([0.3, 0.0])
+
+
+@pytest.mark.realdata
+def test_recorded_answers_are_read(service: Loopback, real_data):
+    import json
+
+    recorded = json.loads((real_data / "raw/alpaca_json/historical_stock_data__test_get_bars_1.json").read_text())
+    service.say = lambda path, query: {**recorded, "next_page_token": None} if "stocks" in path else {}
+    bars = replace(source_of(service), today="2022-03-01").bars("AAPL", "2022-02-01", "2022-02-02")
+    assert bars["close"].tolist() == [174.61, 175.84]
+    assert bars.index.strftime("%m-%d").tolist() == ["02-01", "02-02"]
