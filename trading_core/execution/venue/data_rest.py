@@ -300,7 +300,7 @@ def _one(venue: PaperVenue, query: Query, kind: str, latest: bool, symbol: str) 
         return {"symbol": symbol, kind[:-1]: told[kind][symbol]}
     return {**told, "symbol": symbol, kind: told[kind].get(symbol, [])}
 
-# %% ../../../nbs/53f_venue_data.ipynb #38ef1806
+# %% ../../../nbs/53f_venue_data.ipynb #3c44c000
 _PAID_AFTER = 15  # days from the ex-date of a dividend to its payment
 
 
@@ -325,7 +325,7 @@ def actions_answer(venue: PaperVenue, query: Query) -> Item:
     day = f"{pd.Timestamp(venue.at):%Y-%m-%d}"
     start, end = query.get("start") or day, query.get("end") or day
     known: Mapping[str, pd.DataFrame] = getattr(venue.market, "actions", {})
-    told = []
+    told: list[tuple[str, Item]] = []
     for symbol in symbols_of(query, crypto=False):
         for when, row in known[symbol].iterrows() if symbol in known else ():
             for split, dividend in ((float(row["split"]), 0.0), (1.0, float(row["dividend"]))):
