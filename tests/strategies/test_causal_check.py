@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -274,13 +276,19 @@ def test_long_histories_are_asked_in_pieces_when_time_is_short(monkeypatch):
 
     class Slow(search.Search):
         def pieces_help(self):
-            return len(self.done) >= search.LEAST
+            return self.memory is not None and len(self.done) >= search.LEAST
+
+    class Remembers(Says):
+        warmup = 1
 
     monkeypatch.setattr(search, "Search", Slow)
     clean = check_causal(SmaCross(3, 8), panel, seconds=60)
     assert (clean.ok, clean.complete, clean.whole) == (True, True, search.LEAST)
-    assert "30 of them with the whole history" in str(clean)
-    assert check_causal(Says(rule), panel, seconds=60).first_leak[0] == day
+    assert "30 of them with the whole history and the others with 260 days of it" in str(clean)
+    caught = check_causal(Remembers(rule), panel, seconds=60)
+    assert caught.first_leak[0] == day
+    undeclared = check_causal(Says(rule), panel, seconds=60)  # whose memory nobody knows
+    assert (undeclared.first_leak[0], undeclared.whole) == (day, len(undeclared.days))
 
 
 def test_another_future_is_a_panel_like_any_other_and_the_past_stays():
@@ -434,3 +442,58 @@ def test_orders_of_backtrader_classes_are_compared():
         report = check_causal(cls, late, days=30)
         assert report.ok == honest, report
         assert report.compared > 0
+
+
+RULE = """
+from trading_core.strategies import Strategy
+
+class Rises(Strategy):
+    def signals(self, panel):
+        return (panel.close > panel.close.shift()).astype(float)
+
+class OneDay(Rises):
+    def signals(self, panel):
+        answer = super().signals(panel)
+        if "2023-12-06" in panel.days:
+            answer.loc["2023-12-06"] = (panel.close.shift(-1) > panel.close).loc["2023-12-06"].astype(float)
+        return answer
+
+class Dies(Rises):
+    def signals(self, panel):
+        import multiprocessing, os
+        if multiprocessing.parent_process() is not None:
+            os._exit(3)
+        return super().signals(panel)
+"""
+
+
+@pytest.fixture
+def rules(tmp_path, monkeypatch):
+    "A module in a folder of its own, and a search that asks others for help at once."
+    name = f"rules_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(RULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(search, "_WORTH", 0.0)
+    yield lambda kind: strategy.load_strategy(f"{name}:{kind}")
+    sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("kind", ["Rises", "OneDay"])
+def test_two_processes_say_the_same_as_one_and_leave_nothing_running(rules, kind):
+    panel = random_panel(4, 5, 3, end="2024-01-31")
+    two, one = check_causal(rules(kind), panel, processes=2), check_causal(rules(kind), panel)
+    assert (two.ok, two.first_leak) == (one.ok, one.first_leak)
+    if kind == "Rises":
+        assert (two.days, two.whole, two.compared, two.changed) == (one.days, one.whole, one.compared, one.changed)
+    else:
+        assert two.first_leak[0] == pd.Timestamp("2023-12-06", tz="UTC")
+    for child in multiprocessing.active_children():
+        child.join(5)
+    assert not multiprocessing.active_children()
+
+
+def test_what_other_processes_cannot_be_told_or_do_not_survive_is_asked_here(rules):
+    panel = random_panel(4, 3, 1, end="2024-01-31")
+    for subject in (rules("Dies"), Says(lambda p: p.close * 0), SmaCross(3, 8).indicators):
+        report = check_causal(subject, panel, processes=2)
+        assert (report.ok, report.complete, report.whole) == (True, True, len(report.days))

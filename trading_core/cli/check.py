@@ -41,7 +41,7 @@ def subject_of(config: TradingConfig, spec: str, given: dict[str, str]) -> Any:
             return found
         return load_strategy(spec, **given)
 
-# %% ../../nbs/78d_cli_check.ipynb #a6ed5da7
+# %% ../../nbs/78d_cli_check.ipynb #493fcdda
 def kept(config: TradingConfig, subject: Any, certificate: Certificate) -> str:
     "Where the certificate of a strategy was written; empty for what cannot trade."
     from trading_core.run.certificates import certificates_folder
@@ -63,11 +63,15 @@ def check(
     seconds: Annotated[
         float, typer.Option(min=0, help="After so many no further day has its turn, though thirty do.")
     ] = 60.0,
+    processes: Annotated[
+        int, typer.Option(min=0, help="So many share the work if it is long; 0: one for each core.")
+    ] = 0,
     set_: Set = None,
     settings: Settings = "settings.ini",
     json: Json = False,
 ) -> int:
     "Whether a strategy looks ahead: each day's answers with the future hidden, and with another one."
+    from trading_core.backtest.cores import usable_cores
     from trading_core.strategies import check_causal
 
     config, given = config_of(settings, set_), pairs(param)
@@ -75,7 +79,7 @@ def check(
     here, facts = opened(config), []
     for name in names:
         subject = subject_of(config, name, given)
-        certificate = check_causal(subject, here.panel, seconds=seconds)
+        certificate = check_causal(subject, here.panel, seconds=seconds, processes=processes or usable_cores())
         facts.append(certificate.to_dict() | {"file": kept(config, subject, certificate)})
         if not json:
             typer.echo(

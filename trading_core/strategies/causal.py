@@ -219,8 +219,10 @@ class Certificate(CausalReport):
             known["change"] = Change(**kept["change"] | {"day": pd.Timestamp(kept["change"]["day"], tz="UTC")})
         return cls(**known)
 
-# %% ../../nbs/25c_certificate.ipynb #7007cffe
-def check_causal(subject: Any, panel: Panel, days: int | None = None, seconds: float = 60.0) -> Certificate:
+# %% ../../nbs/25c_certificate.ipynb #03890233
+def check_causal(
+    subject: Any, panel: Panel, days: int | None = None, seconds: float = 60.0, processes: int = 1
+) -> Certificate:
     """Whether a strategy looks ahead: each day's answers with the real future, with none, and with another one.
 
     Parameters
@@ -232,13 +234,16 @@ def check_causal(subject: Any, panel: Panel, days: int | None = None, seconds: f
         At most so many days; by default all.
     seconds : float
         After so many no further day has its turn, except that at least 30 do. Days with a decision come first.
+    processes : int
+        So many share the work, if it is more than some seconds and the subject is in a module that they can import.
+        A script that asks for more than one needs `if __name__ == "__main__":`, as always with processes.
 
     Returns
     -------
     Certificate
         `ok`, `first_leak` (day and symbol), `days` that had their turn, of `possible` ones; bound to `code`.
     """
-    report = examine(subject, panel, days, seconds)
+    report = examine(subject, panel, days, seconds, processes)
     known = {item.name: getattr(report, item.name) for item in fields(report)}
     data = {
         "symbols": len(panel.symbols),

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LEAST', 'CausalReport', 'Weighing', 'Asked', 'Cutter', 'piece', 'Turns', 'Whole', 'Search', 'examine', 'check_sizer']
+__all__ = ['LEAST', 'CausalReport', 'Weighing', 'Asked', 'Cutter', 'piece', 'declared_memory', 'asker', 'Turns', 'Whole',
+           'Search', 'examine', 'check_sizer']
 
-# %% ../../nbs/25a_causal_search.ipynb #e3b9391c
+# %% ../../nbs/25a_causal_search.ipynb #d10e571e
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from html import escape
@@ -19,11 +21,12 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import Panel
+from .causal_cores import Crew, packed
 from .futures import Change, Futures, Question, cut_order, first_change, fitted, question_of
 from .sizing import History
 from .strategy import Strategy, checked_signals
 
-# %% ../../nbs/25a_causal_search.ipynb #0faf6094
+# %% ../../nbs/25a_causal_search.ipynb #c47ad9dc
 @dataclass(frozen=True)
 class CausalReport:
     "What taking the future away showed."
@@ -31,7 +34,8 @@ class CausalReport:
     strategy: str
     days: tuple[pd.Timestamp, ...] = field(default=(), repr=False)  # that had their turn
     possible: int = 0  # days that have a future to take away
-    whole: int = 0  # of `days`: how many with the whole history before them, the others with a part of it
+    whole: int = 0  # of `days`: how many with the whole history before them
+    history: int = 0  # days of it before each of the others, at least
     compared: int = 0  # answers that were asked for again
     changed: int = 0  # answers that were another one
     change: Change | None = None  # the first of them
@@ -57,6 +61,7 @@ class CausalReport:
 
     def _clean(self) -> str:
         part = f", {self.whole:,} of them with the whole history" if self.whole < len(self.days) else ""
+        part += f" and the others with {self.history:,} days of it" if part and self.history else ""
         which = "" if self.complete else ", days with a decision first"
         known = f"{self.compared:,} answers, none changed" if self.compared else "it had no opinion on any day"
         return (
@@ -173,9 +178,10 @@ class Cutter(Asked):
         symbol = str(self.now.columns[column])
         return Change(day, symbol, np.nan, np.nan, "raised", self.question.what, note=what)
 
-# %% ../../nbs/25a_causal_search.ipynb #3501272f
+# %% ../../nbs/25a_causal_search.ipynb #fdfa8c7e
 LEAST = 30  # days that have their turn, however long they take
 _BLOCK, _TAIL = 64, 40  # days that share a piece of the panel; days of the future that it shows
+_WORTH = 6.0  # seconds of work that are worth other processes
 
 
 def piece(panel: Panel, start: int, stop: int) -> Panel:
@@ -185,61 +191,95 @@ def piece(panel: Panel, start: int, stop: int) -> Panel:
     arrays = {name: np.where(begun, values[start:stop], np.nan) for name, values in panel.arrays.items()}
     return type(panel)(panel.days[start:stop], panel.symbols, panel.assets, arrays, real.copy())
 
-# %% ../../nbs/25a_causal_search.ipynb #cfc473b6
+# %% ../../nbs/25a_causal_search.ipynb #38448fc8
+def declared_memory(question: Question) -> int | None:
+    "How many bars a strategy says that it needs before its first opinion; None where nothing is said."
+    strategy = question.strategy
+    if strategy is None or question.whole or type(strategy).warmup is Strategy.warmup:
+        return None
+    return strategy.warmup
+
+# %% ../../nbs/25a_causal_search.ipynb #14289c09
+def asker(subject: Any, panel: Panel) -> Callable[[int], tuple[Change | None, int]]:
+    "A function that gives a day its turn: what changed, and how many answers were compared."
+    cutter = Cutter(question_of(subject), panel)
+    return lambda row: (cutter.at(row), 2 * int(cutter.answers[row]))
+
+
 class Turns:
     "Which days had their turn, what came of it, and how much time is left."
 
-    def __init__(self, question: Question, panel: Panel, most: int | None, seconds: float):
+    def __init__(self, subject: Any, panel: Panel, most: int | None, seconds: float, processes: int = 1):
         self.began = time.perf_counter()
-        self.question, self.panel, self.end = question, panel, self.began + seconds
-        self.cutter = Cutter(question, panel)
+        self.subject, self.panel, self.end, self.processes = subject, panel, self.began + seconds, processes
+        self.question = question_of(subject)
+        self.cutter = Cutter(self.question, panel)
         self.change = self.cutter.again()
         self.order = cut_order(self.cutter.opinion)[:most]
         self.done: set[int] = set()
         self.whole = self.compared = self.changed = 0
         self.first = int(self.cutter.opinion.argmax())
-        self.reach = max(260, 3 * self.first)  # days before a block
+        self.memory = declared_memory(self.question)
+        self.reach = max(260, 3 * self.first, 3 * (self.memory or 0))  # days before a block
 
-    def turn(self, cutter: Cutter, row: int, offset: int = 0) -> bool:
-        "Ask about day number `row`; whether it is clean."
-        found = cutter.at(row - offset)
+    def note(self, row: int, found: Change | None, compared: int) -> bool:
+        "Day number `row` had its turn; whether it is clean."
         self.done.add(row)
-        self.compared += 2 * int(cutter.answers[row - offset])
+        self.compared += compared
         if found is not None:
             self.changed += found.count
             self.change = found if self.change is None or found.day < self.change.day else self.change
         return found is None
 
+    def turn(self, cutter: Cutter, row: int, offset: int = 0) -> bool:
+        "Ask about day number `row`; whether it is clean."
+        self.whole += cutter is self.cutter
+        return self.note(row, cutter.at(row - offset), 2 * int(cutter.answers[row - offset]))
+
     def time_left(self) -> float:
         "Seconds."
         return self.end - time.perf_counter()
 
-# %% ../../nbs/25a_causal_search.ipynb #e1042a00
+# %% ../../nbs/25a_causal_search.ipynb #caf740e7
 class Whole(Turns):
     "Days with the whole history before them."
 
-    def pieces_fit(self) -> bool:
-        "Whether a piece is worth it: it is clearly shorter than the panel."
-        return not self.question.whole and self.reach + _BLOCK <= 0.6 * len(self.panel.days)
+    def work_left(self) -> float:
+        "Seconds that the other days would take one after the other."
+        spent = time.perf_counter() - self.began
+        return spent / max(len(self.done), 1) * (len(self.order) - len(self.done))
 
     def pieces_help(self) -> bool:
-        "Whether the rest would take too long with the whole history, and is quicker in pieces."
-        if len(self.done) < LEAST or not self.pieces_fit():
+        "Whether pieces are wanted: a memory is declared and short, and the rest would take too long without them."
+        if self.memory is None or self.reach + _BLOCK > 0.6 * len(self.panel.days) or len(self.done) < LEAST:
             return False
         spent = time.perf_counter() - self.began
-        left = spent / len(self.done) * (len(self.order) - len(self.done))
-        return left > self.time_left() and spent > (spent + self.time_left()) / 6
+        return self.work_left() / self.processes > self.time_left() and spent > (spent + self.time_left()) / 6
 
     def from_the_beginning(self) -> None:
-        "Days in their order, until the time is over or pieces are better."
-        for row in self.order:
-            if (self.time_left() < 0 and len(self.done) >= LEAST) or self.pieces_help():
+        "Days in their order, until the time is over or there is a better way."
+        for row in [row for row in self.order if row not in self.done]:
+            enough = len(self.done) >= LEAST
+            if enough and (self.time_left() < 0 or self.pieces_help() or self.crew_helps()):
                 break
-            self.whole += 1
             if not self.turn(self.cutter, row):
                 break
 
-# %% ../../nbs/25a_causal_search.ipynb #28df9b53
+    def crew_helps(self) -> bool:
+        "Whether other processes would be done sooner."
+        return self.processes > 1 and self.work_left() > _WORTH
+
+    def with_a_crew(self) -> None:
+        "The other days in their order, by several processes, if the question can be sent to them."
+        sent, rows = packed(asker, self.subject, self.panel), [row for row in self.order if row not in self.done]
+        each = self.work_left() / max(len(rows), 1)
+        size = min(max(1, int(0.3 / max(each, 1e-4))), 64)
+        for row, (found, compared) in Crew(sent, self.processes).answers(rows, size, self.end) if sent else ():
+            self.whole += 1
+            if not self.note(row, found, compared) or self.pieces_help():
+                return
+
+# %% ../../nbs/25a_causal_search.ipynb #bca1ac86
 class Search(Whole):
     "Gives days their turn until all had it, the time is over, or a leak is found and no earlier day has one."
 
@@ -247,7 +287,12 @@ class Search(Whole):
         "Everything."
         if self.change is None:
             self.from_the_beginning()
-        if self.change is None and self.pieces_fit():
+        if self.change is None and self.crew_helps() and self.time_left() > 0:
+            self.with_a_crew()
+            self.processes = 1  # nobody can be sent what is left
+            if self.change is None:
+                self.from_the_beginning()
+        if self.change is None and self.memory is not None:
             self.in_pieces(set(self.order) - self.done)
         if self.change is not None and self.change.how != "again":
             self.look_earlier(int(self.panel.days.searchsorted(self.change.day)))
@@ -257,6 +302,8 @@ class Search(Whole):
         for block in dict.fromkeys(row // _BLOCK for row in self.order if row in rows):
             inside = range(block * _BLOCK, (block + 1) * _BLOCK)
             start, stop = max(0, inside.start - self.reach), min(len(self.panel.days), inside.stop + _TAIL)
+            if self.time_left() < 0:
+                return
             try:
                 cutter = Cutter(self.question, piece(self.panel, start, stop), patient=True)
             except Exception:  # a symbol without any bar there may be too much for honest code
@@ -272,8 +319,10 @@ class Search(Whole):
             if row not in self.done and (self.time_left() < 0 or not self.turn(self.cutter, row)):
                 return
 
-# %% ../../nbs/25a_causal_search.ipynb #ac536dac
-def examine(subject: Any, panel: Panel, days: int | None = None, seconds: float = 60.0) -> CausalReport:
+# %% ../../nbs/25a_causal_search.ipynb #61d74a8e
+def examine(
+    subject: Any, panel: Panel, days: int | None = None, seconds: float = 60.0, processes: int = 1
+) -> CausalReport:
     """Take the future away at each day, in two ways, and compare all answers up to it.
 
     Parameters
@@ -284,18 +333,19 @@ def examine(subject: Any, panel: Panel, days: int | None = None, seconds: float 
         At most so many days; by default all.
     seconds : float
         After so many no further day has its turn, except that at least 30 do.
+    processes : int
+        So many share the work, if it is more than some seconds and the subject is in a module that they can import.
     """
-    question = question_of(subject)
-    if question.strategy is not None:
-        checked_signals(fitted(deepcopy(question.strategy), panel), panel)  # a broken contract is refused by name
-    search = Search(question, panel, days, seconds)
+    if isinstance(subject, Strategy):
+        checked_signals(fitted(deepcopy(subject), panel), panel)  # a broken contract is refused by name
+    search = Search(subject, panel, days, seconds, processes)
     search.run()
     return CausalReport(
-        question.name, tuple(panel.days[sorted(search.done)]), len(panel.days) - 1, search.whole,
-        search.compared, search.changed, search.change, round(time.perf_counter() - search.began, 2),
+        search.question.name, tuple(panel.days[sorted(search.done)]), len(panel.days) - 1, search.whole,
+        search.reach if search.whole < len(search.done) else 0, search.compared, search.changed, search.change, round(time.perf_counter() - search.began, 2),
     )  # fmt: skip
 
-# %% ../../nbs/25a_causal_search.ipynb #26690855
+# %% ../../nbs/25a_causal_search.ipynb #ed8baab3
 def check_sizer(strategy: Strategy, panel: Panel, days: int = 30) -> CausalReport:
     "Like `examine`, for the weights alone that the strategy's sizer gives its wishes."
     began, cutter = time.perf_counter(), Cutter(question_of(strategy), panel)
@@ -305,6 +355,6 @@ def check_sizer(strategy: Strategy, panel: Panel, days: int = 30) -> CausalRepor
     asked = int((cutter.weighing.wishes[rows] > 0).sum())
     first = min(found, key=lambda change: change.day, default=None)
     return CausalReport(
-        f"{strategy.name}.sizer", tuple(panel.days[sorted(rows)]), len(panel.days) - 1, len(rows), asked,
+        f"{strategy.name}.sizer", tuple(panel.days[sorted(rows)]), len(panel.days) - 1, len(rows), 0, asked,
         sum(change.count for change in found), first, round(time.perf_counter() - began, 2),
     )  # fmt: skip
