@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['StoreSourceError', 'owner', 'own', 'StoreDays', 'StoreFetching', 'bounds', 'as_known', 'StoreBars', 'BarStore']
 
-# %% ../../nbs/16h_store.ipynb #f447528a
+# %% ../../nbs/16h_store.ipynb #9324bdcf
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +22,7 @@ import pandas as pd
 from .normalizer import HybridDataNormalizer, NoSymbolsError
 from .panel import Panel, UnknownSymbolError
 from .sources import STEPS, BarSource, NoBarsError, Source, as_source, asked_for, checked_bars
+from .store_care import Damage, Repaired, check, repair
 from .store_fetching import Fetched, fetch, missing
 from .store_files import put_in_place
 from .store_index import FOREVER, covered, last_known, moment, moment_of
@@ -297,7 +298,7 @@ class StoreBars(StoreFetching):
         if self.source is not None:
             self.source.close()
 
-# %% ../../nbs/16h_store.ipynb #bab646d6
+# %% ../../nbs/16h_store.ipynb #9f43a628
 class BarStore(StoreBars):
     __doc__ = StoreDays.__doc__
 
@@ -369,7 +370,7 @@ class BarStore(StoreBars):
     @property
     def known(self) -> pd.Timestamp | None:
         "When the store last learnt something: with it a run can be repeated; None before the first time."
-        times = [self._last_known(shelf) for shelf in map(self.shelf, STEPS) if shelf.index.made()]
+        times = [self._last_known(shelf) for shelf in self.shelves().values()]
         return moment_of(max(times)) if any(times) else None
 
     def _last_known(self, shelf: Shelf) -> int:
@@ -386,9 +387,20 @@ class BarStore(StoreBars):
         rows = [(s, pd.NaT if a <= EVER else day_of(a), day_of(b)) for s, found in spans.items() for a, b in found]
         return pd.DataFrame(rows, columns=["symbol", "first", "last"])
 
+    def shelves(self) -> dict[str, Shelf]:
+        "The intervals of which there are bars."
+        return {interval: self.shelf(interval) for interval in STEPS if self.shelf(interval).index.made()}
+
+    def check(self) -> list[Damage]:
+        "What is not as it was written; nothing, if all is well."
+        return [found for shelf in self.shelves().values() for found in check(shelf)]
+
+    def repair(self) -> list[Repaired]:
+        "Set aside what is damaged, keep what is whole, and forget the days that are lost, so that they are fetched again."
+        return [done for shelf in self.shelves().values() if (done := repair(shelf)).aside]
+
     def compact(self) -> dict[str, Tidied]:
         "Put the files of each interval together, and remove what killed processes left over; nothing is forgotten."
-        shelves = {interval: self.shelf(interval) for interval in STEPS if self.shelf(interval).index.made()}
-        for shelf in shelves.values():
+        for shelf in self.shelves().values():
             sweep(shelf)
-        return {interval: tidy(shelf) for interval, shelf in shelves.items()}
+        return {interval: tidy(shelf) for interval, shelf in self.shelves().items()}

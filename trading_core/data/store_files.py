@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['VALUES', 'CLOSE', 'GROUP_ROWS', 'Versions', 'versions_of', 'together', 'sync_folder', 'put_in_place', 'Group',
-           'Chunk', 'Written', 'packed', 'write_file', 'publish', 'new_name', 'DamagedStoreError', 'BarFile']
+           'Chunk', 'Written', 'packed', 'write_file', 'publish', 'groups_in', 'new_name', 'DamagedStoreError',
+           'BarFile']
 
 # %% ../../nbs/16a_store_files.ipynb #7929ff76
 import json
@@ -119,8 +120,8 @@ def put_in_place(part: Path, path: Path) -> None:
     os.replace(part, path)
     sync_folder(path.parent)
 
-# %% ../../nbs/16a_store_files.ipynb #d9074cb6
-GROUP_ROWS = 1 << 16
+# %% ../../nbs/16a_store_files.ipynb #ead152d2
+GROUP_ROWS = 1 << 14
 
 
 class Group(NamedTuple):
@@ -202,7 +203,7 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         path, schema, compression="zstd", compression_level=1, use_dictionary=repeated, store_schema=False
     )
 
-# %% ../../nbs/16a_store_files.ipynb #4447c45f
+# %% ../../nbs/16a_store_files.ipynb #64b1b853
 def write_file(
     path: Path,
     rows: Iterable[tuple[str, Versions]],
@@ -229,15 +230,15 @@ def write_file(
     finally:
         if writer is not None:
             writer.close()
-    return Written(path, tuple(_groups(part)) if chunks else (), tuple(c._replace(file=path.name) for c in chunks))
+    return Written(path, tuple(groups_in(part)) if chunks else (), tuple(c._replace(file=path.name) for c in chunks))
 
 
 def publish(made: Written) -> None:
     "Give a written file its name."
     put_in_place(made.path.with_suffix(".part"), made.path)
 
-# %% ../../nbs/16a_store_files.ipynb #ea5a08e5
-def _groups(path: Path) -> Iterator[Group]:
+# %% ../../nbs/16a_store_files.ipynb #c519e910
+def groups_in(path: Path) -> Iterator[Group]:
     "The groups of a file with their checksums, and the footer as the last one."
     import pyarrow.parquet as pq
 

@@ -32,8 +32,8 @@ from trading_core.data.store_files import (
 from .store_index import chunks_of, drop_files, enter_file, last_known
 from .store_reading import Shelf
 
-# %% ../../nbs/16e_store_tidying.ipynb #f865c31b
-FILE_ROWS = 64 * GROUP_ROWS  # of a large file: its footer is still small
+# %% ../../nbs/16e_store_tidying.ipynb #d6ab4172
+FILE_ROWS = 256 * GROUP_ROWS  # of a large file: its footer is still small
 
 
 class _AtHand:
@@ -60,6 +60,8 @@ def by_symbol(files: dict[str, BarFile], chunks: Iterable[Chunk]) -> Iterator[tu
         rows = together([hand.rows(chunk) for chunk in own])
         if not (np.diff(rows.time) > 0).all():
             rows = rows[np.lexsort((rows.known, rows.time))]
+            twice = (np.diff(rows.time) == 0) & (np.diff(rows.known) == 0)  # after an index was made anew
+            rows = rows[np.append(~twice, True)]
         yield symbol, rows
 
 # %% ../../nbs/16e_store_tidying.ipynb #2c4791f2
@@ -142,8 +144,8 @@ def tidy(
         (shelf.folder / name).unlink(missing_ok=True)
     return Tidied(len(names), size, len(made), sum(one.path.stat().st_size for one in made))
 
-# %% ../../nbs/16e_store_tidying.ipynb #bc23aa19
-SMALL, MANY = 4 * GROUP_ROWS, 24
+# %% ../../nbs/16e_store_tidying.ipynb #489ef1d1
+SMALL, MANY = 16 * GROUP_ROWS, 24
 
 
 def small_ones(rows: dict[str, int]) -> list[str]:
