@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'as_day', 'CalendarRangeError', 'sessions', 'is_session', 'next_session',
-           'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text']
+           'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text']
 
 # %% ../nbs/03_sessions.ipynb #2bf5bd3a
 import datetime as dt
@@ -102,7 +102,14 @@ def next_session(calendar: str, day: Day) -> pd.Timestamp:
         raise CalendarRangeError(calendar, start + pd.Timedelta(days=1), days[0], days[-1])
     return days[place]
 
-# %% ../nbs/03_sessions.ipynb #ab222dd2
+# %% ../nbs/03_sessions.ipynb #c29d59c7
+def within_days(days: pd.DatetimeIndex) -> bool:
+    "Whether some of ascending moments are no midnights."
+    if len(days) > (days[-1] - days[0]).days + 1 and days.is_unique:
+        return True  # more of them than there are midnights between: seen at once, however many there are
+    return bool((days != days.normalize()).any())
+
+
 def session_number(calendar: str, days: pd.DatetimeIndex) -> np.ndarray:
     """For each day, how many sessions there were up to and including it; differences count sessions between.
 
@@ -111,9 +118,10 @@ def session_number(calendar: str, days: pd.DatetimeIndex) -> np.ndarray:
     if not len(days):
         return np.zeros(0, dtype=np.int64)
     known = _known(calendar, days.min(), days.max())
-    if (days != days.normalize()).any():  # what ends at the opening bell was before the session
+    if within_days(days):  # what ends at the opening bell was before the session
         opens = hours(calendar, known[0], known[-1])["open"]
-        known, days = pd.DatetimeIndex(opens + pd.Timedelta(1, "ns")), days.as_unit("ns")
+        known = pd.DatetimeIndex(opens + pd.Timedelta(1, "ns"))
+        days = days if days.unit == "ns" else days.as_unit("ns")
     if not days.is_monotonic_increasing:
         return np.asarray(known.searchsorted(days, side="right"), dtype=np.int64)
     before, last = (int(known.searchsorted(day, side="right")) for day in (days[0], days[-1]))

@@ -479,7 +479,7 @@ def move(
         withdraw(column, slots, waiting, me)
     return side == BUY
 
-# %% ../../nbs/44_kernel.ipynb #02bf2029
+# %% ../../nbs/44_kernel.ipynb #08465bb1
 @inlined
 def counts(
     row: int,
@@ -515,7 +515,8 @@ def opine(
     "Take one strategy's opinions of the day; how many of them are purchases."
     buys, many = 0, len(slots) > 1
     for i in range(begin, end):
-        column, target = columns[i] if many else np.uint32(0), targets[i]
+        column: Any = columns[i] if many else np.uint32(0)
+        target = targets[i]
         slot = slots[column]
         if target <= 0 and slot.held == 0 and slot.side == 0:  # by far the most frequent: not wanted, not there
             continue
