@@ -10,16 +10,17 @@ __all__ = ['Signals', 'GateMaker', 'Step', 'AsOfError', 'checked_day', 'PastCycl
            'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'gate_of', 'leftovers', 'finish_earlier',
            'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of']
 
-# %% ../../nbs/70_account_day.ipynb #888ca09d
+# %% ../../nbs/70_account_day.ipynb #7645976c
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from html import escape
 from typing import Any
 
 import pandas as pd
 
-from ..data.panel import Panel
+from ..data.panel import Panel, end_of
 from ..errors import DataError, LedgerError
 from ..execution import ExecutorBase, OrderRouter, plan_record, stored_plan
 from ..execution.comparison import Difference
@@ -29,10 +30,10 @@ from ..execution.router import Gatekeeper
 from ..ledger import Cycle, Halt, Ledger
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, money
 from ..portfolio import Holding, Plan, RiskLimits, decide, track
-from ..sessions import Day, as_day
+from ..sessions import Day, as_day, bar_text
 from ..strategies.strategy import Strategy, checked_signals
 
-# %% ../../nbs/70_account_day.ipynb #6cf094c9
+# %% ../../nbs/70_account_day.ipynb #976e9ef5
 class AsOfError(DataError):
     "A decision was asked for on a day that the panel does not have."
 
@@ -42,26 +43,33 @@ class AsOfError(DataError):
 
     def __str__(self) -> str:
         if self.day > self.last:
-            cure = f"Wait until the source has that day, or run with --as-of {self.last:%Y-%m-%d}."
+            cure = f"Wait until the source has that day, or run with --as-of {bar_text(self.last)}."
         else:
             cure = (
-                f"The day before it is {self.before:%Y-%m-%d}."
+                f"The day before it is {bar_text(self.before)}."
                 if self.before is not None
                 else "Load the data from an earlier start."
             )
-        return f"No asset has a bar on {self.day:%Y-%m-%d}; the last day of the data is {self.last:%Y-%m-%d}. {cure}"
+        return f"No asset has a bar on {bar_text(self.day)}; the last day of the data is {bar_text(self.last)}. {cure}"
 
 
 def checked_day(panel: Panel, as_of: Day | None) -> pd.Timestamp:
     "`as_of` as a day of the panel, by default its last one."
-    day = panel.last if as_of is None else as_day(as_of)
+    day = panel.last if as_of is None else as_day(as_of) if panel.daily else _bar_of(panel, as_of)
     place = int(panel.days.searchsorted(day, side="right"))
     before = panel.days[place - 1] if place else None
     if before != day:
         raise AsOfError(day, panel.last, before)
     return day
 
-# %% ../../nbs/70_account_day.ipynb #e7937113
+
+def _bar_of(panel: Panel, as_of: Day) -> pd.Timestamp:
+    "The end of a bar: the moment that is named, or the last one of a date."
+    moment = end_of(as_of)
+    dated = not isinstance(as_of, datetime) and ":" not in str(as_of)
+    return panel.until(as_of).last if dated and moment <= panel.last + pd.Timedelta(days=1) else moment
+
+# %% ../../nbs/70_account_day.ipynb #b1110477
 class PastCycleError(LedgerError):
     "A decision was asked for on a day before the account's last one."
 
@@ -71,11 +79,11 @@ class PastCycleError(LedgerError):
 
     def __str__(self) -> str:
         return (
-            f"Account {self.account!r} has come to {self.last:%Y-%m-%d}, and {self.day:%Y-%m-%d} is before that. Run it for "
-            f"{self.last:%Y-%m-%d} or later, or try the day on another account: --set ledger.account=NAME."
+            f"Account {self.account!r} has come to {bar_text(self.last)}, and {bar_text(self.day)} is before that. Run it for "
+            f"{bar_text(self.last)} or later, or try the day on another account: --set ledger.account=NAME."
         )
 
-# %% ../../nbs/70_account_day.ipynb #725af532
+# %% ../../nbs/70_account_day.ipynb #d2b5015c
 class MissingBarsError(DataError):
     "The account holds, or waits for, something whose bars the panel lacks."
 
@@ -86,7 +94,7 @@ class MissingBarsError(DataError):
     def __str__(self) -> str:
         what = ", ".join(self.symbols)
         if self.since is not None:
-            return f"Account {self.account!r} needs bars since {self.since:%Y-%m-%d}, and the data begins later. Set market.start to that day or an earlier one."
+            return f"Account {self.account!r} needs bars since {bar_text(self.since)}, and the data begins later. Set market.start to that day or an earlier one."
         return f"Account {self.account!r} has positions or orders in {what}, and the data has no bars of it. Add it to market.symbols, until it is sold."
 
 # %% ../../nbs/70_account_day.ipynb #28311b94
@@ -145,7 +153,7 @@ def standing(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> Standing:
     account = ledger.evening(day) or AccountInfo(ledger.cash(), ledger.cash())
     return Standing(account.equity, account.cash, track(ledger.open_fills(day), panel, day), ledger.pending())
 
-# %% ../../nbs/70_account_day.ipynb #a55faab1
+# %% ../../nbs/70_account_day.ipynb #fa8c91fb
 def plan_for(
     account: str, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing, safe: Safeguards | None = None
 ) -> tuple[Plan, Signals]:
@@ -154,7 +162,7 @@ def plan_for(
     wished = {symbol for table in signals.values() for symbol in table.columns[table.loc[day] > 0]}
     plan = decide(
         panel, day, terms.strategies, signals, have.holdings, have.waiting, have.equity, have.cash,
-        limits=terms.limits, resize=terms.resize, cycle=f"{account}|{terms.job}|{day:%Y-%m-%d}",
+        limits=terms.limits, resize=terms.resize, cycle=f"{account}|{terms.job}|{bar_text(day, panel.interval)}",
         breaker=safe.breaker, quotes=safe.quotes(wished), sent=safe.sent, owed=have.owed,
     )  # fmt: skip
     return plan, {name: {s: float(x) for s, x in table.loc[day].items()} for name, table in signals.items()}
@@ -286,18 +294,18 @@ class CycleChange(CycleFacts):
         "Of equity, since the last cycle."
         return self.equity - self.account_before.equity
 
-# %% ../../nbs/70_account_day.ipynb #8ba08e6d
+# %% ../../nbs/70_account_day.ipynb #ce0d0b59
 class CycleReport(CycleChange):
     "A cycle's facts, and how they are told."
 
     def __str__(self) -> str:
         missed = (
-            f"; no decision on {len(self.missed_days)} days since {self.previous_day:%Y-%m-%d}"
+            f"; no decision on {len(self.missed_days)} days since {bar_text(self.previous_day)}"
             if self.missed_days
             else ""
         )
         return (
-            f"{self.account} {self.as_of:%Y-%m-%d}: equity {self.equity:,.2f} ({self.change:+,.2f}), {len(self.fills)} fills, "
+            f"{self.account} {bar_text(self.as_of)}: equity {self.equity:,.2f} ({self.change:+,.2f}), {len(self.fills)} fills, "
             f"{len(self.plan.orders)} orders ({self._sent()}), {len(self.plan.refusals)} refused{missed}{self._silence()}"
         )
 
@@ -305,7 +313,7 @@ class CycleReport(CycleChange):
         "That the venue did not answer, and what the figures are then."
         if not self.unreachable:
             return ""
-        since = f" of {self.known_day:%Y-%m-%d}" if self.known_day is not None else ""
+        since = f" of {bar_text(self.known_day)}" if self.known_day is not None else ""
         return f". The account is the last one known{since}: {self.unreachable}"
 
     def _sent(self) -> str:

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WELL_KNOWN', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayError', 'as_of_day', 'wanted', 'DataEndsError',
-           'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked', 'Tried', 'Judging', 'Run',
-           'find_settings', 'open_run', 'kernel_environment', 'hand_over']
+__all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayError', 'as_of_day', 'as_of_moment',
+           'wanted', 'DataEndsError', 'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked',
+           'Tried', 'Judging', 'Run', 'find_settings', 'open_run', 'kernel_environment', 'hand_over']
 
-# %% ../../nbs/70_context.ipynb #655ac2a4
+# %% ../../nbs/70_context.ipynb #c764ff6f
 import json
 import math
 import os
@@ -28,11 +28,13 @@ import pandas as pd
 
 from ..config import StrategySettings, TradingConfig, load_config, split_names
 from ..data import BarSource, HybridDataNormalizer, Panel, open_source
-from ..data.sources import NoBarsError
+from ..data.intervals import grid
+from ..data.panel import end_of
+from ..data.sources import NoBarsError, step_of
 from ..errors import ConfigError, DataError, RefusedError
 from ..model import Asset
 from ..portfolio import Costs, RiskLimits
-from ..sessions import Day, as_day, sessions
+from ..sessions import Day, as_day, bar_text, sessions
 from ..strategies import Strategy, load_sizer, load_strategy, with_sizer
 
 if TYPE_CHECKING:
@@ -69,7 +71,25 @@ def as_of_day(given: str | date | pd.Timestamp | None, today: pd.Timestamp | Non
         raise DayError(f"{day}", f"a day that is over in UTC, {last:%Y-%m-%d} or earlier")
     return as_day(day)
 
-# %% ../../nbs/70_context.ipynb #dc47b461
+# %% ../../nbs/70_context.ipynb #bc7861bb
+def as_of_moment(
+    given: str | date | pd.Timestamp | None, interval: str = "1d", now: pd.Timestamp | None = None
+) -> pd.Timestamp:
+    "The day that `given` names, see `as_of_day`; of shorter bars the moment up to which they are known, by default now."
+    if interval == "1d":
+        return as_of_day(given, now)
+    now = pd.Timestamp.now(tz="UTC").floor("s") if now is None else now
+    if given is None or given == "":
+        return now
+    try:
+        moment = end_of(given)
+    except ValueError:
+        raise DayError(str(given), "a moment in UTC written as 2019-06-28T15:35, or a day") from None
+    if moment > now and not (isinstance(given, str) and ":" not in given and as_day(given) == now.normalize()):
+        raise DayError(f"{given}", f"a moment that is over, {now:%Y-%m-%dT%H:%M} in UTC or earlier")
+    return min(moment, now)
+
+# %% ../../nbs/70_context.ipynb #16edb70b
 WELL_KNOWN = (
     "AAPL, ABBV, ADBE, AMD, AMZN, BA, BAC, CAT, COST, CRM, CSCO, CVX, DIS, GE, GOOGL, GS, HD, HON, IBM, INTC, JNJ, JPM, "
     "KO, MA, MCD, META, MRK, MSFT, NFLX, NKE, NVDA, ORCL, PEP, PFE, PG, QCOM, TSLA, UNH, V, WMT, XOM, "
@@ -93,13 +113,13 @@ def _whole_panel(source: BarSource, config: TradingConfig) -> Panel:
     bars = {}
     for symbol in wanted(source, config):
         try:
-            bars[symbol] = source.bars(symbol, config.market.start)
+            bars[symbol] = source.bars(symbol, config.market.start, interval=config.market.interval)
         except NoBarsError:
             if config.market.symbols:
                 raise
-    return HybridDataNormalizer().normalize(bars)
+    return HybridDataNormalizer().normalize(bars, interval=config.market.interval)
 
-# %% ../../nbs/70_context.ipynb #e994b920
+# %% ../../nbs/70_context.ipynb #a69ac20b
 class DataEndsError(DataError):
     "The source has no bars up to the day that a run is about."
 
@@ -108,9 +128,10 @@ class DataEndsError(DataError):
         self.source, self.last, self.as_of = source, last, as_of
 
     def __str__(self) -> str:
+        last, as_of = bar_text(self.last), bar_text(self.as_of)
         return (
-            f"{self.source}: prices end on {self.last:%Y-%m-%d}, but the run is about {self.as_of:%Y-%m-%d}. Fetch newer "
-            f"ones, or ask for the last day that there is: --as-of {self.last:%Y-%m-%d}"
+            f"{self.source}: prices end on {last}, but the run is about {as_of}. Fetch newer "
+            f"ones, or ask for the last {'day' if len(last) == 10 else 'moment'} that there is: --as-of {last}"
         )
 
 
@@ -118,11 +139,25 @@ def _until(panel: Panel, as_of: pd.Timestamp, source: str) -> Panel:
     "The panel up to `as_of`; DataEndsError if an exchange was open since its last day."
     past, next_day = panel.until(as_of), pd.Timedelta(days=1)
     calendars = {asset.calendar for asset in panel.assets.values()}
+    if not panel.daily:
+        if _late(past, as_of, calendars):
+            raise DataEndsError(source, past.last, as_of)
+        return past
     if past.last < as_of and any(len(sessions(calendar, past.last + next_day, as_of)) for calendar in calendars):
         raise DataEndsError(source, past.last, as_of)
     return past
 
-# %% ../../nbs/70_context.ipynb #e7e11d3d
+
+PATIENCE = pd.Timedelta(minutes=20)  # a free feed is a quarter of an hour late
+
+
+def _late(past: Panel, as_of: pd.Timestamp, calendars: Iterable[str]) -> bool:
+    "Whether a bar that ended more than twenty minutes, or a bar's length, before `as_of` is not there yet."
+    until = as_of - max(PATIENCE, step_of(past.interval))
+    marks = (grid(name, past.interval, past.last, as_of) for name in calendars)
+    return any(((mark > past.last) & (mark <= until)).any() for mark in marks)
+
+# %% ../../nbs/70_context.ipynb #2c212b04
 EQUAL_PARTS = "equal parts"
 
 
@@ -137,10 +172,10 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     symbol = config.market.benchmark or getattr(source, "benchmark", "" if source.symbols() else "SPY")
     if not symbol:
         return equal_parts(panel)
-    closes = source.bars(symbol, config.market.start, panel.last)["close"]
-    return closes.rename(symbol)
+    closes = source.bars(symbol, config.market.start, panel.last, config.market.interval)["close"]
+    return closes[: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #c587776e
+# %% ../../nbs/70_context.ipynb #4d602c61
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -157,8 +192,9 @@ class Market:
 
     def facts(self) -> dict[str, str]:
         "Where the data came from, as run.json tells it."
-        first, last = f"{self.panel.first:%Y-%m-%d}", f"{self.panel.last:%Y-%m-%d}"
-        return {"source": self.source, "first": first, "last": last, "sha256": self.panel.sha256}
+        first, last = (bar_text(day, self.panel.interval) for day in (self.panel.first, self.panel.last))
+        known = {"source": self.source, "first": first, "last": last, "sha256": self.panel.sha256}
+        return known if self.panel.daily else known | {"interval": self.panel.interval}
 
 
 def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Market:
@@ -253,7 +289,7 @@ class RunContext:
         url, spare = os.environ.get(LEDGER_VARIABLE) or self.config.ledger_url, self.config.outputs
         return Ledger(url, account=self.account, write=write, spare=spare)
 
-# %% ../../nbs/70_context.ipynb #11f01e4d
+# %% ../../nbs/70_context.ipynb #173381a6
 class Asked(RunContext):
     "A context that answers questions."
 
@@ -261,7 +297,7 @@ class Asked(RunContext):
         "Why `symbol` was, or was not, traded after the close of `day`, by default of the as-of."
         from trading_core.run.explaining import why
 
-        when = self.as_of if day is None else as_day(day)
+        when = self.as_of if day is None else self.panel.until(day).last if not self.panel.daily else as_day(day)
         with self.ledger as books:
             return why(symbol, when, panel=self.panel, strategies=self.strategies, ledger=books)
 
@@ -406,7 +442,7 @@ class Run(Judging):
         last = ledger.last_day()
         return ledger.cycle(self.job, self.as_of) if last is not None and last > self.as_of else None
 
-# %% ../../nbs/70_context.ipynb #22cc006d
+# %% ../../nbs/70_context.ipynb #64d6895f
 def find_settings(start: Path) -> Path | None:
     "The nearest settings.ini in `start` or a folder above it."
     return next(
@@ -420,7 +456,7 @@ def open_run(as_of: str = "", settings: str = "", run_folder: str = "", **overri
     Parameters
     ----------
     as_of : str
-        The last day that is known, such as 2019-06-28; empty: the last one in the data. Inside `trading run` it is given.
+        The last day that is known, such as 2019-06-28, or moment, such as 2019-06-28T15:35; empty: the last one in the data. Inside `trading run` it is given.
     settings : str
         A settings file; empty: the nearest settings.ini above `run_folder` or the current folder.
     run_folder : str
@@ -435,7 +471,7 @@ def open_run(as_of: str = "", settings: str = "", run_folder: str = "", **overri
     folder = Path(run_folder or ".").resolve()
     found = Path(settings) if settings else find_settings(folder)
     config = load_config(found, found.parent / ".env", **overrides) if found else load_config(**overrides)
-    market = load_market(config, as_of_day(as_of) if as_of else None)
+    market = load_market(config, as_of_moment(as_of, config.market.interval) if as_of else None)
     return Run(config, market, job=_past_job(folder))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['catch_up', 'carry_out', 'run_cycle']
 
-# %% ../../nbs/70_cycle.ipynb #d3e6a54d
+# %% ../../nbs/70_cycle.ipynb #536a4f83
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -37,18 +37,18 @@ from trading_core.run.account_day import (
     standing,
 )
 from .venue_cycle import venue_cycle
-from ..sessions import Day
+from ..sessions import Day, bar_text
 from ..strategies.causal import Permits
 from ..strategies.strategy import Strategy
 
-# %% ../../nbs/70_cycle.ipynb #50d72eb5
+# %% ../../nbs/70_cycle.ipynb #bf4dfd11
 def catch_up(ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, cash: Decimal, step: Step) -> None:
     "Book every day of the panel after the last booked one, up to `day`."
     last = ledger.last_day()
     if last is None:
         ledger.set_equity(day, cash, cash)
     for missing in panel.days[(panel.days > (last or day)) & (panel.days <= day)]:
-        step(f"book {missing:%Y-%m-%d}")
+        step(f"book {bar_text(missing)}")
         venue.advance(missing)
 
 # %% ../../nbs/70_cycle.ipynb #f03c9ae0

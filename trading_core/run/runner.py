@@ -12,7 +12,7 @@ __all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text',
            'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError',
            'NoVenueError', 'UnresolvedOrdersError', 'WholeRun', 'RunResult', 'run_job']
 
-# %% ../../nbs/71_runner.ipynb #3ecba3b6
+# %% ../../nbs/71_runner.ipynb #a6082a71
 import contextlib
 import json
 import os
@@ -37,7 +37,14 @@ from ..config import TradingConfig
 from ..errors import ConfigError, LockedError, RefusedError, RunError, TradingError, UnknownNameError
 from ..ledger import TOKEN_VARIABLE, AccountLock, Ledger, account_lock
 from ..backtest.trials import MEMORY, PLACE_VARIABLE
-from .context import RunContext, as_of_day, hand_over, kernel_environment, load_market, load_strategies
+from trading_core.run.context import (
+    RunContext,
+    as_of_moment,
+    hand_over,
+    kernel_environment,
+    load_market,
+    load_strategies,
+)
 from .account_day import check_fits
 from .certificates import certificate_facts, certificates_folder, certified, permits_of
 from .rehearsal import rehearse, since_day
@@ -50,6 +57,7 @@ from trading_core.run.pages import (
     parameters_of,
     template,
 )
+from ..sessions import bar_text
 
 # %% ../../nbs/71_runner.ipynb #317ebd5a
 def write_whole(path: Path, text: str) -> Path:
@@ -386,7 +394,7 @@ class AccountRun(JobRun):
         if self.since:
             rehearse(context, books, since_day(self.since, context.as_of), lambda part: self.progress("rehearsal", 0.0))
 
-# %% ../../nbs/71_runner.ipynb #ac3ef2e2
+# %% ../../nbs/71_runner.ipynb #0b48a946
 class PreparedRun(AccountRun):
     "A run up to its first page."
 
@@ -396,7 +404,7 @@ class PreparedRun(AccountRun):
 
     def prepare(self, as_of: str | date | None, given: Mapping[str, Any]) -> RunContext:
         "Refuse what can be refused, hold the account, read the market."
-        day = as_of_day(as_of)
+        day = as_of_moment(as_of, self.config.market.interval)
         self.given = given_to_pages(self.parameters, given)
         load_strategies(self.config)
         environment = kernel_environment(self.config, self.scratch, self.hold_account())
@@ -425,10 +433,12 @@ class PreparedRun(AccountRun):
         began = time.perf_counter()
         market = load_market(self.config, day)
         self.record.facts["seconds"]["load"] = round(time.perf_counter() - began, 3)
-        self.record.write(as_of=f"{market.as_of:%Y-%m-%d}", data=market.facts(), simulated=market.simulated)
+        self.record.write(
+            as_of=bar_text(market.as_of, market.panel.interval), data=market.facts(), simulated=market.simulated
+        )
         return RunContext(self.config, market, self.record.facts["job"], self.record.facts["run_id"])
 
-# %% ../../nbs/71_runner.ipynb #5b1ecd16
+# %% ../../nbs/71_runner.ipynb #2143cf36
 class PagedRun(PreparedRun):
     "A run up to its last page."
 
@@ -450,7 +460,11 @@ class PagedRun(PreparedRun):
 
     def page(self, number: int, page: str, context: RunContext) -> None:
         "One page, in its own kernel."
-        fixed = {"as_of": f"{context.as_of:%Y-%m-%d}", "dry_run": not self.trades, "live": self.live}
+        fixed = {
+            "as_of": bar_text(context.as_of, context.panel.interval),
+            "dry_run": not self.trades,
+            "live": self.live,
+        }
         given = {name: value for name, value in fixed.items() if name in self.parameters[page]} | self.given[page]
         kernel = self.kernels.take(number, len(self.pages))
         output, timeout = self.record.folder / f"{page}.ipynb", self.config.run.cell_timeout
@@ -547,7 +561,7 @@ class WholeRun(PagedRun):
         write_index(self.config)
         return list(report.live_lines(self.record.facts, notes))
 
-# %% ../../nbs/71_runner.ipynb #f433bf01
+# %% ../../nbs/71_runner.ipynb #0297f1fc
 @dataclass(frozen=True)
 class RunResult:
     "How a run went."
@@ -582,7 +596,7 @@ def run_job(
     Parameters
     ----------
     as_of : str or date, optional
-        The last day that is known; by default yesterday in UTC.
+        The last day that is known; by default yesterday in UTC. Of shorter bars the moment, by default now.
     dry_run : bool
         Decide and report, but write nothing into the books and place no order.
     since : str, optional

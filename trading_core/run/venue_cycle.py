@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['EVER', 'worth', 'book_evenings', 'swept', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots',
            'DecidingDay', 'SendingDay', 'SilentDay', 'brief_of', 'venue_cycle']
 
-# %% ../../nbs/70b_venue_cycle.ipynb #b13abec9
+# %% ../../nbs/70b_venue_cycle.ipynb #812b1d5b
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -37,6 +37,7 @@ from trading_core.model import (
     cash_of,
 )
 from ..portfolio import Holding, Plan, Refusal, track
+from ..sessions import bar_text
 from ..strategies.causal import Permits
 from trading_core.run.account_day import (
     CycleReport,
@@ -53,7 +54,7 @@ from trading_core.run.account_day import (
     report_of,
 )
 
-# %% ../../nbs/70b_venue_cycle.ipynb #ab6b50ae
+# %% ../../nbs/70b_venue_cycle.ipynb #f42d7d0b
 def worth(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> AccountInfo:
     "Cash and value at the close of `day`."
     opened = ledger.opened_with()
@@ -71,7 +72,7 @@ def book_evenings(ledger: Ledger, panel: Panel, day: pd.Timestamp, step: Step = 
     last = ledger.last_day()
     missing = [day] if last is None else list(panel.days[(panel.days > last) & (panel.days <= day)])
     for evening in missing:
-        step(f"book {evening:%Y-%m-%d}")
+        step(f"book {bar_text(evening)}")
         account = worth(ledger, panel, evening)
         ledger.set_equity(evening, account.equity, account.cash)
 
@@ -218,7 +219,7 @@ class SendingDay(DecidingDay):
         results = self.journal.resume(cycle) if dry_run else self.send(cycle, resumed=resumed)
         return report_of(self.ledger, self.panel, cycle, results, resumed=resumed, dry_run=dry_run)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #908801f9
+# %% ../../nbs/70b_venue_cycle.ipynb #64435f22
 class SilentDay(SendingDay):
     "A cycle at a venue, which may not answer."
 
@@ -229,7 +230,7 @@ class SilentDay(SendingDay):
         stored = ledger.cycle(self.terms.job, self.day)
         cycle = replace(stored or self._refused(why, known), equity=known.equity, cash=known.cash)
         if not stored and not dry_run:
-            ledger.note("refused", f"{self.terms.job} {self.day:%Y-%m-%d}", why=why)
+            ledger.note("refused", f"{self.terms.job} {bar_text(self.day)}", why=why)
         results = [r for o in ledger.intents(cycle.job, cycle.as_of) if (r := ledger.order(o.client_id))]
         return report_of(
             ledger, self.panel, cycle, results,
