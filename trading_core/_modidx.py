@@ -4031,6 +4031,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                               'trading_core.execution.paper._over': ('paper.html#_over', 'trading_core/execution/paper.py'),
                                               'trading_core.execution.paper._results': ( 'paper.html#_results',
                                                                                          'trading_core/execution/paper.py'),
+                                              'trading_core.execution.paper._times': ( 'paper.html#_times',
+                                                                                       'trading_core/execution/paper.py'),
                                               'trading_core.execution.paper._told': ('paper.html#_told', 'trading_core/execution/paper.py'),
                                               'trading_core.execution.paper.carry_out': ( 'paper.html#carry_out',
                                                                                           'trading_core/execution/paper.py'),

@@ -70,7 +70,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #477b6103
+# %% ../nbs/02_config.ipynb #f24ba05e
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
@@ -89,6 +89,13 @@ class MarketSettings(Section):
     interval: Literal["1d", "1h", "30m", "15m", "5m", "1m"] = Field(
         "1d",
         description="how long a bar is: 1d, 1h, 30m, 15m, 5m or 1m; a run decides at the end of the last complete one",
+    )
+    store: str = Field(
+        "", description="folder that keeps the bars, so that only missing days are asked for; empty: none is kept"
+    )
+    known: str = Field(
+        "",
+        description="with a store: use only what was known at this moment, such as 2024-03-28T00:10; empty: everything",
     )
     allow_gaps: bool = Field(False, description="accept days on which an asset should have traded and has no bar")
 
@@ -323,7 +330,7 @@ class Sections(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
-# %% ../nbs/02_config.ipynb #c246a2f9
+# %% ../nbs/02_config.ipynb #5b002af4
 SECRETS = ("alpaca_api_key", "alpaca_secret_key", "ccxt_api_key", "ccxt_secret_key")
 
 
@@ -364,6 +371,11 @@ class TradingConfig(Sections):
     def ledger_url(self) -> str:
         "The database of the books, password and all."
         return self.ledger.database_url.get_secret_value() or f"sqlite:///{self.outputs / 'ledger.db'}"
+
+    @property
+    def market_store(self) -> Path | None:
+        "The folder of `[market] store`; None if no bars are kept."
+        return self.root / Path(self.market.store).expanduser() if self.market.store else None
 
     @property
     def market_paths(self) -> list[Path]:

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KINDS', 'open_source']
+__all__ = ['KINDS', 'RECHECK', 'open_source']
 
-# %% ../../nbs/18_opening.ipynb #977904f2
+# %% ../../nbs/18_opening.ipynb #8e431f3e
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from .csv_files import CsvBars
 from .simulated import SimulatedBars
 from .sources import BarSource
+from .store import BarStore
 from .yahoo import YahooBars
 from ..errors import ConfigError, UnknownNameError
 from ..sessions import Day
@@ -37,15 +38,20 @@ def _yahoo(path: Any, allow_gaps: bool, today: Day | None) -> BarSource:
 
 KINDS: dict[str, Callable[[Any, bool, Day | None], BarSource]] = {"csv": _csv, "simulated": _simulated, "yahoo": _yahoo}
 
-# %% ../../nbs/18_opening.ipynb #10f327c1
+# %% ../../nbs/18_opening.ipynb #6788cb63
+RECHECK = 7  # days
+
+
 def open_source(
     kind: str,
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     *,
     allow_gaps: bool = False,
     today: Day | None = None,
+    store: str | os.PathLike[str] | None = None,
 ) -> BarSource:
-    "The source that settings call `kind`."
+    "The source that settings call `kind`; with a `store`, one that keeps its bars in that folder."
     if kind not in KINDS:
         raise UnknownNameError("market.source", kind, KINDS)
-    return KINDS[kind](path, allow_gaps, today)
+    source = KINDS[kind](path, allow_gaps, today)
+    return source if store is None else BarStore(store, source, recheck=RECHECK)
