@@ -149,7 +149,7 @@ class Latest:
         columns = ["bid", "bid_size", "ask", "ask_size", "time"]
         return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("symbol")
 
-# %% ../../nbs/18f_stream.ipynb #40787e82
+# %% ../../nbs/18f_stream.ipynb #2fb37202
 logger = logging.getLogger("trading.stream")
 Callback = TypeVar("Callback", bound=Callable[[Any], object])
 
@@ -159,7 +159,7 @@ class Callbacks:
 
     def __init__(self) -> None:
         self._told: dict[type, tuple[Callable[[Any], object], ...]] = dict.fromkeys((Trade, BidAsk, MinuteBar), ())
-        self.delivered, self.failed, self.left = 0, 0, 0
+        self.delivered, self.failed, self.left, self.in_hand = 0, 0, 0, 0
 
     def add(self, callback: Callback, kinds: Iterable[str]) -> Callback:
         "Tell `callback` of these kinds; all if there are none."
@@ -183,11 +183,13 @@ class Callbacks:
     def serve(self, belt: Belt) -> None:
         "Hand over what comes on the belt, until it is closed and empty, or abandoned."
         while (batch := belt.take()) is not None:
-            for place, heard in enumerate(batch):
+            self.in_hand = len(batch)
+            for heard in batch:
                 if belt.gone:
-                    self.left += len(batch) - place
+                    self.left, self.in_hand = self.left + self.in_hand, 0
                     return
                 self.call(heard)
+                self.in_hand -= 1
 
 # %% ../../nbs/18f_stream.ipynb #f5a7f90c
 class _Once:
@@ -209,7 +211,7 @@ class _Once:
             del seen[next(iter(seen))]
         return True
 
-# %% ../../nbs/18f_stream.ipynb #72e4a71d
+# %% ../../nbs/18f_stream.ipynb #10fd0d78
 class _Hearing:
     "What is done with what comes over the lines."
 
@@ -219,6 +221,7 @@ class _Hearing:
         self._counts: Counter[str] = Counter()
         self._said = ""  # why the last message was refused
         self._heard_at: float | None = None
+        self._in_hand = 0  # what waits for a place on the belt
 
     async def take(self, messages: Sequence[Message]) -> None:
         "Judge the messages of a frame, and put what is new on the belt."
@@ -242,8 +245,17 @@ class _Hearing:
 
     async def put(self, heard: Sequence[Heard]) -> None:
         "Put it all on the belt; waits while there is no room for trades and bars."
-        while heard := heard[self.belt.put(heard) :]:
-            await asyncio.sleep(0.002)
+        self._in_hand += len(heard)
+        try:
+            while heard:
+                taken = self.belt.put(heard)
+                self._in_hand -= taken
+                if heard := heard[taken:]:
+                    await asyncio.sleep(0.002)
+        finally:  # the stream was stopped meanwhile
+            if heard:
+                self._in_hand -= len(heard)
+                self._counts["left"] += len(heard)
 
 # %% ../../nbs/18f_stream.ipynb #8f5a045a
 @lru_cache(maxsize=8)
@@ -410,7 +422,7 @@ class StreamEndedError(ExecutionError):
     def __str__(self) -> str:
         return f"The stream of prices ended by {self.kind}, which should not happen; the log says where. start() begins it again."
 
-# %% ../../nbs/18f_stream.ipynb #0bcbb4b2
+# %% ../../nbs/18f_stream.ipynb #ea2653da
 class PriceStream(_Life):
     """Trades, quotes and minute bars as they are made, in a thread of its own. A context manager.
 
@@ -521,7 +533,7 @@ class PriceStream(_Life):
         troubles = [line.trouble for line in lines if line.trouble]
         return StreamStats(
             self.state, counts["received"], done.delivered, counts["dropped"] + self.belt.dropped,
-            counts["duplicates"] + mender.duplicates, counts["refused"], mender.outside, len(self.belt) + mender.held,
+            counts["duplicates"] + mender.duplicates, counts["refused"], mender.outside, len(self.belt) + mender.held + self._in_hand + done.in_hand,
             sum(line.reconnects for line in lines), sum(line.silent for line in lines), mender.repaired,
             mender.unrepaired, done.failed, counts["left"] + done.left,
             None if heard_at is None else time.monotonic() - heard_at, troubles[-1] if troubles else self._said,

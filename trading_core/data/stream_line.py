@@ -33,15 +33,13 @@ def pauses(first: float = 0.5, most: float = 30.0, dice: random.Random | None = 
         yield pause * dice.uniform(0.5, 1.0)
         pause = min(2 * pause, most)
 
-# %% ../../nbs/18d_stream_line.ipynb #7acdf1b3
+# %% ../../nbs/18d_stream_line.ipynb #7b1c022f
 @lru_cache(maxsize=8)
 def _opened(calendar: str) -> tuple[list[int], list[int]]:
     import exchange_calendars as xc
 
     made = xc.get_calendar(calendar, start="1990-01-01")
-    opens, closes = (
-        column.dt.tz_convert(None).astype("datetime64[ns]").astype("int64") for column in (made.opens, made.closes)
-    )
+    opens, closes = (pd.DatetimeIndex(column.array).as_unit("ns").asi8 for column in (made.opens, made.closes))
     return opens.tolist(), closes.tolist()
 
 

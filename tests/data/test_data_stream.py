@@ -1,0 +1,621 @@
+"""Streams of prices over real sockets: what breaks, what stutters, what falls silent, and what is left when it is over."""
+
+from __future__ import annotations
+
+import gc
+import io
+import logging
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgpack
+import pandas as pd
+import pytest
+
+from trading_core.data.stream import PriceStream, StreamStats
+from trading_core.data.stream_belt import Belt
+from trading_core.data.stream_line import Keys, Line, pauses, session_at
+from trading_core.data.stream_stage import Stage
+from trading_core.data.stream_words import (
+    MINUTE,
+    BidAsk,
+    BrokenFrameError,
+    MinuteBar,
+    StreamRefusedError,
+    Trade,
+    heard_in,
+    messages_in,
+)
+from trading_core.errors import ConfigError, UnknownNameError
+
+NOON = pd.Timestamp("2024-03-28 16:00", tz="UTC")  # noon in New York, a Thursday
+SECRET = "a-secret-that-nobody-may-read"
+
+
+def wait_for(true: Callable[[], Any], seconds: float = 10.0) -> bool:
+    until = time.monotonic() + seconds
+    while not true() and time.monotonic() < until:
+        time.sleep(0.003)
+    return bool(true())
+
+
+def trade(number: int = 1, symbol: str = "AAPL", **more: Any) -> dict[str, Any]:
+    return {"T": "t", "S": symbol, "p": 171.25, "s": 100, "i": number, "x": "V", "t": NOON.value + number, **more}
+
+
+def quote(number: int = 1, symbol: str = "AAPL", **more: Any) -> dict[str, Any]:
+    return {"T": "q", "S": symbol, "bp": 171.0, "bs": 1, "ap": 172.0, "as": 1, "t": NOON.value + number, **more}
+
+
+def bar(minute: int, symbol: str = "AAPL", **more: Any) -> dict[str, Any]:
+    "The bar that ends so many minutes after noon."
+    begin = NOON.value + (minute - 1) * MINUTE
+    return {"T": "b", "S": symbol, "o": 171.0, "h": 171.5, "l": 170.9, "c": 171.25, "v": minute, "t": begin, **more}
+
+
+def archive(minutes: int = 60) -> pd.DataFrame:
+    ends = pd.date_range(NOON, periods=minutes + 1, freq="1min")
+    volume = [float(minute) for minute in range(minutes + 1)]
+    return pd.DataFrame({"open": 171.0, "high": 171.5, "low": 170.9, "close": 171.25, "volume": volume}, ends)
+
+
+class Clock:
+    "A clock in our hands, minutes after noon."
+
+    minute = 0.0
+
+    def __call__(self) -> pd.Timestamp:
+        return NOON + pd.Timedelta(minutes=self.minute)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with Stage("a-key", SECRET) as running:
+        yield running
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def made(stage: Stage, clock: Clock) -> Iterator[Callable[..., PriceStream]]:
+    "Makes streams to the stage, and sees to it that nothing of them is left."
+    streams = []
+
+    def make(**options: Any) -> PriceStream:
+        options = {"url": stage.url, "clock": clock, "pause": 0.01} | options
+        streams.append(PriceStream("a-key", SECRET, **options))
+        return streams[-1]
+
+    yield make
+    for stream in streams:
+        stream.stop()
+    assert wait_for(lambda: not [t for t in threading.enumerate() if t.name.startswith("stream")], 3)
+
+
+def minutes(bars: list[MinuteBar]) -> list[int]:
+    return [int(one.volume) for one in bars]
+
+
+def test_what_is_said_is_heard_by_kind_and_remembered(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 2
+    trades: list[Trade] = []
+    everything: list[Any] = []
+    stream = made().subscribe(["AAPL", "BTC/USD"]).start()
+    stream.listen(trades.append, "trades")
+    stream.listen(everything.append)
+    assert stream.wait()
+    stage.say(trade(), quote(), bar(1), trade(2, "BTC/USD", p=70_000.5), trade(3, "SPY"))
+    assert wait_for(lambda: len(everything) == 4)
+    assert [one.price for one in trades] in ([171.25, 70_000.5], [70_000.5, 171.25])
+    assert next(one for one in everything if type(one) is MinuteBar).time == NOON + pd.Timedelta(1, "min")
+    table = stream.latest(["AAPL", "BTC/USD", "SPY"])
+    assert table["price"].tolist()[:2] == [171.25, 70_000.5]
+    assert table["time"].isna().tolist() == [False, False, True]
+    assert stream.quotes().loc["AAPL", ["bid", "ask"]].tolist() == [171.0, 172.0]
+
+
+def test_a_stream_does_not_hold_who_starts_it(made: Any) -> None:
+    began = time.monotonic()
+    stream = made().subscribe("AAPL").start()
+    assert time.monotonic() - began < 0.5
+    assert stream.wait()
+
+
+def test_symbols_come_and_go_while_it_listens(stage: Stage, made: Any) -> None:
+    stream = made().subscribe("AAPL", "trades").start()
+    heard: list[Trade] = []
+    stream.listen(heard.append)
+    assert stream.wait()
+    stream.subscribe(["SPY", "ETH/USD"], "trades")
+    assert stream.wait()
+    stream.unsubscribe("AAPL")
+    assert wait_for(lambda: {"action": "unsubscribe", "trades": ["AAPL"]} in stage.heard)
+    stage.say(trade(1), trade(2, "SPY"), trade(3, "ETH/USD"))
+    assert wait_for(lambda: len(heard) == 2)
+    assert {one.symbol for one in heard} == {"SPY", "ETH/USD"}
+    assert stream.wants.symbols == ["ETH/USD", "SPY"]
+
+
+def test_a_stutter_is_heard_once(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 5
+    stream = made().subscribe("AAPL").start()
+    heard: list[Any] = []
+    stream.listen(heard.append, "trades", "bars")
+    stream.wait()
+    for _ in range(3):
+        stage.say(trade(1), bar(1), trade(2), bar(2))
+    stage.say(trade(1, x="K"))  # another exchange counts its trades by itself
+    assert wait_for(lambda: stream.stats().received == 13)
+    assert wait_for(lambda: len(heard) == 5)
+    assert stream.stats().duplicates == 8
+
+
+def test_missed_minutes_come_once_in_order_and_marked(stage: Stage, made: Any, clock: Clock) -> None:
+    asked = []
+
+    def fetch(symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+        asked.append((symbol, start, end))
+        time.sleep(0.2)  # long enough for live bars to come meanwhile
+        return archive()
+
+    stream = made(repair=fetch).subscribe("AAPL", "bars").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    for minute in (1, 2, 3):
+        clock.minute = minute
+        stage.say(bar(minute))
+    assert wait_for(lambda: len(bars) == 3)
+    stage.cut()
+    clock.minute = 6
+    assert wait_for(lambda: stream.stats().reconnects == 1 and asked)
+    stage.say(bar(6))
+    clock.minute = 7
+    stage.say(bar(7))
+    assert wait_for(lambda: len(bars) == 7)
+    assert minutes(bars) == [1, 2, 3, 4, 5, 6, 7]
+    assert [one.how for one in bars] == ["", "", "", "repaired", "repaired", "", ""]
+    assert asked[0] == ("AAPL", NOON + pd.Timedelta(3, "min"), NOON + pd.Timedelta(6, "min"))
+    stats = stream.stats()
+    assert (stats.repaired, stats.unrepaired, stats.delivered) == (2, 0, 7)
+
+
+def test_a_break_before_the_first_bar_is_mended_from_the_beginning(stage: Stage, made: Any, clock: Clock) -> None:
+    stream = made(repair=lambda *asked: archive()).subscribe("AAPL", "bars").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    stage.cut()
+    clock.minute = 3.5
+    assert wait_for(lambda: len(bars) == 3)
+    assert minutes(bars) == [1, 2, 3]
+
+
+def test_a_bar_left_out_without_a_break_is_fetched_too(stage: Stage, made: Any, clock: Clock) -> None:
+    stream = made(repair=lambda *asked: archive()).subscribe("AAPL", "bars").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    for minute in (1, 2, 5, 6):
+        clock.minute = minute
+        stage.say(bar(minute))
+    assert wait_for(lambda: len(bars) == 6)
+    assert minutes(bars) == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_archive_that_is_down_holds_nothing_back_for_ever(stage: Stage, made: Any, clock: Clock) -> None:
+    def down(*asked: object) -> pd.DataFrame:
+        raise ConnectionError(f"no route, key {SECRET}")
+
+    logging.getLogger("trading.stream").setLevel(logging.CRITICAL)
+    stream = made(repair=down).subscribe("AAPL", "bars").start()
+    stream._mender._fetching._pause = 0.01
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    clock.minute = 1
+    stage.say(bar(1))
+    assert wait_for(lambda: bars)
+    stage.cut()
+    clock.minute = 4
+    assert wait_for(lambda: stream.stats().unrepaired == 1)
+    assert stream.wait()
+    stage.say(bar(4))
+    assert wait_for(lambda: len(bars) == 2)
+    assert minutes(bars) == [1, 4]
+    logging.getLogger("trading.stream").setLevel(logging.NOTSET)
+
+
+def test_without_an_archive_a_break_is_counted_and_life_goes_on(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 9
+    stream = made().subscribe("AAPL", "bars").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    stage.say(bar(1))
+    assert wait_for(lambda: bars)
+    stage.cut()
+    assert wait_for(lambda: stream.stats().unrepaired == 1)
+    assert stream.wait()
+    stage.say(bar(5))
+    assert wait_for(lambda: len(bars) == 2)
+
+
+def test_revised_bars_come_only_to_those_who_ask(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 3
+    stream = made().subscribe("AAPL", "bars", "revisions").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    stage.say(bar(1), bar(1, T="u", v=7))
+    assert wait_for(lambda: len(bars) == 2)
+    assert [(one.how, one.volume) for one in bars] == [("", 1), ("revised", 7)]
+
+
+def test_bars_outside_the_session_are_counted_and_not_told(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 600
+    early = bar(-200, v=1)  # 12:40 UTC, before the opening at 13:30
+    stream, all_day = made().subscribe("AAPL", "bars").start(), made(extended=True).subscribe("AAPL", "bars").start()
+    heard: list[MinuteBar] = []
+    all_day.listen(heard.append)
+    assert stream.wait()
+    assert all_day.wait()
+    stage.say(early)
+    assert wait_for(lambda: stream.stats().outside == 1 and len(heard) == 1)
+    assert stream.stats().delivered == 0
+
+
+def test_a_frame_with_tomorrows_bar_is_refused(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 1
+    stream = made().subscribe("AAPL").start()
+    heard: list[Any] = []
+    stream.listen(heard.append)
+    stream.wait()
+    stage.say(bar(1 + 24 * 60), trade(2, t=NOON.value + 10**15), quote(3, t=NOON.value + 10**15), bar(2), trade(4))
+    assert wait_for(lambda: stream.stats().received == 5)
+    assert wait_for(lambda: len(heard) == 1)
+    stats = stream.stats()
+    assert (stats.refused, "still to come" in stats.trouble) == (4, True)
+    assert stream.latest()["price"].tolist() == [171.25]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"p": 0}, {"p": -1.0}, {"p": float("nan")}, {"p": "171"}, {"p": None}, {"s": -1}, {"t": None}, {"t": "noon"}, {"S": 5},
+        {"S": None}, {"t": 1 << 63}, {"p": [1]},
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_trade_is_refused_and_counted(spoilt: dict[str, Any]) -> None:
+    heard, refused = heard_in([trade() | spoilt], 1 << 62)
+    assert (heard, len(refused)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"h": 100.0},
+        {"l": 172.0},
+        {"o": 0.0},
+        {"v": -1},
+        {"v": float("inf")},
+        {"t": NOON.value + 5},
+        {"c": float("nan")},
+    ],
+)
+def test_what_cannot_be_a_bar_is_refused_and_counted(spoilt: dict[str, Any]) -> None:
+    heard, refused = heard_in([bar(1) | spoilt], 1 << 62)
+    assert (heard, len(refused)) == ([], 1)
+
+
+def test_a_fuzzed_frame_is_read_or_refused_and_nothing_else() -> None:
+    dice, frame = random.Random(11), msgpack.packb([trade(), quote(), bar(1)])
+    for _ in range(10_000):
+        spoilt = bytearray(frame)
+        for _ in range(dice.randrange(1, 4)):
+            spoilt[dice.randrange(len(spoilt))] = dice.randrange(256)
+        try:
+            heard, _ = heard_in(messages_in(bytes(spoilt[: dice.randrange(len(frame)) + 1])), 1 << 62)
+        except BrokenFrameError:
+            continue
+        assert all(type(one) in (Trade, BidAsk, MinuteBar) and type(one.symbol) is str for one in heard)
+
+
+def test_half_a_message_breaks_the_line_and_no_more(stage: Stage, made: Any) -> None:
+    stream = made().subscribe("AAPL", "trades").start()
+    heard: list[Trade] = []
+    stream.listen(heard.append)
+    stream.wait()
+    frame = msgpack.packb([trade(1)])
+    stage.frame(frame[: len(frame) // 2])
+    assert wait_for(lambda: stream.stats().reconnects == 1)
+    assert stream.wait()
+    stage.say(trade(2))
+    assert wait_for(lambda: len(heard) == 1)
+    assert "cannot be read" in stream.stats().trouble
+
+
+def test_a_silent_line_is_opened_again_in_market_hours(stage: Stage, made: Any) -> None:
+    stage.mute = True
+    stream = made(stale=0.1).subscribe("AAPL", "trades").start()
+    assert wait_for(lambda: stream.stats().silent >= 2)
+    stage.mute = False
+    heard: list[Trade] = []
+    stream.listen(heard.append)
+    assert wait_for(lambda: stream.wait(1) and (stage.say(trade(len(stage.heard))), time.sleep(0.02), heard)[2])
+    assert stream.stats().reconnects >= 2
+
+
+def test_silence_at_night_is_no_reason_to_worry(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 12 * 60  # midnight in New York
+    shares = made(stale=0.05).subscribe("AAPL", "trades").start()
+    coins = made(stale=0.05).subscribe("BTC/USD", "trades").start()
+    assert wait_for(lambda: coins.stats().silent >= 1)
+    assert shares.stats().silent == 0
+    assert shares.stats().state == "listening"
+
+
+def test_patience_with_silence_doubles(stage: Stage, made: Any) -> None:
+    stage.mute = True
+    stream = made(stale=0.1).subscribe("AAPL", "trades").start()
+    time.sleep(1.0)  # 0.1 + 0.2 + 0.4: three, and not ten
+    assert 1 <= stream.stats().silent <= 4
+
+
+def test_a_storm_of_broken_lines_loses_nothing_that_was_said(stage: Stage, made: Any, clock: Clock) -> None:
+    stream = made(repair=lambda *asked: archive()).subscribe("AAPL", "trades", "bars").start()
+    heard: list[Any] = []
+    stream.listen(heard.append)
+    for minute in range(1, 7):
+        assert wait_for(lambda: stream.stats().reconnects == minute - 1 and stream.wait())  # noqa: B023
+        clock.minute = minute
+        stage.say(trade(minute), bar(minute))
+        assert wait_for(lambda: sum(type(one) is Trade for one in heard) == minute)  # noqa: B023
+        stage.cut()
+    assert wait_for(lambda: sum(type(one) is MinuteBar for one in heard) == 6)
+    assert [int(one.volume) for one in heard if type(one) is MinuteBar] == list(range(1, 7))
+
+
+def test_a_stage_that_is_away_is_asked_in_growing_pauses(stage: Stage, made: Any) -> None:
+    stage.away = True
+    stream = made(pause=0.02).subscribe("AAPL").start()
+    time.sleep(0.6)
+    assert 3 <= stream._lines[False].lost <= 8
+    assert stream.stats().state == "connecting"
+    assert "503" in stream.stats().trouble
+    stage.away = False
+    assert stream.wait()
+
+
+def test_pauses_double_are_shaken_and_have_a_limit() -> None:
+    some = [pause for pause, _ in zip(pauses(0.5, 30, random.Random(1)), range(20), strict=False)]
+    assert all(0.5 * 0.5 * 2**n <= pause <= 0.5 * 2**n for n, pause in enumerate(some[:6]))
+    assert all(15 <= pause <= 30 for pause in some[7:])
+    assert len(set(some)) == 20
+
+
+def test_nobody_at_that_address_is_no_end(made: Any) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        stream = made(url=f"http://127.0.0.1:{free.getsockname()[1]}").subscribe("AAPL").start()
+        assert not stream.wait(0.2)
+        assert stream.stats().state == "connecting"
+
+
+def test_a_bad_key_ends_it_at_once_with_a_sentence(stage: Stage) -> None:
+    stream = PriceStream("a-key", "wrong", url=stage.url).subscribe("AAPL").start()
+    with pytest.raises(StreamRefusedError, match=r"402 auth failed.*ALPACA_API_KEY"):
+        stream.wait()
+    assert wait_for(lambda: not stream.running)
+    assert stage.visits == 1
+    for asked in (stream.latest, stream.quotes, stream.wait):
+        with pytest.raises(StreamRefusedError):
+            asked()
+    with pytest.raises(StreamRefusedError), PriceStream("a-key", "wrong", url=stage.url).subscribe("AAPL") as second:
+        assert wait_for(lambda: not second.running)
+    assert stream.stop().state == "refused"
+
+
+def test_a_key_that_was_good_may_fail_twice(stage: Stage, made: Any) -> None:
+    stream = made().subscribe("AAPL").start()
+    stream.wait()
+    stage.answer_code = 402
+    stage.cut()
+    with pytest.raises(StreamRefusedError):
+        assert wait_for(lambda: stream.wait(0.1) and False)
+    assert stage.visits == 4
+
+
+@pytest.mark.parametrize(("code", "ends"), [(405, True), (406, False), (409, True), (500, False)])
+def test_what_waiting_mends_is_waited_for(stage: Stage, made: Any, code: int, ends: bool) -> None:
+    stage.answer_code = code
+    stream = made().subscribe("AAPL").start()
+    if ends:
+        with pytest.raises(StreamRefusedError, match=str(code)):
+            stream.wait()
+    else:
+        assert wait_for(lambda: stage.visits >= 3)
+        stage.answer_code = 0
+        assert stream.wait()
+
+
+def test_no_key_at_all_is_told_before_anything_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALPACA_API_KEY", raising=False)
+    monkeypatch.delenv("ALPACA_SECRET_KEY", raising=False)
+    with pytest.raises(ConfigError, match="ALPACA_SECRET_KEY"):
+        PriceStream()
+
+
+def test_a_kind_that_does_not_exist_is_told(made: Any) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean"):
+        made().subscribe("AAPL", "trade")
+    with pytest.raises(UnknownNameError, match="Did you mean"):
+        made().listen(print, "quote")
+
+
+def test_secrets_are_in_no_log_and_in_no_text(stage: Stage, made: Any, clock: Clock) -> None:
+    text, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(text), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        stream = made().subscribe("AAPL").start()
+        stream.listen(lambda heard: 1 / 0)
+        stream.wait()
+        stage.say(trade(), trade(2, p="broken"))
+        stage.frame(b"\xc1")
+        assert wait_for(lambda: stream.stats().reconnects == 1)
+        wrong = PriceStream("a-key", "another-secret", url=stage.url).subscribe("AAPL").start()
+        assert wait_for(lambda: not wrong.running)
+        said = text.getvalue() + repr(stream) + repr(vars(stream)) + str(wrong.error) + repr(wrong.error) + repr(wrong)
+        said += repr([vars(line) for line in stream._lines.values()]) + str(stream.stats())
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+    assert "ZeroDivisionError" in said
+    for word in (SECRET, "another-secret", "a-key"):
+        assert word not in said
+
+
+def test_a_callback_that_raises_is_called_again(stage: Stage, made: Any) -> None:
+    logging.getLogger("trading.stream").setLevel(logging.CRITICAL)
+    stream, heard = made().subscribe("AAPL").start(), []
+
+    def touchy(one: Trade) -> None:
+        heard.append(one)
+        raise RuntimeError
+
+    stream.listen(touchy, "trades")
+    stream.wait()
+    stage.say(trade(1), trade(2))
+    assert wait_for(lambda: len(heard) == 2)
+    assert wait_for(lambda: stream.stats().failed == 2)
+    logging.getLogger("trading.stream").setLevel(logging.NOTSET)
+
+
+def test_trades_and_bars_wait_for_a_slow_callback_and_are_all_told(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 1000
+    stream, seen = made(most=8, extended=True).subscribe("AAPL").start(), []
+
+    def slow(one: Any) -> None:
+        seen.append(one)
+        time.sleep(0.0005)
+
+    stream.listen(slow)
+    stream.wait()
+    for first in range(0, 400, 20):
+        stage.say(*[(trade(n), bar(n + 1), quote(n))[n % 3] for n in range(first, first + 20)])
+    assert wait_for(lambda: (s := stream.stats()).received == 400 and not s.waiting)
+    stats = stream.stop()
+    assert stats.accounted == 400
+    assert [one.key[0] for one in seen if type(one) is Trade] == [n for n in range(400) if n % 3 == 0]
+    assert [int(one.volume) for one in seen if type(one) is MinuteBar] == [n + 1 for n in range(400) if n % 3 == 1]
+    assert stats.dropped + sum(type(one) is BidAsk for one in seen) == 133
+
+
+def test_a_full_belt_keeps_the_newest_quote_of_every_symbol() -> None:
+    belt, dice = Belt(5), random.Random(2)
+    newest = {}
+    for number in range(1000):
+        one = BidAsk(f"S{dice.randrange(20)}", number, 1, number, 1, number)
+        newest[one.symbol] = number
+        assert belt.put([one]) == 1
+    assert len(belt) <= 25
+    told = {}
+    for one in belt.take(100) or []:
+        told[one.symbol] = one.nanos
+    assert told == newest
+
+
+def test_it_is_gone_within_a_second_even_if_a_callback_hangs(stage: Stage, made: Any) -> None:
+    stream, free = made().subscribe("AAPL", "trades").start(), threading.Event()
+    stream.listen(lambda one: free.wait(20))
+    stream.wait()
+    stage.say(*[trade(number) for number in range(500)])
+    assert wait_for(lambda: stream.stats().received == 500)
+    began = time.monotonic()
+    stream.stop()
+    assert time.monotonic() - began < 1.2
+    free.set()
+    assert wait_for(lambda: not [t for t in threading.enumerate() if t.name.startswith("stream")])
+    assert stream.stats().accounted == 500
+    assert stream.stats().left == 499
+
+
+def test_it_is_gone_within_a_second_while_the_line_waits_for_the_callback(stage: Stage, made: Any) -> None:
+    stream, free = made(most=4).subscribe("AAPL", "trades").start(), threading.Event()
+    stream.listen(lambda one: free.wait(20))
+    stream.wait()
+    stage.say(*[trade(number) for number in range(50)])
+    assert wait_for(lambda: stream.stats().received == 50)
+    began = time.monotonic()
+    stream.stop()
+    assert time.monotonic() - began < 1.5
+    free.set()
+
+
+def test_it_can_be_stopped_from_its_own_callback_and_begun_again(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 1
+    stream, bars = made(repair=lambda *asked: archive()).subscribe("AAPL", "bars").start(), []
+    stream.listen(bars.append)
+    stream.listen(lambda one: stream.stop() if one.how == "" and one.volume == 1 else None)
+    stream.wait()
+    stage.say(bar(1))
+    assert wait_for(lambda: not stream.running and bars)
+    clock.minute = 3
+    assert stream.start().wait()
+    assert wait_for(lambda: len(bars) == 3)  # what was missed while it was stopped
+    assert minutes(bars) == [1, 2, 3]
+
+
+def test_starting_twice_and_stopping_twice_is_once(stage: Stage, made: Any) -> None:
+    stream = made().subscribe("AAPL").start()
+    assert stream.wait()
+    stream.start()
+    assert stage.visits == 1
+    stream.stop()
+    assert stream.stop().state == "stopped"
+
+
+def test_fifty_streams_leave_no_thread_and_no_socket_behind(stage: Stage) -> None:
+    before = threading.active_count()
+    for _ in range(50):
+        with PriceStream("a-key", SECRET, url=stage.url).subscribe("AAPL", "trades") as stream:
+            assert stream.wait()
+    assert wait_for(lambda: threading.active_count() <= before)
+    assert wait_for(lambda: not stage.visitors)
+    gc.collect()
+
+
+def test_a_session_knows_half_days_and_holidays() -> None:
+    assert session_at("XNYS", pd.Timestamp("2024-11-29 17:59", tz="UTC").value) is not None
+    for closed in ("2024-11-29 18:01", "2024-11-28 15:00", "2024-11-30 15:00"):
+        assert session_at("XNYS", pd.Timestamp(closed, tz="UTC").value) is None
+
+
+def test_keys_print_as_neither() -> None:
+    keys = Keys("a-key", SECRET)
+    assert SECRET not in repr(keys) + str(keys) + f"{keys}" + repr(Line("ws://x", keys, dict, print).__dict__)  # type: ignore[arg-type]
+
+
+def test_numbers_that_are_not_there_are_not_shown() -> None:
+    assert str(StreamStats("listening", received=5, delivered=5, age=0.1)).count(",") == 2
+
+
+def test_ten_thousand_a_second_for_two_seconds_and_none_is_lost() -> None:
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+    import stream as bench
+
+    told = bench.measure(2.0)
+    assert told["sent"] == told["received"] == told["delivered"] == told["called back"] == 20_000
+    assert (told["dropped"], told["refused"], told["duplicates"], told["reconnects"]) == (0, 0, 0, 0)
