@@ -6696,6 +6696,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'trading_core.run.context.hand_over': ('context.html#hand_over', 'trading_core/run/context.py'),
                                           'trading_core.run.context.kernel_environment': ( 'context.html#kernel_environment',
                                                                                            'trading_core/run/context.py'),
+                                          'trading_core.run.context.known_text': ('context.html#known_text', 'trading_core/run/context.py'),
                                           'trading_core.run.context.load_market': ( 'context.html#load_market',
                                                                                     'trading_core/run/context.py'),
                                           'trading_core.run.context.load_strategies': ( 'context.html#load_strategies',

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayError', 'as_of_day', 'as_of_moment',
-           'wanted', 'DataEndsError', 'equal_parts', 'Market', 'load_market', 'load_strategies', 'RunContext', 'Asked',
-           'Tried', 'Judging', 'Run', 'find_settings', 'open_run', 'kernel_environment', 'hand_over']
+           'wanted', 'DataEndsError', 'equal_parts', 'Market', 'load_market', 'known_text', 'load_strategies',
+           'RunContext', 'Asked', 'Tried', 'Judging', 'Run', 'find_settings', 'open_run', 'kernel_environment',
+           'hand_over']
 
-# %% ../../nbs/70_context.ipynb #c764ff6f
+# %% ../../nbs/70_context.ipynb #be10e4bd
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..config import StrategySettings, TradingConfig, load_config, split_names
-from ..data import BarSource, HybridDataNormalizer, Panel, open_source
+from ..data import BarSource, BarStore, HybridDataNormalizer, Panel, open_source
 from ..data.intervals import grid
 from ..data.panel import end_of
 from ..data.sources import NoBarsError, step_of
@@ -89,7 +90,7 @@ def as_of_moment(
         raise DayError(f"{given}", f"a moment that is over, {now:%Y-%m-%dT%H:%M} in UTC or earlier")
     return min(moment, now)
 
-# %% ../../nbs/70_context.ipynb #16edb70b
+# %% ../../nbs/70_context.ipynb #4879b113
 WELL_KNOWN = (
     "AAPL, ABBV, ADBE, AMD, AMZN, BA, BAC, CAT, COST, CRM, CSCO, CVX, DIS, GE, GOOGL, GS, HD, HON, IBM, INTC, JNJ, JPM, "
     "KO, MA, MCD, META, MRK, MSFT, NFLX, NKE, NVDA, ORCL, PEP, PFE, PG, QCOM, TSLA, UNH, V, WMT, XOM, "
@@ -109,7 +110,16 @@ def wanted(source: BarSource, config: TradingConfig) -> tuple[str, ...]:
 
 
 def _whole_panel(source: BarSource, config: TradingConfig) -> Panel:
-    "Every bar since `market.start`."
+    "Every bar since `market.start`; a store has them at once, also as they were known at a moment."
+    if isinstance(source, BarStore):
+        known, skip = config.market.known or None, not config.market.symbols
+        return source.panel(
+            wanted(source, config),
+            config.market.start,
+            interval=config.market.interval,
+            as_of_known=known,
+            skip_empty=skip,
+        )
     bars = {}
     for symbol in wanted(source, config):
         try:
@@ -175,7 +185,7 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     closes = source.bars(symbol, config.market.start, panel.last, config.market.interval)["close"]
     return closes[: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #4d602c61
+# %% ../../nbs/70_context.ipynb #1b55b9b8
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -184,6 +194,7 @@ class Market:
     simulated: bool
     panel: Panel
     benchmark: pd.Series
+    known: str = ""  # with a store: when it had last learnt something
 
     @property
     def as_of(self) -> pd.Timestamp:
@@ -194,17 +205,25 @@ class Market:
         "Where the data came from, as run.json tells it."
         first, last = (bar_text(day, self.panel.interval) for day in (self.panel.first, self.panel.last))
         known = {"source": self.source, "first": first, "last": last, "sha256": self.panel.sha256}
+        known |= {"known": self.known} if self.known else {}
         return known if self.panel.daily else known | {"interval": self.panel.interval}
 
 
 def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Market:
     "The market of `config` up to `as_of`, or up to the last day that the source has."
     paths = [str(path) for path in config.market_paths] or None
-    source = open_source(config.market.source, paths, allow_gaps=config.market.allow_gaps)
+    store = config.market_store
+    source = open_source(config.market.source, paths, allow_gaps=config.market.allow_gaps, store=store)
     panel = _whole_panel(source, config)
     if as_of is not None:
         panel = _until(panel, as_of, source.name)
-    return Market(source.name, source.simulated, panel, _benchmark(source, config, panel))
+    known = config.market.known or (known_text(source) if isinstance(source, BarStore) else "")
+    return Market(source.name, source.simulated, panel, _benchmark(source, config, panel), known)
+
+
+def known_text(store: BarStore) -> str:
+    "When the store last learnt something, as `market.known` takes it; empty before the first time."
+    return "" if store.known is None else store.known.tz_localize(None).isoformat()
 
 # %% ../../nbs/70_context.ipynb #4eaafebe
 def _strategy(chosen: StrategySettings) -> Strategy:
