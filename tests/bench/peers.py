@@ -7,13 +7,16 @@ python tests/bench/peers.py --peers peers/bin/python --slow     # the slow peers
 
 All sides read the same answers: the equity, the fills, total return, yearly volatility, Sharpe, Sortino, the deepest drawdown,
 and the trades' win rate and profit factor. Ours has them all in `.metrics`; a peer is asked for each by its own name. Of a
-sweep (W2) a row of such figures per pair is read, and no equity or fills, on either side.
+sweep (W2) a row of such figures per pair is read, and no equity or fills, on either side. backtrader and bt know some of them.
+
+Where other work takes turns with this on the processor, the ratio of processor time is the one to read.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -286,21 +289,34 @@ RATIOS = [
 ]
 
 
-def one(name: str, rounds: int) -> dict[str, Any]:
-    "Seconds of the best of several rounds after the first, that one's seconds, and peak memory in MB."
-    began, line = time.perf_counter(), LINES[name]
-    run = line.make()
-    made, began = time.perf_counter() - began, time.perf_counter()
+def processor() -> float:
+    "Processor seconds of this process and of those that it started."
+    while multiprocessing.active_children():  # counted when they have ended
+        time.sleep(0.01)
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def timed(run: Made) -> tuple[float, float, Any]:
+    "Seconds by the clock, seconds of the processor, and the answer."
+    before, began = processor(), time.perf_counter()
     answer = run()
-    first, best = time.perf_counter() - began, float("inf")
-    if line.slow:
-        rounds, best = 0, first
-    for _ in range(rounds):
-        began = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - began)
+    took = time.perf_counter() - began
+    return took, processor() - before, answer
+
+
+def one(name: str, rounds: int) -> dict[str, Any]:
+    """Seconds of the best of several rounds after the first, by the clock and of the processor; the first's; peak memory in MB.
+
+    A slow line has one round only.
+    """
+    line = LINES[name]
+    run = line.make()
+    first, busy, answer = timed(run)
+    times = [(first, busy)] if line.slow else [timed(run)[:2] for _ in range(rounds)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"best": best, "first": first, "made": made, "peak": peak, "answer": str(answer)[:60].split("\n")[0]}
+    best, cpu = (min(column) for column in zip(*times, strict=True))
+    return {"best": best, "cpu": cpu, "first": first, "peak": peak, "answer": str(answer)[:60].split("\n")[0]}
 
 
 def fresh(python: str, code: str) -> float:
@@ -350,15 +366,17 @@ def main() -> None:
             continue
         found[name] = json.loads(ran.stdout.splitlines()[-1])
         print(
-            "{:28} {best:9.4f} s  first {first:7.2f} s  {peak:6.0f} MB  {answer}".format(name, **found[name]),
+            "{:26} {best:9.4f} s  cpu {cpu:9.4f} s  first {first:7.2f} s  {peak:5.0f} MB  {answer}".format(
+                name, **found[name]
+            ),
             flush=True,
         )
     if "fresh".startswith(given.only):
         starts(given.peers)
     for title, above, below in RATIOS:
         if above in found and below in found:
-            times, memory = (found[above][key] / found[below][key] for key in ("best", "peak"))
-            print(f"{title:46} {times:8.1f} × time {memory:6.2f} × memory")
+            times, cpu, memory = (found[above][key] / found[below][key] for key in ("best", "cpu", "peak"))
+            print(f"{title:46} {times:8.1f} × time {cpu:8.1f} × processor {memory:6.2f} × memory")
 
 
 if __name__ == "__main__":

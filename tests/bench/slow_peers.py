@@ -15,10 +15,9 @@ import workloads as w
 
 
 def judged(cerebro: Any) -> None:
-    "Let backtrader compute what we read: returns, Sharpe, the drawdown, and the trades."
-    days = {"timeframe": backtrader.TimeFrame.Days}
-    cerebro.addanalyzer(backtrader.analyzers.TimeReturn, **days)
-    cerebro.addanalyzer(backtrader.analyzers.SharpeRatio, **days)
+    "Let backtrader compute what it can of what we read: return, Sharpe, the drawdown, and the trades."
+    cerebro.addanalyzer(backtrader.analyzers.Returns)
+    cerebro.addanalyzer(backtrader.analyzers.SharpeRatio, timeframe=backtrader.TimeFrame.Days)
     cerebro.addanalyzer(backtrader.analyzers.DrawDown)
     cerebro.addanalyzer(backtrader.analyzers.TradeAnalyzer)
 
@@ -97,7 +96,7 @@ def stock_w3(n_days: int = 3652) -> Callable[[], Any]:
             cerebro.adddata(backtrader.feeds.PandasData(dataname=frame))
         cerebro.addstrategy(Weekly, wanted=wanted, close=close, part=0.99 / 50)
         ran = cerebro.run()[0]
-        return ran.equity[-1], ran.fills, *(analyzer.get_analysis() for analyzer in list(ran.analyzers)[1:])
+        return ran.equity[-1], ran.fills, *(analyzer.get_analysis() for analyzer in ran.analyzers)
 
     return run
 
@@ -128,7 +127,7 @@ def stock_w2(every: int = 1) -> Callable[[], Any]:
         cerebro.adddata(backtrader.feeds.PandasData(dataname=frame))
         cerebro.optstrategy(TwoAverages, fast=list(w.FAST[::every]), slow=list(w.SLOW))
         ran = [runs[0] for runs in cerebro.run()]
-        return len(ran), ran[0].p.fast, ran[0].p.slow, *(found.get_analysis() for found in list(ran[0].analyzers)[1:])
+        return len(ran), ran[0].p.fast, ran[0].p.slow, *(found.get_analysis() for found in ran[0].analyzers)
 
     return run
 

@@ -35,7 +35,7 @@ def w3_arrays(
     days = pd.date_range("2014-01-01", periods=n_days, freq="D", tz="UTC", unit="ns")
     rng = np.random.default_rng(3)
     real = np.ones((n_days, n_equities + n_coins), dtype=bool)
-    real[np.asarray(days.dayofweek >= 5), :n_equities] = False
+    real[np.asarray(days.day_of_week >= 5), :n_equities] = False
     moved = np.where(real, rng.normal(0.0003, 0.02, real.shape), 0.0)
     close = 100 * np.exp(np.cumsum(moved, axis=0))
     open_ = np.where(real, close * np.exp(rng.normal(0.0, 0.003, real.shape)), close)
@@ -44,12 +44,12 @@ def w3_arrays(
 
 def w3_wanted(days: pd.DatetimeIndex, close: np.ndarray, n_equities: int = 500, n_picks: int = 50) -> np.ndarray:
     "Which equities W3 wants: NaN but on Fridays, there 1 or 0, (n_days, n_symbols)."
-    week = np.flatnonzero(np.asarray(days.dayofweek) < 5)
+    week = np.flatnonzero(np.asarray(days.day_of_week) < 5)
     own = close[week, :n_equities]
     moved = np.full(own.shape, np.nan)
     moved[5:] = own[5:] / own[:-5] - 1
     wanted = np.full(close.shape, np.nan)
-    for place in np.flatnonzero((np.asarray(days[week].dayofweek) == 4) & (np.arange(len(week)) >= 5)):
+    for place in np.flatnonzero((np.asarray(days[week].day_of_week) == 4) & (np.arange(len(week)) >= 5)):
         wanted[week[place], :n_equities] = 0.0
         wanted[week[place], np.argsort(moved[place], kind="stable")[:n_picks]] = 1.0
     return wanted
