@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['closes_of', 'opens_of', 'ended_of', 'value_of', 'session_of', 'note_of', 'noted', 'Due', 'due_today', 'PaperDay',
            'carry_out', 'paper_day', 'NoSuchDayError', 'PaperOrders', 'PaperBook', 'PaperExecutor']
 
-# %% ../../nbs/51_paper.ipynb #a118a1d4
+# %% ../../nbs/51_paper.ipynb #396cd8eb
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ..data.panel import Panel
+from ..data.sources import step_of
 from ..errors import ExecutionError
 from .executor import ExecutorBase
 from .matching import Hit, Working, first_hit
@@ -39,6 +40,7 @@ from trading_core.model import (
 )
 from ..portfolio import ENDED_AFTER, Costs, Refusal, close_ended
 from ..portfolio.fills import Opening, Outcome
+from ..sessions import bar_text
 
 # %% ../../nbs/51_paper.ipynb #e8ddc2b5
 def closes_of(panel: Panel, row: int, symbols: Iterable[str]) -> dict[str, Decimal]:
@@ -66,8 +68,17 @@ def value_of(fills: Sequence[Fill], cash: Decimal, panel: Panel, row: int) -> tu
     left = cash_of(sum((fill.cash_change for fill in fills), cash))
     return cash_of(sum((position.quantity * closes[s] for s, position in held.items()), left)), left
 
-# %% ../../nbs/51_paper.ipynb #aa2f5298
+# %% ../../nbs/51_paper.ipynb #bdf9f2dd
 _DAY_LENGTH, _NOON = 86_400_000_000_000, 43_200_000_000_000
+
+
+def _times(panel: Panel, day: int, calendar: str) -> tuple[int, int]:
+    "When trading begins and ends within a row; of a shorter bar, coins first, as engines do it."
+    if not panel.daily:
+        return day - step_of(panel.interval).value + (calendar != "24/7"), day - 1
+    hours = hours_of(calendar)
+    number = hours.on(day)
+    return (day + _NOON, day + _DAY_LENGTH - 1) if number is None else (hours.opens[number], hours.closes[number])
 
 
 def session_of(panel: Panel, row: int, symbol: str) -> Session | None:
@@ -75,11 +86,7 @@ def session_of(panel: Panel, row: int, symbol: str) -> Session | None:
     column, day = panel.symbols.index(symbol), int(panel.days[row].value)
     if not panel.real[row, column]:
         return None
-    hours = hours_of(panel.assets[symbol].calendar)
-    number = hours.on(day)
-    opens, closes = (
-        (day + _NOON, day + _DAY_LENGTH - 1) if number is None else (hours.opens[number], hours.closes[number])
-    )
+    opens, closes = _times(panel, day, panel.assets[symbol].calendar)
     first, high, low, last = (
         money(float(panel.arrays[name][row, column])) for name in ("open", "high", "low", "close")
     )
@@ -232,7 +239,7 @@ def _gone(order: OrderRequest) -> OrderResult:
     message = f"ended: {order.symbol} had no bar for {ENDED_AFTER} sessions"
     return OrderResult(order.client_id, OrderStatus.EXPIRED, f"paper-{order.client_id}", message)
 
-# %% ../../nbs/51_paper.ipynb #89370f53
+# %% ../../nbs/51_paper.ipynb #409ad01e
 class NoSuchDayError(ExecutionError):
     "A paper account was to live through a day that the panel does not have."
 
@@ -242,8 +249,8 @@ class NoSuchDayError(ExecutionError):
 
     def __str__(self) -> str:
         return (
-            f"Paper trading needs the bars of {self.day:%Y-%m-%d}, but the panel's days run from {self.first:%Y-%m-%d} to "
-            f"{self.last:%Y-%m-%d} and this is none of them. Load the bars of that day, or name another one."
+            f"Paper trading needs the bars of {bar_text(self.day)}, but the panel's days run from {bar_text(self.first)} to "
+            f"{bar_text(self.last)} and this is none of them. Load the bars of that day, or name another one."
         )
 
 # %% ../../nbs/51_paper.ipynb #f9a4271e
