@@ -78,7 +78,7 @@ def described(strategies: Strategies) -> dict[str, dict[str, Any]]:
         for name, (s, share) in strategies.items()
     }
 
-# %% ../../nbs/43_terms.ipynb #f46377b0
+# %% ../../nbs/43_terms.ipynb #7448fc52
 class PeriodError(ConfigError):
     "A period in which the panel has no day."
 
@@ -116,7 +116,7 @@ def _moments(panel: Panel, start: Day | None, end: Day | None) -> tuple[pd.Times
         panel.days.searchsorted(first, side="left" if start is None or isinstance(start, dt.datetime) else "right")
     )
     after = int(panel.days.searchsorted(last, side="right"))
-    if begin >= after or last < first or last > days_of_panel(panel)[-1] + DAY:
+    if begin >= after or last < first or last > days_of_panel(panel, slice(-1, None))[0] + DAY:
         raise PeriodError(first, last, panel.first, panel.last)
     return panel.days[begin], panel.days[after - 1]
 
@@ -138,7 +138,7 @@ def cash_given(cash: object) -> float:
         raise CashError(cash)
     return float(cash)
 
-# %% ../../nbs/43_terms.ipynb #fe35eb8c
+# %% ../../nbs/43_terms.ipynb #c7f54334
 def setup_of(engine: str, strategies: Mapping[str, Any], cash: float, costs: Costs, **more: Any) -> dict[str, Any]:
     "What was run, as plain values."
     own = {str(asset_class): dict(terms) for asset_class, terms in costs.by_class.items()}
@@ -152,21 +152,24 @@ def annual_days(panel: Panel) -> int:
 
     With both kinds of assets a stock's bars count where they end between those of a coin.
     """
-    always = any(asset.calendar == "24/7" for asset in panel.assets.values())
+    calendars = {asset.calendar for asset in panel.assets.values()}
+    always = "24/7" in calendars
     if panel.daily:
         return 365 if always else 252
-    _, counts = np.unique(days_of_panel(panel), return_counts=True)
+    a_day = int(DAY / step_of(panel.interval))
+    if calendars == {"24/7"}:
+        return 365 * a_day
+    _, counts = np.unique(days_of_panel(panel).asi8, return_counts=True)  # as numbers: a million moments sort slowly
     if not always:
         return 252 * int(np.median(counts))
-    a_day = int(DAY / step_of(panel.interval))
     more = counts[counts > a_day] - a_day
     return 365 * a_day + (252 * int(np.median(more)) if len(more) else 0)
 
 
-def days_of_panel(panel: Panel) -> pd.DatetimeIndex:
-    "The day on which each of a panel's bars was made: the exchange's own, or the UTC day with a 24/7 asset."
+def days_of_panel(panel: Panel, rows: slice = slice(None)) -> pd.DatetimeIndex:
+    "The day on which each of a panel's bars, or of some `rows` of them, was made: the exchange's own, or the UTC day with a 24/7 asset."
     calendars = {asset.calendar for asset in panel.assets.values()}
-    return days_of(panel.days, panel.interval, "24/7" if "24/7" in calendars else min(calendars))
+    return days_of(panel.days[rows], panel.interval, "24/7" if "24/7" in calendars else min(calendars))
 
 
 def exposure_of(by_class: Sequence[tuple[float, float]], equity: pd.Series) -> pd.DataFrame:
