@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Severity', 'SEVERITIES', 'RULES', 'Finding', 'ranked', 'findings_table', 'refusals_of', 'counts_of', 'plain_findings',
-           'findings_from', 'ThresholdError', 'Thresholds']
+__all__ = ['Severity', 'SEVERITIES', 'RULES', 'KEPT', 'Finding', 'ranked', 'findings_table', 'refusals_of', 'counts_of',
+           'plain_findings', 'findings_from', 'quality_facts', 'ThresholdError', 'Thresholds']
 
 # %% ../../nbs/17_findings.ipynb #139f5f72
 from collections import Counter
@@ -126,6 +126,16 @@ def findings_from(rows: Iterable[Mapping[str, Any]]) -> list[Finding]:
         Finding(**{k: pd.Timestamp(v, tz="UTC") if k in when and v is not None else v for k, v in row.items()})
         for row in rows
     ]
+
+# %% ../../nbs/17_findings.ipynb #42447550
+KEPT = 200  # findings that a run keeps; the worst come first
+
+
+def quality_facts(findings: Iterable[Finding], symbols: int, refuse: str = "fatal") -> dict[str, Any]:
+    "The findings of a run about so many symbols, ready for JSON."
+    found = ranked(findings)
+    barred = refusals_of(found) if refuse == "fatal" else {}
+    return {"symbols": symbols, "counts": counts_of(found), "barred": barred, "findings": plain_findings(found[:KEPT])}
 
 # %% ../../nbs/17_findings.ipynb #607c8a3f
 class ThresholdError(ConfigError):

@@ -7,13 +7,13 @@ __all__ = ['DayReport', 'Html', 'account_section', 'agreement_section', 'backtes
            'best_section', 'changes_section', 'day_report', 'el', 'engines_section', 'equity_section', 'exposure_bars',
            'exposure_section', 'failed_page', 'failures_section', 'fills_section', 'front_page', 'head',
            'honesty_section', 'index_page', 'live_lines', 'luck_section', 'map_section', 'metrics_section',
-           'months_section', 'next_section', 'notebook_style', 'orders_section', 'positions_section', 'reasons_section',
-           'refusals_section', 'render_page', 'report_page', 'run_facts', 'section', 'setup_section', 'sharpe_interval',
-           'signals_head', 'signals_summary', 'state_bands', 'strategy_section', 'strategy_sections', 'sweep_head',
-           'table', 'targets_section', 'trades_section', 'unresolved', 'venue_trouble', 'waiting_section',
+           'months_section', 'next_section', 'notebook_style', 'orders_section', 'positions_section', 'quality_section',
+           'reasons_section', 'refusals_section', 'render_page', 'report_page', 'run_facts', 'section', 'setup_section',
+           'sharpe_interval', 'signals_head', 'signals_summary', 'state_bands', 'strategy_section', 'strategy_sections',
+           'sweep_head', 'table', 'targets_section', 'trades_section', 'unresolved', 'venue_trouble', 'waiting_section',
            'warnings_section', 'wishes_of']
 
-# %% ../../nbs/69_report_init.ipynb #c89071f4
+# %% ../../nbs/69_report_init.ipynb #07a015e5
 from trading_core.report.backtest_page import (
     backtest_head,
     backtest_summary,
@@ -34,6 +34,7 @@ from .markup import Html, beside, el, section, table
 from .overview import index_page
 from .pages import failed_page, front_page, render_page
 from .shell import notebook_style
+from .quality_section import quality_section
 from trading_core.report.signals_page import (
     signals_head,
     signals_summary,
@@ -55,12 +56,12 @@ from .today import live_lines, report_page, run_facts, unresolved, venue_trouble
 from .venue_state import agreement_section, state_bands, waiting_section
 from .trade_page import account_section, fills_section, targets_section
 
-# %% ../../nbs/69_report_init.ipynb #a63f5af0
+# %% ../../nbs/69_report_init.ipynb #e71ae439
 _all_ = [
     "DayReport", "Html", "account_section", "agreement_section", "backtest_head", "backtest_summary", "beside", "best_section",
     "changes_section", "day_report", "el", "engines_section", "equity_section", "exposure_bars", "exposure_section", "failed_page", "failures_section",
     "fills_section", "front_page", "head", "honesty_section", "index_page", "live_lines", "luck_section", "map_section", "metrics_section", "months_section",
-    "next_section", "notebook_style", "orders_section", "positions_section", "reasons_section", "refusals_section",
+    "next_section", "notebook_style", "orders_section", "positions_section", "quality_section", "reasons_section", "refusals_section",
     "render_page", "report_page", "run_facts", "section", "setup_section", "sharpe_interval", "signals_head",
     "signals_summary", "state_bands", "strategy_section", "strategy_sections", "sweep_head", "table", "targets_section",
     "trades_section", "unresolved", "venue_trouble", "waiting_section", "warnings_section", "wishes_of",

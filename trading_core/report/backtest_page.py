@@ -305,11 +305,11 @@ def metrics_section(result: Result, benchmark: pd.Series | None = None) -> Html:
     told = f"{day_text(days[0])} to {day_text(days[-1])}, fees in; annualised with {result.annual_days} days"
     return section(_risk_title(result, other), table(rows, {"": "", "Strategy": "n", name: "n"}), sub=told)
 
-# %% ../../nbs/62_backtest_page.ipynb #ef823bea
+# %% ../../nbs/62_backtest_page.ipynb #4711eb08
 REASONS = {
     "signal": "signal", "stop_loss": "stop-loss", "take_profit": "take-profit", "trailing_stop": "trailing stop", "time_stop": "time-stop",
     "delisted": "delisted", "resize": "resized", "flatten": "flattened by hand", "min_notional": "below the smallest order", "no_price": "no price yet",
-    "cash": "not enough cash", "max_weight": "max weight", "max_positions": "max positions", "max_order_value": "max order value",
+    "cash": "not enough cash", "quality": "prices that cannot be right", "max_weight": "max weight", "max_positions": "max positions", "max_order_value": "max order value",
     "cash_buffer": "cash buffer", "stale_price": "stale price", "ended": "ended", "conflict": "held by another strategy", "pending": "a sale is pending",
     "breaker": "trading is halted", "price_gap": "quote far from the last close", "max_orders_per_day": "max orders per day",
 }  # fmt: skip

@@ -8,10 +8,10 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine', 'bars_held', 'fill_lines', 'contributions',
            'stop_price', 'PositionLine', 'position_line', 'OrderLine', 'order_why', 'order_line', 'NoOrder',
-           'no_orders', 'Warned', 'stale_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts', 'DayReport',
-           'exposures', 'history_of', 'decision_text', 'RunLike', 'CycleLike', 'day_report']
+           'no_orders', 'Warned', 'stale_warnings', 'quality_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts',
+           'DayReport', 'exposures', 'history_of', 'decision_text', 'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #e717f23b
+# %% ../../nbs/64_day.ipynb #51ad5ba8
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from ..data.guarded import barred_of
 from ..data.panel import Panel
 from ..figures import percent
 from ..model import ExitRules, Fill, OrderRequest, Side, plain
@@ -205,7 +206,7 @@ def order_line(
     why = order.reason, order_why(order, phrase, held), status
     return OrderLine(opens, *what, float(order.quantity) * price, *why)
 
-# %% ../../nbs/64_day.ipynb #0659dd6a
+# %% ../../nbs/64_day.ipynb #b076b585
 @dataclass(frozen=True)
 class NoOrder:
     "Something that did not become an order, or a smaller one."
@@ -221,6 +222,7 @@ def _refused(plan: Plan, whys: Mapping[str, str]) -> list[NoOrder]:
     ordered, found = {order.symbol for order in plan.orders}, []
     for refusal in plan.refusals:
         kind, did = ("cut", "cut") if refusal.symbol in ordered else ("refused", "refused")
+        did = "left alone" if refusal.reason == "quality" else did
         detail = f", {refusal.detail}" if refusal.detail else ""
         what = f"{did}: {reason_text(refusal.reason)}{detail}"
         found.append(NoOrder(kind, refusal.symbol, what, whys.get(refusal.symbol, "")))
@@ -258,7 +260,7 @@ def no_orders(
         found += _silent(name, [wish for wish in rest if wish.strategy == name], panel, decides.get(name))
     return found
 
-# %% ../../nbs/64_day.ipynb #f8f268d5
+# %% ../../nbs/64_day.ipynb #ce581fdd
 @dataclass(frozen=True)
 class Warned:
     "Something to look at."
@@ -271,7 +273,7 @@ def stale_warnings(panel: Panel, held: Iterable[str]) -> list[Warned]:
     "Assets without a bar although their exchange was open."
     found = []
     for j, symbol in enumerate(panel.symbols):
-        missed = int(panel.missed[-1, j])
+        missed = int(panel.missed[-1, j]) if symbol not in barred_of(panel) else 0  # those have a warning of their own
         if 0 < missed < ENDED_AFTER or (missed >= ENDED_AFTER and symbol in held):
             last = days_text([panel.days[panel.real[:, j]][-1]])
             having = "It is held and valued at that price" if symbol in held else "It is not held"
@@ -279,7 +281,20 @@ def stale_warnings(panel: Panel, held: Iterable[str]) -> list[Warned]:
             found.append(Warned(f"{symbol} has had no bar for {count(missed, 'session')}", text))
     return found
 
-# %% ../../nbs/64_day.ipynb #9ee700c1
+
+def quality_warnings(panel: Panel, held: Iterable[str]) -> list[Warned]:
+    "Symbols that are left alone, as their prices cannot be right."
+    found, own = [], set(held)
+    for symbol, why in barred_of(panel).items():
+        having = (
+            "The position in it is kept untouched, at the last price that can be trusted"
+            if symbol in own
+            else "It is not held"
+        )
+        found.append(Warned(f"{symbol} is not traded: its prices cannot be right", f"{why}. {having}."))
+    return found
+
+# %% ../../nbs/64_day.ipynb #13cd5905
 LIMITS = {name: name for name in vars(RiskLimits())} | SETTINGS  # reason to setting of [risk]
 QUIET = (
     "min_notional",
@@ -287,6 +302,7 @@ QUIET = (
     "ended",
     "breaker",
     "unreachable",
+    "quality",
 )  # reasons that need nobody's attention, or have their own place
 
 
@@ -574,7 +590,7 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
     now, after = exposures(positions, orders, equity, float(cycle.cash))
     return {"positions": positions, "orders": orders, "done": done, "exposure": now, "exposure_after": after}
 
-# %% ../../nbs/64_day.ipynb #e7a84363
+# %% ../../nbs/64_day.ipynb #b34fa820
 def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
     """The day of `cycle`, explained.
 
@@ -594,6 +610,10 @@ def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
         **_decided(run, cycle, panel, wishes),
         **_book(run, cycle, panel, wishes),
         fills=fill_lines(fills, [fill.venue_id for fill in cycle.fills], panel),
-        warnings=cycle_warnings(cycle) + stale_warnings(panel, cycle.holdings),
+        warnings=[
+            *quality_warnings(panel, cycle.holdings),
+            *cycle_warnings(cycle),
+            *stale_warnings(panel, cycle.holdings),
+        ],
         venue=venue_state(run, cycle),
     )

@@ -10,7 +10,7 @@ __all__ = ['TITLES', 'is_simulated', 'kind_badges', 'status_badge', 'meta', 'pag
            'seconds_of', 'certificate_lines', 'provenance', 'day_of', 'venue_trouble', 'unresolved', 'shows_day',
            'report_page', 'run_facts', 'live_lines']
 
-# %% ../../nbs/66_today.ipynb #0fd499c9
+# %% ../../nbs/66_today.ipynb #3da78e1d
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 
 from ..figures import day_text, dollars, percent
 from .day import DayReport
+from .quality_section import quality_fact, quality_section
 from .markup import Html, badge, count, el, quantity_text
 from .sections import changes_section, curve_section, day_change, exposure_bars, head, headline_of
 from .sections import honest_section, next_section, orders_section, positions_section, since_text
@@ -117,7 +118,7 @@ def _code_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     others = "".join(f"; {name} {number}" for name, number in found.items())
     return [("Code", [f"trading_core {own}", at, others])]
 
-# %% ../../nbs/66_today.ipynb #a045fff1
+# %% ../../nbs/66_today.ipynb #9fc9731c
 def _run_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     "The run's id, when it was started, and how long it took."
     took, engine = seconds_of(run), (run.get("seconds") or {}).get("engine")
@@ -140,9 +141,16 @@ def provenance(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     if run.get("engines"):
         checked.insert(0, ("Engines", f"on this very run {run['engines']}"))
     simulated: list[tuple[object, object]] = [("Note", note)] if is_simulated(run) else []
-    return [*_data_fact(run), *_code_fact(run), *checked, *_run_fact(run), *simulated]
+    return [
+        *_data_fact(run),
+        *quality_fact(run.get("quality")),
+        *_code_fact(run),
+        *checked,
+        *_run_fact(run),
+        *simulated,
+    ]
 
-# %% ../../nbs/66_today.ipynb #7bccfa15
+# %% ../../nbs/66_today.ipynb #01b0bd4c
 def day_of(remembered: Mapping[str, Any]) -> DayReport | None:
     "The day that the trade page remembered, if it did."
     stored = remembered.get("trade")
@@ -163,7 +171,10 @@ def _body(run: Mapping[str, Any], day: DayReport) -> list[Html]:
     "The day, in the order in which it is wanted."
     left = [waiting_section(day.venue), warnings_section(day.warnings), changes_section(day), orders_section(day)]
     right = [curve_section(day), exposure_bars(day), positions_section(day), next_section(day)]
-    right.append(agreement_section(day.venue))
+    right += [
+        agreement_section(day.venue),
+        quality_section(run.get("quality"), [line.symbol for line in day.positions]),
+    ]
     return [
         meta(run, len(day.warnings), day.venue),
         state_bands(day.venue),
@@ -180,6 +191,7 @@ def _without_trade(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> lis
         meta(run),
         el("h1", found),
         el("p", "This job has no trade page, so there is no account to show.", cls="tell"),
+        quality_section(run.get("quality")),
     ]
 
 # %% ../../nbs/66_today.ipynb #56bee063

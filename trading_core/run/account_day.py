@@ -10,7 +10,7 @@ __all__ = ['Signals', 'GateMaker', 'Step', 'AsOfError', 'checked_day', 'PastCycl
            'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'gate_of', 'leftovers', 'finish_earlier',
            'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of']
 
-# %% ../../nbs/70_account_day.ipynb #7645976c
+# %% ../../nbs/70_account_day.ipynb #cf813736
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +30,7 @@ from ..execution.router import Gatekeeper
 from ..ledger import Cycle, Halt, Ledger
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, money
 from ..portfolio import Holding, Plan, RiskLimits, decide, track
+from .trusted import held_back
 from ..sessions import Day, as_day, bar_text
 from ..strategies.strategy import Strategy, checked_signals
 
@@ -167,7 +168,7 @@ def plan_for(
     )  # fmt: skip
     return plan, {name: {s: float(x) for s, x in table.loc[day].items()} for name, table in signals.items()}
 
-# %% ../../nbs/70_account_day.ipynb #a354cb48
+# %% ../../nbs/70_account_day.ipynb #f2670030
 def decide_cycle(
     ledger: Ledger, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing,
     change: Callable[[Plan], Plan] = lambda plan: plan, venue: ExecutorBase | None = None,
@@ -178,7 +179,7 @@ def decide_cycle(
     """
     safe = Safeguards.of(ledger, terms.limits, day, venue)
     plan, signals = plan_for(ledger.account, panel, day, terms, have, safe)
-    plan = change(plan)
+    plan = change(held_back(plan, panel, have.holdings, have.waiting))
     return ledger.store_plan(
         terms.job, day, orders=plan.orders, plan=plan_record(plan), signals=signals,
         equity=have.equity, cash=have.cash, run_id=terms.run_id,

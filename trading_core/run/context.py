@@ -11,7 +11,7 @@ __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARI
            'RunContext', 'Asked', 'Tried', 'Judging', 'Run', 'find_settings', 'open_run', 'kernel_environment',
            'hand_over']
 
-# %% ../../nbs/70_context.ipynb #be10e4bd
+# %% ../../nbs/70_context.ipynb #d430de66
 import json
 import math
 import os
@@ -31,10 +31,13 @@ from ..config import StrategySettings, TradingConfig, load_config, split_names
 from ..data import BarSource, BarStore, HybridDataNormalizer, Panel, open_source
 from ..data.intervals import grid
 from ..data.panel import end_of
-from ..data.sources import NoBarsError, step_of
+from ..data.sources import step_of
 from ..errors import ConfigError, DataError, RefusedError
 from ..model import Asset
+from ..data.findings import quality_facts
+from ..data.guarded import tradable_panel
 from ..portfolio import Costs, RiskLimits
+from .trusted import findings_of, guarded_panel, made_panel, read_symbols
 from ..sessions import Day, as_day, bar_text, sessions
 from ..strategies import Strategy, load_sizer, load_strategy, with_sizer
 
@@ -90,7 +93,7 @@ def as_of_moment(
         raise DayError(f"{given}", f"a moment that is over, {now:%Y-%m-%dT%H:%M} in UTC or earlier")
     return min(moment, now)
 
-# %% ../../nbs/70_context.ipynb #4879b113
+# %% ../../nbs/70_context.ipynb #d85a660d
 WELL_KNOWN = (
     "AAPL, ABBV, ADBE, AMD, AMZN, BA, BAC, CAT, COST, CRM, CSCO, CVX, DIS, GE, GOOGL, GS, HD, HON, IBM, INTC, JNJ, JPM, "
     "KO, MA, MCD, META, MRK, MSFT, NFLX, NKE, NVDA, ORCL, PEP, PFE, PG, QCOM, TSLA, UNH, V, WMT, XOM, "
@@ -107,27 +110,6 @@ def wanted(source: BarSource, config: TradingConfig) -> tuple[str, ...]:
     if not chosen:
         raise ConfigError(f"{source.name} has no {kind} symbols. Take others: --set market.universe=all")
     return chosen
-
-
-def _whole_panel(source: BarSource, config: TradingConfig) -> Panel:
-    "Every bar since `market.start`; a store has them at once, also as they were known at a moment."
-    if isinstance(source, BarStore):
-        known, skip = config.market.known or None, not config.market.symbols
-        return source.panel(
-            wanted(source, config),
-            config.market.start,
-            interval=config.market.interval,
-            as_of_known=known,
-            skip_empty=skip,
-        )
-    bars = {}
-    for symbol in wanted(source, config):
-        try:
-            bars[symbol] = source.bars(symbol, config.market.start, interval=config.market.interval)
-        except NoBarsError:
-            if config.market.symbols:
-                raise
-    return HybridDataNormalizer().normalize(bars, interval=config.market.interval)
 
 # %% ../../nbs/70_context.ipynb #a69ac20b
 class DataEndsError(DataError):
@@ -185,7 +167,7 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     closes = source.bars(symbol, config.market.start, panel.last, config.market.interval)["close"]
     return closes[: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #1b55b9b8
+# %% ../../nbs/70_context.ipynb #3a4d205e
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -195,6 +177,7 @@ class Market:
     panel: Panel
     benchmark: pd.Series
     known: str = ""  # with a store: when it had last learnt something
+    quality: Mapping[str, Any] | None = None  # what was found about the bars, as run.json has it
 
     @property
     def as_of(self) -> pd.Timestamp:
@@ -214,11 +197,16 @@ def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Mar
     paths = [str(path) for path in config.market_paths] or None
     store = config.market_store
     source = open_source(config.market.source, paths, allow_gaps=config.market.allow_gaps, store=store)
-    panel = _whole_panel(source, config)
+    read = read_symbols(source, wanted(source, config), config)
+    findings = findings_of(read, config, as_of)
+    panel = made_panel(read, findings, config)
     if as_of is not None:
         panel = _until(panel, as_of, source.name)
     known = config.market.known or (known_text(source) if isinstance(source, BarStore) else "")
-    return Market(source.name, source.simulated, panel, _benchmark(source, config, panel), known)
+    safe = guarded_panel(panel, findings, config)
+    facts = quality_facts(findings, len(read.bars) + len(read.refused), config.quality.refuse)
+    against = _benchmark(source, config, tradable_panel(safe))
+    return Market(source.name, source.simulated, safe, against, known, quality=facts)
 
 
 def known_text(store: BarStore) -> str:
@@ -242,7 +230,7 @@ def load_strategies(config: TradingConfig) -> dict[str, tuple[Strategy, float]]:
         raise ConfigError("There is no strategy with a share above 0. Give one: --set strategies.equity.share=0.5")
     return made
 
-# %% ../../nbs/70_context.ipynb #47eaa94a
+# %% ../../nbs/70_context.ipynb #7a998442
 RUN_VARIABLE = "TRADING_RUN_FOLDER"  # in a kernel of `trading run`: the folder with what it is given
 LEDGER_VARIABLE = "TRADING_RUN_LEDGER"  # and the address of the books, which may hold a password
 
@@ -261,6 +249,16 @@ class RunContext:
     def panel(self) -> Panel:
         "Bars up to the as-of."
         return self.market.panel
+
+    @cached_property
+    def tradable(self) -> Panel:
+        "The same bars, of the symbols whose prices can be trusted: all that anything is tried on."
+        return tradable_panel(self.panel)
+
+    @property
+    def quality(self) -> Mapping[str, Any] | None:
+        "What was found about the bars, for the section of that name."
+        return self.market.quality
 
     @property
     def benchmark(self) -> pd.Series:
@@ -320,7 +318,7 @@ class Asked(RunContext):
         with self.ledger as books:
             return why(symbol, when, panel=self.panel, strategies=self.strategies, ledger=books)
 
-# %% ../../nbs/70_context.ipynb #fbfaa9fe
+# %% ../../nbs/70_context.ipynb #ff70ec0b
 class Tried(Asked):
     "A context that can try the past, and leaves notes for the report."
 
@@ -348,9 +346,9 @@ class Tried(Asked):
         chosen = given.pop("holdout", False) or given.get("end") is not None
         if not options.get("holdout"):
             sealed = holdout_of(self.config.research.holdout)
-            given["end"] = sealed_end(self.panel, given.get("start"), given.get("end"), sealed)
+            given["end"] = sealed_end(self.tradable, given.get("start"), given.get("end"), sealed)
         with recorded_as("backtest" if chosen else "run", self._trials):
-            result = backtest(self.strategies, self.panel, holdout=True, **given)
+            result = backtest(self.strategies, self.tradable, holdout=True, **given)
         self.remember("engine", {"seconds": result.seconds})
         return result
 
@@ -365,16 +363,16 @@ class Tried(Asked):
         given |= {"equity": tries <= 1000} | options  # the days of more of them would fill the memory
         if not given.pop("holdout", False):
             sealed = holdout_of(self.config.research.holdout)
-            given["end"] = sealed_end(self.panel, given.get("start"), given.get("end"), sealed)
+            given["end"] = sealed_end(self.tradable, given.get("start"), given.get("end"), sealed)
         with recorded_as("sweep", self._trials):
-            return sweep(kind, grid, self.panel, holdout=True, progress=False, **given)
+            return sweep(kind, grid, self.tradable, holdout=True, progress=False, **given)
 
     @property
     def _trials(self) -> str:
         "Where tries are counted: in the books."
         return os.environ.get(LEDGER_VARIABLE) or self.config.ledger_url
 
-# %% ../../nbs/70_context.ipynb #60a4fc03
+# %% ../../nbs/70_context.ipynb #cc10fdf1
 class Judging(Tried):
     "A context that asks for second opinions."
 
@@ -383,7 +381,7 @@ class Judging(Tried):
         from trading_core.backtest.judged import check_engines
 
         terms = {"costs": self.costs, "limits": self.limits} | {name: result.setup[name] for name in ("cash", "resize")}
-        return check_engines(self.strategies, self.panel, result, most=seconds, **terms)
+        return check_engines(self.strategies, self.tradable, result, most=seconds, **terms)
 
     def judge(self, result: BacktestResult) -> Judgement:
         "What `result` is worth after all tries of these strategies."
@@ -409,11 +407,11 @@ class Judging(Tried):
         days = None if rows.equity is None else rows.equity.index
         with recorded_as(""):  # the sweep has counted it
             span = {} if days is None else {"start": days[0], "end": days[-1], "holdout": True}
-            result = backtest(kind(**rows.best_parameters(metric)), self.panel, **terms | options | span)
+            result = backtest(kind(**rows.best_parameters(metric)), self.tradable, **terms | options | span)
         found = None if rows.equity is None else overfitting(rows.equity.pct_change(fill_method=None).iloc[1:])
         return judge(result, kind, overfitted=found, sealed=sealed, place=self._trials)
 
-# %% ../../nbs/70_context.ipynb #a6579e74
+# %% ../../nbs/70_context.ipynb #75a9a4ec
 class Run(Judging):
     "A context that can also act: decide for a day, and in a run carry it out."
 
@@ -447,7 +445,7 @@ class Run(Judging):
                 source_kind=self.market.source,
                 executor=lambda book, panel: open_executor(self.config, book, panel, self.costs, live=live, **venue),
                 gate=gate_for(self.config.execution),
-                permits=None if dry_run else permits_of(self.config, self.strategies, self.panel, live=live),
+                permits=None if dry_run else permits_of(self.config, self.strategies, self.tradable, live=live),
                 foreign=self.config.execution.foreign,
                 dry_run=dry_run,
                 run_id=self.run_id,

@@ -49,14 +49,14 @@ def since_day(given: str, as_of: pd.Timestamp) -> pd.Timestamp:
         raise SinceError(given, as_of)
     return day
 
-# %% ../../nbs/70_rehearsal.ipynb #3e4213d2
+# %% ../../nbs/70_rehearsal.ipynb #e5009445
 def rehearse(
     run: RunContext, ledger: Ledger, since: pd.Timestamp, tell: Callable[[float], None] = lambda part: None
 ) -> list[pd.Timestamp]:
     "Run a new account's cycles from `since` to the day before the as-of; the days that were decided."
     if ledger.last_cycle() is not None:
         return []
-    panel = run.panel
+    panel = run.tradable
     days = panel.days[(panel.days >= since) & (panel.days < run.as_of)]
     for number, day in enumerate(days, start=1):
         run_cycle(

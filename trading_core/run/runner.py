@@ -394,7 +394,7 @@ class AccountRun(JobRun):
         if self.since:
             rehearse(context, books, since_day(self.since, context.as_of), lambda part: self.progress("rehearsal", 0.0))
 
-# %% ../../nbs/71_runner.ipynb #0b48a946
+# %% ../../nbs/71_runner.ipynb #493fcc8a
 class PreparedRun(AccountRun):
     "A run up to its first page."
 
@@ -422,7 +422,7 @@ class PreparedRun(AccountRun):
     def certify(self, context: RunContext) -> None:
         "Check what has no certificate; refuse to trade what looks ahead."
         began, strategies = time.perf_counter(), context.strategies
-        found = certified(strategies, context.panel, certificates_folder(self.config))
+        found = certified(strategies, context.tradable, certificates_folder(self.config))
         self.record.facts["seconds"]["certificates"] = round(time.perf_counter() - began, 3)
         self.record.write(certificates=certificate_facts(found))
         if self.trades:
@@ -434,7 +434,10 @@ class PreparedRun(AccountRun):
         market = load_market(self.config, day)
         self.record.facts["seconds"]["load"] = round(time.perf_counter() - began, 3)
         self.record.write(
-            as_of=bar_text(market.as_of, market.panel.interval), data=market.facts(), simulated=market.simulated
+            as_of=bar_text(market.as_of, market.panel.interval),
+            data=market.facts(),
+            quality=market.quality,
+            simulated=market.simulated,
         )
         return RunContext(self.config, market, self.record.facts["job"], self.record.facts["run_id"])
 
