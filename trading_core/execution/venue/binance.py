@@ -10,7 +10,7 @@ __all__ = ['Params', 'Handler', 'PUBLIC', 'SIGNED', 'SpotBook', 'BinanceRefusal'
            'exchange_info', 'get_account', 'my_trades', 'klines', 'tickers', 'open_orders', 'check_signed',
            'binance_route', 'BinanceLine', 'BinanceServer']
 
-# %% ../../../nbs/55c_binance_loopback.ipynb #6a988ac5
+# %% ../../../nbs/55c_binance_loopback.ipynb #97a4a18b
 import hashlib
 import hmac
 import json
@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -28,6 +29,7 @@ from .account import VenueRefusal
 from .book import PaperVenue
 from .faults import Call, Fault, Faults
 from .line import Line, Reply
+from .market import Row
 from .orders import VenueOrder, Wish
 from ...model import Side
 
@@ -196,7 +198,7 @@ def get_account(desk: BinanceDesk, params: Params) -> dict[str, Any]:
         "updateTime": desk.book.at // 1_000_000,
     }
 
-# %% ../../../nbs/55c_binance_loopback.ipynb #6e8ba0bc
+# %% ../../../nbs/55c_binance_loopback.ipynb #9ec663b5
 def my_trades(desk: BinanceDesk, params: Params) -> list[dict[str, Any]]:
     "Trades in a symbol: from an id on, or the latest."
     trades, limit = desk.trades(desk.symbol(params)), min(int(params.get("limit") or 500), 1000)
@@ -209,26 +211,25 @@ def my_trades(desk: BinanceDesk, params: Params) -> list[dict[str, Any]]:
     return trades[:limit] if params.get("startTime") else trades[-limit:]
 
 
+_LENGTHS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000, "1d": 86_400_000}
+
+
 def klines(desk: BinanceDesk, params: Params) -> list[list[Any]]:
-    "Bars: opening time, four prices, volume, closing time and the rest."
-    spans = {"1m": "1Min", "5m": "5Min", "1h": "1Hour", "1d": "1Day"}
-    if params.get("interval") not in spans:
+    "Bars: opening time, four prices, volume, closing time and the rest; the last day is told as far as it has come."
+    length = _LENGTHS.get(params.get("interval", ""))
+    if length is None:
         raise BinanceRefusal(400, -1120, "Invalid interval.")
-    limit, span = (
-        min(int(params.get("limit") or 500), 1000),
-        {"m": 60_000, "h": 3_600_000, "d": 86_400_000}[params["interval"][-1]],
-    )
-    length = span * int(params["interval"][:-1])
-    finished = desk.book.at // 1_000_000 - length  # a bar that is not over would tell the future
-    end = min(int(params.get("endTime") or finished), finished)
+    limit, now = min(int(params.get("limit") or 500), 1000), desk.book.at // 1_000_000
+    end = min(int(params.get("endTime") or now), now)
     start = int(params.get("startTime") or end - limit * length)
-    first, last = (pd.Timestamp(moment, unit="ms", tz="UTC") for moment in (start, end))
-    bars = desk.book.market.bars(desk.symbol(params), first, last, spans[params["interval"]])[:limit]
-    return [_kline(int(row.Index.value) // 1_000_000, length, row) for row in bars.itertuples()]
+    span = 0 if params["interval"] == "1d" else length * 1_000_000
+    symbol = desk.symbol(params)
+    rows = desk.book.market.rows(symbol, start * 1_000_000, end * 1_000_000, span, desk.book.at)
+    return [_kline(row, length) for row in islice(rows, limit)]
 
 
-def _kline(opened: int, length: int, row: Any) -> list[Any]:
-    prices = [f"{price:.9f}" for price in (row.open, row.high, row.low, row.close, row.volume)]
+def _kline(row: Row, length: int) -> list[Any]:
+    opened, prices = row[0] // 1_000_000, [f"{value:.9f}" for value in row[1:6]]
     return [opened, *prices, opened + length - 1, "0", 1, "0", "0", "0"]
 
 # %% ../../../nbs/55c_binance_loopback.ipynb #b02478fd
