@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Read', 'read_symbols', 'thresholds_of', 'findings_of', 'made_panel', 'held_since', 'guarded_panel', 'held_back']
 
-# %% ../../nbs/70_trusted.ipynb #8166616b
+# %% ../../nbs/70_trusted.ipynb #e2de669b
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from ..config import TradingConfig
-from ..data import BarSource, HybridDataNormalizer, Panel
+from ..data import BarSource, BarStore, HybridDataNormalizer, Panel
 from ..data.csv_files import CsvError
 from ..data.findings import Finding, Thresholds, refusals_of
-from ..data.guarded import barred_of, guarded, usable_bars, with_unpriced
+from ..data.guarded import ROWS, barred_of, guarded, usable_bars, with_unpriced
 from ..data.quality import quality_of
 from ..data.sources import BadBarsError, NoBarsError
 from ..errors import DataError
@@ -32,17 +32,20 @@ from ..portfolio.fills import Refusal
 if TYPE_CHECKING:
     from trading_core.ledger import Ledger
 
-# %% ../../nbs/70_trusted.ipynb #4b01df7f
+# %% ../../nbs/70_trusted.ipynb #0bc4b244
 @dataclass(frozen=True)
 class Read:
     "What a source gave, and what it refused to give."
 
     bars: Mapping[str, pd.DataFrame]
     refused: Mapping[str, str] = field(default_factory=dict)  # symbol to the source's sentence
+    panel: Panel | None = None  # of a store, which has it at once
 
 
 def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfig) -> Read:
-    "The bars of the symbols since `market.start`, one by one."
+    "The bars of the symbols since `market.start`, one by one; of a store all at once, also as they were known at a moment."
+    if isinstance(source, BarStore):
+        return _stored(source, symbols, config)
     bars: dict[str, pd.DataFrame] = {}
     refused: dict[str, DataError] = {}
     for symbol in symbols:
@@ -58,6 +61,15 @@ def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfi
     if refused and not bars:
         raise next(iter(refused.values()))
     return Read(bars, {symbol: str(error) for symbol, error in refused.items()})
+
+
+def _stored(store: BarStore, symbols: Iterable[str], config: TradingConfig) -> Read:
+    "What a store has of the symbols."
+    known, skip = config.market.known or None, not config.market.symbols
+    panel = store.panel(
+        symbols, config.market.start, interval=config.market.interval, as_of_known=known, skip_empty=skip
+    )
+    return Read({symbol: panel.own(symbol) for symbol in panel.symbols}, panel=panel)
 
 # %% ../../nbs/70_trusted.ipynb #69dece39
 def thresholds_of(config: TradingConfig) -> Thresholds:
@@ -75,12 +87,14 @@ def findings_of(read: Read, config: TradingConfig, as_of: pd.Timestamp | None) -
     known = {symbol: bars[bars.index <= as_of] for symbol, bars in read.bars.items()}  # within a day it is a moment
     return [*told, *quality_of({s: b for s, b in known.items() if len(b)}, terms=thresholds_of(config))]
 
-# %% ../../nbs/70_trusted.ipynb #87e65e84
+# %% ../../nbs/70_trusted.ipynb #eb84eede
 def made_panel(read: Read, findings: Iterable[Finding], config: TradingConfig) -> Panel:
     "A panel of what can be used; of everything, where findings have no consequences."
-    if config.quality.refuse == "none":
-        return HybridDataNormalizer().normalize(read.bars, interval=config.market.interval)
-    usable = usable_bars(read.bars, findings)
+    found = list(findings)
+    mend = config.quality.refuse != "none" and any(finding.rule in ROWS for finding in found)
+    if read.panel is not None and not mend:
+        return read.panel
+    usable = usable_bars(read.bars, found) if config.quality.refuse != "none" else read.bars
     return HybridDataNormalizer().normalize(usable or read.bars, interval=config.market.interval)
 
 
