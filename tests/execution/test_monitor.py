@@ -586,7 +586,7 @@ def falling_coin() -> Panel:
 def test_a_stream_rings_when_a_stop_is_reached_between_two_looks() -> None:
     from threading import Event
 
-    from trading_core.execution.price_stream import PriceStream
+    from trading_core.execution.price_stream import WatchedPrices
     from trading_core.execution.venue.server import VenueServer
 
     account, bell = Account(), Event()
@@ -600,7 +600,7 @@ def test_a_stream_rings_when_a_stop_is_reached_between_two_looks() -> None:
             if monitor.hear(quote):
                 bell.set()
 
-        with PriceStream("k", "s", heard, url=server.url) as stream:
+        with WatchedPrices("k", "s", heard, url=server.url) as stream:
             assert not monitor.look().alarms
             stream.watch(monitor.symbols)
             for _ in range(900):

@@ -313,12 +313,12 @@ def _teller(follow: Callable[[], None]) -> Callable[[Look], None]:
 
     return tell_look
 
-# %% ../../nbs/78b_cli_people.ipynb #7057a52e
+# %% ../../nbs/78b_cli_people.ipynb #e422bf3e
 @contextmanager
 def _prices_for(watcher: Monitor, ring: Callable[[], None]) -> Iterator[Callable[[], None]]:
     "While it is open, prices are heard as they are made, where the venue has a stream; what it gives subscribes to what is watched."
     from trading_core.execution.alpaca import AlpacaExecutor
-    from trading_core.execution.price_stream import PriceStream
+    from trading_core.execution.price_stream import WatchedPrices
 
     if not isinstance(watcher.executor, AlpacaExecutor):
         yield lambda: None
@@ -329,8 +329,16 @@ def _prices_for(watcher: Monitor, ring: Callable[[], None]) -> Iterator[Callable
         if watcher.hear(quote):
             ring()
 
-    with PriceStream(key, secret, heard, url=url, stale=watcher.settings.stale_seconds) as stream:
-        yield lambda: stream.watch(watcher.symbols)
+    told: set[str] = set()
+
+    def follow() -> None:
+        prices.watch(watcher.symbols)
+        if prices.trouble and prices.trouble not in told:
+            told.add(prices.trouble)
+            typer.echo(f"No prices between two looks: {prices.trouble}", err=True)
+
+    with WatchedPrices(key, secret, heard, url=url, stale=watcher.settings.stale_seconds) as prices:
+        yield follow
 
 # %% ../../nbs/78b_cli_people.ipynb #ac785f10
 def _how(look: Look) -> int:
