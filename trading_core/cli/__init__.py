@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'data', 'chosen', 'backtest', 'shown',
+__all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #de674bf8
+# %% ../../nbs/73_cli.ipynb #3ed1f5ce
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import chaos as chaos_commands
+from . import data as data_commands
 from . import check as check_commands
 from . import trials as trials_commands
 from . import resume as resume_commands
@@ -233,22 +234,6 @@ def signals(as_of: AsOf = "", set_: Set = None, settings: Settings = "settings.i
     wanted = table.sort_values(["strategy", "strength", "symbol"], ascending=[True, False, True])
     show(wanted, json, f"{here.as_of:%Y-%m-%d}: no strategy has an opinion on anything.")
 
-# %% ../../nbs/73_cli.ipynb #65d0c40b
-@app.command()
-def data(as_of: AsOf = "", set_: Set = None, settings: Settings = "settings.ini", json: Json = False) -> None:
-    "What the source has: symbols, days, bars."
-    import pandas as pd
-
-    panel = opened(config_of(settings, set_), as_of).panel
-    rows = []
-    for place, symbol in enumerate(panel.symbols):
-        own = panel.days[panel.real[:, place]]
-        first, last = (own[0], own[-1]) if len(own) else (pd.NaT, pd.NaT)
-        rows.append((symbol, panel.assets[symbol].asset_class.value, first, last, len(own)))
-    show(pd.DataFrame(rows, columns=["symbol", "class", "first", "last", "bars"]), json, "No symbols.")
-    if not json:
-        typer.echo(repr(panel))
-
 # %% ../../nbs/73_cli.ipynb #ce270d34
 def chosen(config: TradingConfig, spec: str, given: dict[str, str]) -> TradingConfig:
     "The settings with one strategy in place of all: a name from the settings, or a class."
@@ -346,7 +331,8 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #5c18a3f7
+# %% ../../nbs/73_cli.ipynb #44a93ebd
+data_commands.add_to(app)
 research_commands.add_to(app)
 check_commands.add_to(app)
 trials_commands.add_to(app)
