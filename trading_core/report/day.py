@@ -206,7 +206,7 @@ def order_line(
     why = order.reason, order_why(order, phrase, held), status
     return OrderLine(opens, *what, float(order.quantity) * price, *why)
 
-# %% ../../nbs/64_day.ipynb #b076b585
+# %% ../../nbs/64_day.ipynb #ad971dc0
 @dataclass(frozen=True)
 class NoOrder:
     "Something that did not become an order, or a smaller one."
@@ -222,7 +222,8 @@ def _refused(plan: Plan, whys: Mapping[str, str]) -> list[NoOrder]:
     ordered, found = {order.symbol for order in plan.orders}, []
     for refusal in plan.refusals:
         kind, did = ("cut", "cut") if refusal.symbol in ordered else ("refused", "refused")
-        did = "left alone" if refusal.reason == "quality" else did
+        if refusal.reason == "quality":
+            kind = did = "left alone"
         detail = f", {refusal.detail}" if refusal.detail else ""
         what = f"{did}: {reason_text(refusal.reason)}{detail}"
         found.append(NoOrder(kind, refusal.symbol, what, whys.get(refusal.symbol, "")))

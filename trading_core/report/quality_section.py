@@ -32,35 +32,35 @@ def quality_title(quality: Mapping[str, Any]) -> str:
     )
     return f"{count(symbols, 'symbol')} checked, {said}"
 
-# %% ../../nbs/65a_quality_section.ipynb #26c796ff
+# %% ../../nbs/65a_quality_section.ipynb #1e987223
 MARKS = {"fatal": "✕", "warn": "!", "note": "·"}
 
 
 def _events(findings: Sequence[Finding]) -> Html:
     "Findings as a list."
-    rows = [(MARKS[f.severity], [el("b", f.symbol), f" {f.what}"], f.cure, f.when or None) for f in findings]
+    rows = [
+        (MARKS[f.severity], [el("b", f.symbol), f" {f.what}"], f"{f.when}. {f.cure}" if f.when else f.cure, None)
+        for f in findings
+    ]
     return listed(rows)
 
 
-def _kept(barred: Mapping[str, str], held: Collection[str]) -> Html:
-    "What happens to positions in symbols that are left alone."
+def _kept(barred: Mapping[str, str], held: Collection[str] | None) -> Html:
+    "What that means for the account; of a page that is not about the account, for the page."
+    it = "it" if len(barred) == 1 else "them"
+    if held is None:
+        return el("p", f"Nothing on this page is about {it}.")
     own = [symbol for symbol in barred if symbol in held]
     if not own:
-        return el(
-            "p",
-            "Nothing of it is bought. Nothing of it is held."
-            if len(barred) == 1
-            else "Nothing of them is bought, and nothing is held.",
-        )
-    names = ", ".join(own)
-    they = f"The position in {names} stays" if len(own) == 1 else f"The positions in {names} stay"
-    return el(
-        "p",
-        f"{they} untouched, with the last price that could be trusted. Exits are looked at again when the prices are mended.",
-    )
+        return el("p", f"Nothing of {it} is bought, and nothing of {it} is held.")
+    they = f"The position in {own[0]} stays" if len(own) == 1 else f"The positions in {', '.join(own)} stay"
+    rest = "at the last price that can be trusted. Exits are looked at again when the prices are mended."
+    return el("p", f"{they} untouched, {rest}")
 
 
-def quality_section(quality: Mapping[str, Any] | None, held: Collection[str] = (), *, quiet: bool = False) -> Html:
+def quality_section(
+    quality: Mapping[str, Any] | None, held: Collection[str] | None = None, *, quiet: bool = False
+) -> Html:
     """What is known about the data that a page stands on.
 
     Parameters
@@ -68,7 +68,7 @@ def quality_section(quality: Mapping[str, Any] | None, held: Collection[str] = (
     quality : mapping
         What `quality_facts` gave; None where nobody looked.
     held : collection of str
-        Symbols that the account holds.
+        Symbols that the account holds; None on a page that is not about the account.
     quiet : bool
         Whether to say nothing where nothing is fatal.
     """
@@ -92,7 +92,7 @@ def quality_section(quality: Mapping[str, Any] | None, held: Collection[str] = (
         told,
         _events(parts["fatal"]) if parts["fatal"] else None,
         *folds,
-        cls="note" if barred else None,
+        cls="note" if barred and quiet else None,
     )
 
 # %% ../../nbs/65a_quality_section.ipynb #9a7a318e

@@ -220,8 +220,8 @@ def orders_table(orders: Sequence[OrderLine]) -> Html:
         groups.append(el("tbody", el("tr", label, cls="grp"), [_order_row(order) for order in rows]))
     return el("div", el("table", header, groups, cls="stack orders"), cls="scroll")
 
-# %% ../../nbs/65_sections.ipynb #f81eea72
-MARKS = {"refused": "✕", "cut": "✂", "kept": "=", "none": "·", "no_bar": "·", "no_decision": "·"}
+# %% ../../nbs/65_sections.ipynb #08626119
+MARKS = {"left alone": "✕", "refused": "✕", "cut": "✂", "kept": "=", "none": "·", "no_bar": "·", "no_decision": "·"}
 
 
 def silent_list(day: DayReport) -> Html:

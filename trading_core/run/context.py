@@ -11,7 +11,7 @@ __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARI
            'RunContext', 'Asked', 'Tried', 'Judging', 'Run', 'find_settings', 'open_run', 'kernel_environment',
            'hand_over']
 
-# %% ../../nbs/70_context.ipynb #d430de66
+# %% ../../nbs/70_context.ipynb #ed29f9dc
 import json
 import math
 import os
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..config import StrategySettings, TradingConfig, load_config, split_names
-from ..data import BarSource, BarStore, HybridDataNormalizer, Panel, open_source
+from ..data import BarSource, BarStore, Panel, open_source
 from ..data.intervals import grid
 from ..data.panel import end_of
 from ..data.sources import step_of
