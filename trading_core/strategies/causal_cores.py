@@ -56,7 +56,7 @@ def packed(make: Callable[..., Callable[[int], Any]], *given: Any) -> tuple[byte
         return None
     return file.getvalue(), sorted({folder for module in packer.modules if (folder := _folder(module))} - set(sys.path))
 
-# %% ../../nbs/25aa_causal_cores.ipynb #10a92b7f
+# %% ../../nbs/25aa_causal_cores.ipynb #990d5cd1
 _ASK: list[Callable[[int], Any]] = []  # of this process
 
 
@@ -70,13 +70,18 @@ def _begin(sent: bytes, folders: list[str]) -> None:
         _ASK.clear()
 
 
+def _ready() -> bool:
+    "Whether there is something to ask."
+    return bool(_ASK)
+
+
 def _answers(rows: Sequence[int]) -> list[tuple[int, Any]]:
     "Rows and their answers."
     if not _ASK:
         raise LookupError("the question could not be made here")
     return [(row, _ASK[0](row)) for row in rows]
 
-# %% ../../nbs/25aa_causal_cores.ipynb #d7fc7be8
+# %% ../../nbs/25aa_causal_cores.ipynb #2b2514d8
 class Crew:
     "Some processes that answer for rows."
 
@@ -85,6 +90,12 @@ class Crew:
         # spawned and not forked: a fork would copy the locks of threads that it does not copy
         self.pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin, sent)
         self.places = 2 * processes  # pieces of work under way: nobody waits for the next one
+        self.first = self.pool.submit(_ready)
+
+    @property
+    def ready(self) -> bool:
+        "Whether a process has begun, or never will."
+        return self.first.done()
 
     def answers(self, rows: Sequence[int], size: int, end: float) -> Iterator[tuple[int, Any]]:
         "Rows and answers as they come, until `time.perf_counter()` is at `end`."

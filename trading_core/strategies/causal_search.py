@@ -240,58 +240,79 @@ class Turns:
         "Seconds."
         return self.end - time.perf_counter()
 
-# %% ../../nbs/25a_causal_search.ipynb #caf740e7
+# %% ../../nbs/25a_causal_search.ipynb #b93e1d92
 class Whole(Turns):
     "Days with the whole history before them."
 
+    def new_pace(self) -> None:
+        "From now on it may go faster, or slower."
+        self.since, self.counted = time.perf_counter(), len(self.done)
+
+    def pace(self) -> float:
+        "Seconds that a day takes."
+        return (time.perf_counter() - self.since) / max(len(self.done) - self.counted, 1)
+
     def work_left(self) -> float:
-        "Seconds that the other days would take one after the other."
-        spent = time.perf_counter() - self.began
-        return spent / max(len(self.done), 1) * (len(self.order) - len(self.done))
+        "Seconds that the other days will take at this pace."
+        return self.pace() * (len(self.order) - len(self.done))
 
     def pieces_help(self) -> bool:
         "Whether pieces are wanted: a memory is declared and short, and the rest would take too long without them."
-        if self.memory is None or self.reach + _BLOCK > 0.6 * len(self.panel.days) or len(self.done) < LEAST:
+        if self.memory is None or self.reach + _BLOCK > 0.6 * len(self.panel.days):
             return False
         spent = time.perf_counter() - self.began
-        return self.work_left() / self.processes > self.time_left() and spent > (spent + self.time_left()) / 6
+        known = len(self.done) - self.counted >= LEAST
+        return known and self.work_left() > self.time_left() and spent > (spent + self.time_left()) / 6
 
-    def from_the_beginning(self) -> None:
+    def alone(self, crew: Crew | None = None) -> None:
         "Days in their order, until the time is over or there is a better way."
+        self.new_pace()
         for row in [row for row in self.order if row not in self.done]:
-            enough = len(self.done) >= LEAST
-            if enough and (self.time_left() < 0 or self.pieces_help() or self.crew_helps()):
-                break
+            better = self.pieces_help() if crew is None else crew.ready
+            if len(self.done) >= LEAST and (better or self.time_left() < 0 or (crew is None and self.crew_helps())):
+                return
             if not self.turn(self.cutter, row):
-                break
+                return
 
     def crew_helps(self) -> bool:
         "Whether other processes would be done sooner."
         return self.processes > 1 and self.work_left() > _WORTH
 
-    def with_a_crew(self) -> None:
+    def together(self) -> None:
         "The other days in their order, by several processes, if the question can be sent to them."
-        sent, rows = packed(asker, self.subject, self.panel), [row for row in self.order if row not in self.done]
-        each = self.work_left() / max(len(rows), 1)
-        size = min(max(1, int(0.3 / max(each, 1e-4))), 64)
-        for row, (found, compared) in Crew(sent, self.processes).answers(rows, size, self.end) if sent else ():
+        sent = packed(asker, self.subject, self.panel)
+        if sent is None or self.time_left() < 0:
+            return
+        crew = Crew(sent, self.processes)
+        try:
+            self.alone(crew)
+            if self.change is None:
+                self.take(crew, max(1, min(64, int(0.3 / max(self.pace(), 1e-4)))))
+        finally:
+            crew.close()
+
+    def take(self, crew: Crew, size: int) -> None:
+        "Answers of other processes, which ask about `size` days at a time."
+        rows = [row for row in self.order if row not in self.done]
+        self.new_pace()
+        for row, (found, compared) in crew.answers(rows, size, self.end):
             self.whole += 1
             if not self.note(row, found, compared) or self.pieces_help():
                 return
 
-# %% ../../nbs/25a_causal_search.ipynb #bca1ac86
+# %% ../../nbs/25a_causal_search.ipynb #dc0ec82b
 class Search(Whole):
     "Gives days their turn until all had it, the time is over, or a leak is found and no earlier day has one."
 
     def run(self) -> None:
         "Everything."
         if self.change is None:
-            self.from_the_beginning()
-        if self.change is None and self.crew_helps() and self.time_left() > 0:
-            self.with_a_crew()
-            self.processes = 1  # nobody can be sent what is left
+            self.alone()
+        if self.change is None and self.crew_helps():
+            self.together()
+            self.processes = 1
             if self.change is None:
-                self.from_the_beginning()
+                self.alone()  # what nobody else could be asked
         if self.change is None and self.memory is not None:
             self.in_pieces(set(self.order) - self.done)
         if self.change is not None and self.change.how != "again":
