@@ -1674,6 +1674,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'trading_core/data/intervals.py'),
                                              'trading_core.data.intervals._at_the_opening': ( 'intervals.html#_at_the_opening',
                                                                                               'trading_core/data/intervals.py'),
+                                             'trading_core.data.intervals._bells': ( 'intervals.html#_bells',
+                                                                                     'trading_core/data/intervals.py'),
                                              'trading_core.data.intervals._joins': ( 'intervals.html#_joins',
                                                                                      'trading_core/data/intervals.py'),
                                              'trading_core.data.intervals._label_without_sessions': ( 'intervals.html#_label_without_sessions',

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #3ed1f5ce
+# %% ../../nbs/73_cli.ipynb #32040660
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +22,7 @@ import typer
 from . import chaos as chaos_commands
 from . import data as data_commands
 from . import check as check_commands
+from . import stream as stream_commands
 from . import trials as trials_commands
 from . import resume as resume_commands
 from . import venue as venue_commands
@@ -331,7 +332,7 @@ def lab(settings: Settings = "settings.ini") -> None:
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *where])
 
-# %% ../../nbs/73_cli.ipynb #44a93ebd
+# %% ../../nbs/73_cli.ipynb #0a796732
 data_commands.add_to(app)
 research_commands.add_to(app)
 check_commands.add_to(app)
@@ -339,6 +340,7 @@ trials_commands.add_to(app)
 resume_commands.add_to(app)
 chaos_commands.add_to(app)
 venue_commands.add_to(app)
+stream_commands.add_to(app)
 people_commands.add_to(app)
 books_commands.add_to(app)
 journal_commands.add_to(app)

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest', 'Callbacks',
            'StreamEndedError', 'PriceStream']
 
-# %% ../../nbs/18f_stream.ipynb #84f629d2
+# %% ../../nbs/18f_stream.ipynb #df62cc33
 import asyncio
 import contextlib
 import logging
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pandas as pd
 
@@ -32,10 +33,14 @@ from .stream_repair import Fetch, Fetching, Mender, fetching
 from .stream_words import KINDS, MINUTE, BidAsk, Heard, Message, MinuteBar, Trade, heard_in
 from ..errors import ConfigError, ExecutionError, TradingError, UnknownNameError
 
-# %% ../../nbs/18f_stream.ipynb #ea61cb28
+# %% ../../nbs/18f_stream.ipynb #6962d773
+_ALPACA = ("api.alpaca.markets", "paper-api.alpaca.markets", "data.alpaca.markets")  # whose streams are elsewhere
+
+
 def stream_urls(url: str = "", feed: str = "iex") -> tuple[str, str]:
     "The addresses of the streams for shares and for coins that belong to a venue's address; Alpaca's own if it has none."
-    base = f"ws{url.rstrip('/').removeprefix('http')}" if url else "wss://stream.data.alpaca.markets"
+    own = not url or urlsplit(url).hostname in _ALPACA
+    base = "wss://stream.data.alpaca.markets" if own else f"ws{url.rstrip('/').removeprefix('http')}"
     return f"{base}/v2/{feed}", f"{base}/v1beta3/crypto/us"
 
 
@@ -422,7 +427,7 @@ class StreamEndedError(ExecutionError):
     def __str__(self) -> str:
         return f"The stream of prices ended by {self.kind}, which should not happen; the log says where. start() begins it again."
 
-# %% ../../nbs/18f_stream.ipynb #ea2653da
+# %% ../../nbs/18f_stream.ipynb #780b8b08
 class PriceStream(_Life):
     """Trades, quotes and minute bars as they are made, in a thread of its own. A context manager.
 
@@ -496,6 +501,10 @@ class PriceStream(_Life):
         "End within that time; what became of what was heard."
         self.end(seconds)
         return self.stats()
+
+    def moment(self) -> pd.Timestamp:
+        "What time it is by the clock of this stream."
+        return pd.Timestamp(self.now(), tz="UTC")
 
     def wait(self, seconds: float = 10.0) -> bool:
         "Wait until all that is wanted is listened to; whether it is."

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Wanted', 'Take', 'pauses', 'session_at', 'changes', 'Keys', 'Talk', 'Line']
+__all__ = ['Wanted', 'Take', 'pauses', 'session_at', 'session_after', 'changes', 'Keys', 'Talk', 'Line']
 
 # %% ../../nbs/18d_stream_line.ipynb #98227681
 import asyncio
@@ -33,7 +33,7 @@ def pauses(first: float = 0.5, most: float = 30.0, dice: random.Random | None = 
         yield pause * dice.uniform(0.5, 1.0)
         pause = min(2 * pause, most)
 
-# %% ../../nbs/18d_stream_line.ipynb #7b1c022f
+# %% ../../nbs/18d_stream_line.ipynb #e44ab7e8
 @lru_cache(maxsize=8)
 def _opened(calendar: str) -> tuple[list[int], list[int]]:
     import exchange_calendars as xc
@@ -48,6 +48,13 @@ def session_at(calendar: str, nanos: int) -> tuple[int, int] | None:
     opens, closes = _opened(calendar)
     place = bisect_right(opens, nanos) - 1
     return (opens[place], closes[place]) if place >= 0 and nanos <= closes[place] else None
+
+
+def session_after(calendar: str, nanos: int) -> int | None:
+    "The next opening (nanoseconds) after a moment, if the calendar reaches that far."
+    opens, _ = _opened(calendar)
+    place = bisect_right(opens, nanos)
+    return opens[place] if place < len(opens) else None
 
 # %% ../../nbs/18d_stream_line.ipynb #d5974dfb
 Wanted: TypeAlias = Mapping[str, frozenset[str]]  # by channel

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Fetch', 'logger', 'Deliver', 'fetching', 'minutes_of', 'Ends', 'missing_from', 'in_session', 'Fetching', 'Mender']
 
-# %% ../../nbs/18e_stream_repair.ipynb #aa7a5701
+# %% ../../nbs/18e_stream_repair.ipynb #f27dc3d8
 import asyncio
 import logging
 import threading
@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from .sources import NoBarsError
 from .stream_line import session_at
 from .stream_words import MINUTE, MinuteBar
 from ..model import Asset
@@ -76,7 +77,7 @@ def in_session(bar: MinuteBar) -> bool:
     session = session_at(Asset.of(bar.symbol).calendar, bar.nanos)
     return session is not None and session[0] < bar.nanos
 
-# %% ../../nbs/18e_stream_repair.ipynb #653e7293
+# %% ../../nbs/18e_stream_repair.ipynb #25e1aebe
 logger = logging.getLogger("trading.stream")
 _TRIES = 3
 
@@ -128,6 +129,8 @@ class Fetching:
             try:
                 start, end = (pd.Timestamp(moment, tz="UTC") for moment in (since, until))
                 result = minutes_of(symbol, fetch(symbol, start, end), since, until)
+            except NoBarsError:  # then none is missing
+                result = []
             except Exception as error:
                 failed = error
             if not loop.is_closed():  # a stream that was stopped meanwhile wants no answer
