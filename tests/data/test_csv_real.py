@@ -6,11 +6,14 @@ import gzip
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from trading_core.data.csv_files import AmbiguousSymbolError, CsvBars, CsvError, day_of, stem_of
-from trading_core.data.normalizer import load_panel
+from trading_core.data.intervals import resample
+from trading_core.data.normalizer import HybridDataNormalizer, load_panel
 from trading_core.data.panel import UnknownSymbolError
+from trading_core.data.sources import BadBarsError
 
 pytestmark = pytest.mark.realdata
 
@@ -70,19 +73,86 @@ def test_raw_and_adjusted_prices_together_are_a_question(real_data):
 
 
 @pytest.mark.parametrize(
-    ("name", "column"),
+    ("name", "column", "symbol"),
     [
-        ("crypto_minute_ethusd_2016.csv.gz", "time_utc"),
-        ("equities_hourly_raw.csv.gz", "time_ny"),
-        ("equities_minute_2013_raw.csv.gz", "time_ny"),
-        ("equities_minute_2019_02.csv.gz", "time_ny"),
-        ("raw/intraday_1min_newest_first_QQQ.csv", "datetime"),
+        ("crypto_minute_ethusd_2016.csv.gz", "time_utc", "ETH/USD"),
+        ("equities_hourly_raw.csv.gz", "time_ny", "AAPL"),
+        ("equities_minute_2013_raw.csv.gz", "time_ny", "BAC"),
+        ("equities_minute_2019_02.csv.gz", "time_ny", "AAPL"),
+        ("raw/intraday_1min_newest_first_QQQ.csv", "datetime", "QQQ"),
     ],
 )
-def test_bars_of_less_than_a_day_are_refused(real_data, name, column):
-    error = refusal(real_data / name, "AAPL" if column == "time_ny" else "QQQ")
+def test_bars_of_less_than_a_day_are_no_daily_bars(real_data, name, column, symbol):
+    error = refusal(real_data / name, symbol)
     assert (error.line, error.column) == (3, column)
-    assert "Bars of less than a day are not read yet" in error.cure
+    assert "Of shorter bars ask for their interval" in error.cure
+
+
+def test_hours_of_twenty_three_years_are_read_by_their_ends_and_bars_after_the_bell_of_a_half_day_are_left_out(
+    real_data,
+):
+    hours = CsvBars(real_data / "equities_hourly_raw.csv.gz").bars("AAPL", interval="1h")
+    assert len(hours) == 40_831 - 47
+    ends = hours.index.tz_convert("America/New_York")
+    assert set(ends.strftime("%H:%M")) == {f"{hour}:00" for hour in range(10, 17)}
+    with pytest.raises(BadBarsError, match="a bar is not cut in two"):
+        resample(hours, "1h", "XNYS")
+    closes = resample(hours, "1d", "XNYS")["close"]
+    daily = CsvBars(real_data / "equities_daily_long_raw.csv.gz").bars("AAPL")["close"]
+    both = closes.index.intersection(daily.index)
+    assert len(both) > 5_800
+    gap = (closes[both] / daily[both] - 1).abs()
+    assert gap.median() < 1e-3
+    assert gap.quantile(0.99) < 0.02
+
+
+def test_minutes_with_the_hours_before_and_after_the_session_are_labelled_by_their_starts(real_data):
+    path = real_data / "equities_minute_2013_raw.csv.gz"
+    inside, all_day = (CsvBars(path, extended=wide).bars("BAC", interval="1m") for wide in (False, True))
+    ends = inside.index.tz_convert("America/New_York").strftime("%H:%M")
+    assert (ends.min(), ends.max(), len(all_day)) == ("09:31", "16:00", 3_466)
+    assert len(inside) == 6 * 390
+    assert inside["volume"].iloc[0] == 1_196_043
+
+
+def test_minutes_labelled_by_their_ends_make_the_same_days_as_the_daily_file(real_data):
+    minutes = CsvBars(real_data / "equities_minute_2019_02.csv.gz")
+    daily = CsvBars(real_data / "equities_daily.csv.gz")
+    for symbol in ("MU", "QQQ", "AAPL"):
+        hours = minutes.bars(symbol, interval="1h")
+        assert len(hours) == 35
+    for symbol in set(minutes.symbols()) & set(daily.symbols()):
+        closes = resample(minutes.bars(symbol, interval="1m"), "1d", "XNYS")["close"]
+        theirs = daily.bars(symbol, "2019-02-11", "2019-02-15")["close"]
+        ratio = closes / theirs  # Apple's is 4: the daily file knows of a later split
+        assert (ratio / ratio.median() - 1).abs().max() < 0.01
+
+
+def test_a_file_with_the_newest_minute_first_is_turned_and_read(real_data):
+    bars = CsvBars(real_data / "raw" / "intraday_1min_newest_first_QQQ.csv").bars("QQQ", interval="5m")
+    assert bars.index.is_monotonic_increasing
+    assert len(bars) == 5 * 78
+
+
+def test_minutes_of_a_coin_of_which_many_saw_no_trade(real_data):
+    path = real_data / "crypto_minute_btcusd_2016.csv.gz"
+    with pytest.raises(CsvError, match=r"follows 2016-04-01, 60 sessions of BTC/USD are missing"):
+        CsvBars(path).bars("BTC/USD", interval="1m")
+    bars = CsvBars(path, allow_gaps=True).bars("BTC/USD", "2016-01-01", "2016-01-07", "1m")
+    assert bars.index[0] == pd.Timestamp("2016-01-01 00:01", tz="UTC")  # the file has starts
+    panel = HybridDataNormalizer().normalize({"BTC/USD": bars}, interval="1m")
+    assert len(panel.days) == (panel.last - panel.first) // pd.Timedelta(minutes=1) + 1
+    assert 0.4 < panel.real.mean() < 0.9
+    moves = panel.close["BTC/USD"].diff()[~panel.observed["BTC/USD"]]
+    assert (moves == 0).all()
+
+
+def test_minutes_that_begin_and_end_within_a_day_need_a_word_from_a_person(real_data):
+    path = real_data / "crypto_minute_ethusd_2016.csv.gz"
+    with pytest.raises(BadBarsError, match="ETH/USD, index from 2016-03-09 16:04: its labels could be starts or ends"):
+        CsvBars(path, allow_gaps=True).bars("ETH/USD", interval="1h")
+    hours = CsvBars(path, allow_gaps=True, label="start").bars("ETH/USD", "2016-06-01", "2016-06-07", "1h")
+    assert hours.index[0] == pd.Timestamp("2016-06-01 01:00", tz="UTC")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NAMES', 'DAY', 'NUMBER', 'ENDED_AFTER', 'CsvError', 'read_text', 'Layout', 'layout_of', 'day_of', 'number_cure',
-           'row_fault', 'first_fault', 'is_even', 'Parsed', 'parse', 'Table', 'spellings', 'stem_of', 'pair_of',
-           'files_of', 'AmbiguousSymbolError', 'CsvFiles', 'check_sessions', 'check_gaps', 'CsvBars']
+__all__ = ['NAMES', 'DAY', 'NUMBER', 'OFFSET', 'ZONES', 'ENDED_AFTER', 'CsvError', 'read_text', 'Layout', 'layout_of', 'day_of',
+           'number_cure', 'row_fault', 'first_fault', 'is_even', 'Parsed', 'parse', 'within_days', 'Table', 'spellings',
+           'stem_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles', 'check_sessions', 'check_gaps',
+           'CsvBars']
 
-# %% ../../nbs/12_csv.ipynb #5c427bec
+# %% ../../nbs/12_csv.ipynb #7ce072e1
 import csv
 import gzip
 import io
@@ -27,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from .panel import UnknownSymbolError
-from .sources import COLUMNS, NoBarsError, Source, asked_for, faults, has_days
+from .sources import COLUMNS, STEPS, NoBarsError, Source, asked_for, faults, has_days
 from ..errors import ConfigError, DataError
 from ..model import Asset
 from ..sessions import Day, as_day, session_number, sessions
@@ -217,7 +218,7 @@ def is_even(text: str, fields: int) -> bool:
     commas = np.diff(np.searchsorted(np.flatnonzero(data == ord(",")), ends), prepend=0)
     return bool(((commas == fields - 1) | (starts == ends)).all())
 
-# %% ../../nbs/12_csv.ipynb #70592a75
+# %% ../../nbs/12_csv.ipynb #f9968e3a
 @dataclass(frozen=True, eq=False)
 class Parsed:
     "A file's rows in the file's order."
@@ -226,6 +227,14 @@ class Parsed:
     symbols: np.ndarray  # (n_rows,) text
     days: np.ndarray  # (n_rows,) days since 1970
     values: np.ndarray  # (n_rows, 5)
+    seconds: np.ndarray | None = None  # (n_rows,) since midnight, where a day has several bars
+    zone: str = ""  # whose clock that is, if the file says so
+    uneven: CsvError | None = None  # why such a file is none of daily bars
+
+    @property
+    def marks(self) -> np.ndarray:
+        "The label of each row: its day, or where a day has several bars its second since 1970."
+        return self.days if self.seconds is None else self.days * 86_400 + self.seconds
 
 
 def parse(path: Path) -> Parsed:
@@ -242,7 +251,7 @@ def parse(path: Path) -> Parsed:
         raise CsvError(layout.file, 0, "", "there is a header only", "bars are needed", "Get the file again.")
     return parsed
 
-# %% ../../nbs/12_csv.ipynb #7c4ecd2e
+# %% ../../nbs/12_csv.ipynb #9b66baa8
 def _parse_fast(layout: Layout, text: str) -> Parsed:
     "Everything at once; ValueError if any line is wrong in itself."
     fields, places = len(layout.header), layout.places
@@ -256,13 +265,17 @@ def _parse_fast(layout: Layout, text: str) -> Parsed:
         raise ValueError("a row cannot be a bar")
     codes, texts = pd.factorize(frame[places["day"]])
     read_days = [day_of(day) for day in texts]
-    _check_times(layout, text, codes, [time for _, time in read_days])
+    days = np.array([day for day, _ in read_days], dtype=np.int64)[codes]
     symbols = np.array([""] * len(frame), dtype=object)
     if layout.long:
         symbols = frame[places["symbol"]].str.strip().to_numpy(dtype=object)
         if (symbols == "").any():
             raise ValueError("a symbol is blank")
-    return Parsed(layout, symbols, np.array([day for day, _ in read_days], dtype=np.int64)[codes], values)
+    uneven = _uneven_times(layout, text, codes, [time for _, time in read_days])
+    seconds, zone = within_days(layout, symbols, days, codes, texts) if uneven else (None, "")
+    if uneven and seconds is None:
+        raise uneven
+    return Parsed(layout, symbols, days, values, seconds, zone, uneven)
 
 
 def _first_row_is_odd(layout: Layout, text: str) -> bool:
@@ -271,7 +284,7 @@ def _first_row_is_odd(layout: Layout, text: str) -> bool:
     next(rows)
     return any(row_fault(layout, 0, row) for row in [next(rows, None)] if row)
 
-# %% ../../nbs/12_csv.ipynb #c8764750
+# %% ../../nbs/12_csv.ipynb #c3ded09a
 def _line_of(text: str, row: int) -> int:
     "The line, counted from 1, on which bar number `row` stands."
     rows = csv.reader(io.StringIO(text, newline=""))
@@ -284,35 +297,63 @@ def _line_of(text: str, row: int) -> int:
     return 0
 
 
-def _check_times(layout: Layout, text: str, codes: np.ndarray, times: list[str]) -> None:
-    "Refuse a file whose rows have different times of day; `codes` says which of the times a row has."
+def _uneven_times(layout: Layout, text: str, codes: np.ndarray, times: list[str]) -> CsvError | None:
+    "What is wrong with a file of daily bars whose rows have different times of day; `codes` says which a row has."
     kinds = pd.factorize(np.array([*times, ""], dtype=object))[0][:-1]
     other = kinds[codes] != kinds[codes[:1]]
     if not other.any():
-        return
+        return None
     row = int(np.flatnonzero(other)[0])
-    raise CsvError(
+    return CsvError(
         layout.file,
         _line_of(text, row),
         layout.title("day"),
         f"the time of day is {times[codes[row]] or 'missing'}, before it was {times[codes[0]] or 'missing'}",
         "a daily bar has one label a day",
-        "Bars of less than a day are not read yet. If these are daily bars, write their dates alone.",
+        "Of shorter bars ask for their interval: [market] interval = 1h or the like. Of daily bars write the dates alone.",
     )
 
-# %% ../../nbs/12_csv.ipynb #56c1cae4
+
+OFFSET = re.compile(r"(?:(Z|UTC)|([+-])(\d{2}):?(\d{2}))\s*$")
+ZONES = {"timeutc": "UTC", "timeny": "America/New_York"}  # by the header's words
+
+
+def within_days(
+    layout: Layout, symbols: np.ndarray, days: np.ndarray, codes: np.ndarray, texts: Any
+) -> tuple[np.ndarray | None, str]:
+    "Seconds since midnight and whose clock they are, where a symbol has several bars on one day; else None."
+    clock = np.array([_second_of(text) for text in texts])[codes]
+    order = np.lexsort((clock, days, pd.factorize(symbols)[0]))
+    same = (symbols[order][1:] == symbols[order][:-1]) & (np.diff(days[order]) == 0)
+    if not (same & (np.diff(clock[order]) != 0)).any():
+        return None, ""
+    offsets = [OFFSET.search(text) for text in texts]
+    if all(offsets):
+        ahead = [0 if o[1] else int(f"{o[2]}1") * (int(o[3]) * 3600 + int(o[4]) * 60) for o in offsets if o]
+        return clock - np.array(ahead)[codes], "UTC"
+    return clock, ZONES.get(re.sub("[^a-z]", "", layout.title("day").lower()), "")
+
+
+def _second_of(text: str) -> int:
+    "The second of the day that a label says; 0 without a time."
+    hour, minute, second = (*(day_of(text)[1] or "0:0").split(":"), "0")[:3]
+    return int(hour) * 3600 + int(minute) * 60 + int(float(second))
+
+# %% ../../nbs/12_csv.ipynb #959b3c56
 def _row_error(parsed: Parsed, row: int, arrived: str, needed: str, cure: str) -> CsvError:
     "The error about a row, which says what the row is and on which line it stands."
     layout = parsed.layout
-    what = f"{parsed.symbols[row]} {np.datetime64(int(parsed.days[row]), 'D')}".strip()
+    mark = int(parsed.marks[row])
+    label = np.datetime64(mark, "D") if parsed.seconds is None else np.datetime64(mark, "s")
+    what = f"{parsed.symbols[row]} {label}".strip()
     line = _line_of(read_text(Path(layout.file)), row)
     return CsvError(layout.file, line, "", f"{what} {arrived}", needed, cure)
 
 
 def _check_repeats(parsed: Parsed, codes: np.ndarray) -> None:
     "Refuse two rows for one symbol and day."
-    order = np.lexsort((parsed.days, codes))
-    same = (np.diff(codes[order]) == 0) & (np.diff(parsed.days[order]) == 0)
+    order = np.lexsort((parsed.marks, codes))
+    same = (np.diff(codes[order]) == 0) & (np.diff(parsed.marks[order]) == 0)
     if not same.any():
         return
     place = np.flatnonzero(same)[np.argmin(order[1:][same])]
@@ -321,13 +362,14 @@ def _check_repeats(parsed: Parsed, codes: np.ndarray) -> None:
     line = _line_of(read_text(Path(parsed.layout.file)), first)
     arrived = f"is on line {line} already, with {'the same' if equal else 'other'} values"
     cure = "Remove one of the two." if equal else "Find out which of the two is right and remove the other."
-    raise _row_error(parsed, again, arrived, "a symbol has one row a day", cure)
+    label = "a day" if parsed.seconds is None else "for each time"
+    raise _row_error(parsed, again, arrived, f"a symbol has one row {label}", cure)
 
-# %% ../../nbs/12_csv.ipynb #e099d4e1
+# %% ../../nbs/12_csv.ipynb #1618682d
 def _by_symbol(parsed: Parsed, codes: np.ndarray) -> np.ndarray:
     "The rows by symbol, each symbol's from the oldest day to the newest; CsvError where days go up and down."
     order = np.argsort(codes, kind="stable")
-    days, groups = parsed.days[order], codes[order]
+    days, groups = parsed.marks[order], codes[order]
     same, rising = groups[1:] == groups[:-1], days[1:] > days[:-1]
     count = int(codes.max()) + 1
     falls = np.bincount(groups[1:][same & ~rising], minlength=count) > 0
@@ -338,7 +380,7 @@ def _by_symbol(parsed: Parsed, codes: np.ndarray) -> np.ndarray:
         raise _row_error(parsed, row, "comes after a later day", needed, "Find out why, then sort the file.")
     return np.lexsort((np.where(falls[codes], -1, 1) * np.arange(len(codes)), codes))
 
-# %% ../../nbs/12_csv.ipynb #dc967e07
+# %% ../../nbs/12_csv.ipynb #fbbc55a4
 @dataclass(frozen=True, eq=False)
 class Table:
     "A file that passed: its rows, and which of them are whose."
@@ -358,9 +400,15 @@ class Table:
 
     def bars(self, raw: str) -> pd.DataFrame:
         "All bars of a symbol, by UTC midnight."
+        if self.parsed.uneven:
+            raise self.parsed.uneven
         rows = self.rows[raw]
         days = pd.DatetimeIndex(self.parsed.days[rows].astype("datetime64[D]").astype("datetime64[ns]"), tz="UTC")
         return pd.DataFrame(self.parsed.values[rows], days, list(COLUMNS))
+
+    def labels(self, raw: str) -> pd.DatetimeIndex:
+        "The labels of a symbol's bars within days, as a clock shows them, without a zone."
+        return pd.DatetimeIndex(self.parsed.marks[self.rows[raw]].astype("datetime64[s]").astype("datetime64[ns]"))
 
     def weekends(self, raw: str) -> float:
         "Which part of its bars lies on Saturdays and Sundays."
@@ -516,10 +564,10 @@ def check_gaps(symbol: str, calendar: str, parsed: Parsed, rows: np.ndarray, day
             "Get the missing bars, begin after the gap, or accept it with --set market.allow_gaps=yes.",
         )
 
-# %% ../../nbs/12_csv.ipynb #fdf9292c
+# %% ../../nbs/12_csv.ipynb #9453c0b3
 @dataclass(frozen=True)
 class CsvBars(CsvFiles, Source):
-    """Daily bars from CSV files, plain or .gz: one file per symbol, or files with a symbol column.
+    """Bars from CSV files, plain or .gz: one file per symbol, or files with a symbol column.
 
     Parameters
     ----------
@@ -529,10 +577,18 @@ class CsvBars(CsvFiles, Source):
         Whether an asset may miss ten sessions or more between two bars.
     calendar : str or None
         Whose sessions the bars must fit: `own`, the asset's; a calendar's name; None checks nothing.
+    label : str
+        Of bars shorter than a day, what their time is: `start` or `end`; empty finds it out.
+    extended : bool
+        Whether bars before and after the session are wanted.
     """
 
     allow_gaps: bool = False
     calendar: str | None = "own"
+    label: str = ""
+    extended: bool = False
+
+    intervals: ClassVar[tuple[str, ...]] = tuple(STEPS)
 
     name: ClassVar[str] = "csv"
     simulated: ClassVar[bool] = False
@@ -550,9 +606,13 @@ class CsvBars(CsvFiles, Source):
         *,
         days_back: int | None = None,
     ) -> pd.DataFrame:
-        "Daily bars from `start` to `end`, both included."
+        "Bars of the days from `start` to `end`, both included."
         start, end = self.window(start, end, interval, days_back)
         path, raw = self.find(symbol)
+        if interval != "1d":
+            from trading_core.data.csv_within import bars_within
+
+            return bars_within(self, symbol, path, raw, start, end, interval)
         table = self.table(path)
         whole = table.bars(raw)
         part = whole.index.slice_indexer(start, end)

@@ -9,13 +9,13 @@ from __future__ import annotations
 __all__ = ['EXTENDED', 'RULES', 'Interval', 'ExtendedError', 'stretches', 'bar_spans', 'grid', 'days_of', 'label_of',
            'labelled_by_end', 'check_labels', 'interval_of', 'resample', 'closings']
 
-# %% ../../nbs/10a_intervals.ipynb #ff5be9a8
+# %% ../../nbs/10a_intervals.ipynb #70ec9573
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from .sources import DAY, MINUTE, BadBarsError, step_of
+from .sources import DAY, MINUTE, STEPS, BadBarsError, step_of
 from ..errors import DataError
 from ..sessions import Day, as_day, hours, zone_of
 
@@ -116,7 +116,7 @@ def days_of(index: pd.DatetimeIndex, interval: str | Interval, calendar: str) ->
     local = (index - pd.Timedelta(1, "ns")).tz_convert(zone_of(calendar))
     return local.tz_localize(None).normalize().tz_localize("UTC").as_unit("ns")
 
-# %% ../../nbs/10a_intervals.ipynb #74c34864
+# %% ../../nbs/10a_intervals.ipynb #85784562
 def _marks(
     calendar: str, interval: Interval, days: tuple[Day, Day], extended: bool
 ) -> dict[str, list[pd.DatetimeIndex]]:
@@ -125,7 +125,9 @@ def _marks(
     for anchor in ("open", "clock"):
         left, right = bar_spans(calendar, interval, *days, extended, anchor)
         if anchor == "clock":
-            left = left // interval.step.value * interval.step.value  # the hour of the opening is called 9:00
+            left = np.append(
+                left, left // interval.step.value * interval.step.value
+            )  # the opening's hour may be called 9:00
         found["start"].append(pd.DatetimeIndex(left, tz="UTC"))
         found["end"].append(pd.DatetimeIndex(right, tz="UTC"))
     return found
@@ -214,7 +216,12 @@ def _unclear(symbol: str, first: pd.Timestamp, interval: Interval, calendar: str
     cure = "Look at the first bar of a session, and say which: label='start' or label='end'."
     return BadBarsError(symbol, f"index from {first:%Y-%m-%d %H:%M}", arrived, needed, cure)
 
-# %% ../../nbs/10a_intervals.ipynb #0bac39f3
+# %% ../../nbs/10a_intervals.ipynb #76bbc465
+def _bells(calendar: str, days: pd.DatetimeIndex) -> np.ndarray:
+    "When the sessions of these days are over."
+    return np.asarray(hours(calendar, days[0], days[1])["close"].dt.as_unit("ns").astype("int64"))
+
+
 def labelled_by_end(
     bars: pd.DataFrame, calendar: str, interval: str | Interval, label: str | None = None, symbol: str = "bars"
 ) -> pd.DataFrame:
@@ -223,8 +230,9 @@ def labelled_by_end(
     if length.daily or not len(bars) or (label or label_of(bars, calendar, length, symbol)) == "end":
         return bars
     days = days_of(bars.index[[0, -1]] + pd.Timedelta(1, "ns"), length, calendar)
-    _, closing = stretches(calendar, days[0], days[1], extended=calendar in EXTENDED)
+    opening, closing = stretches(calendar, days[0], days[1], extended=calendar in EXTENDED)
     labels = bars.index.as_unit("ns").asi8
+    closing = closing[~np.isin(closing, opening[~np.isin(opening, labels)]) | np.isin(closing, _bells(calendar, days))]
     place = np.minimum(np.searchsorted(closing, labels, side="right"), len(closing) - 1)
     return bars.set_axis(pd.DatetimeIndex(np.minimum(labels + length.step.value, closing[place]), tz="UTC"))
 
@@ -252,14 +260,15 @@ def check_labels(symbol: str, index: pd.DatetimeIndex, calendar: str, interval: 
             symbol, f"{where:%Y-%m-%d %H:%M}", "the session begins with the start of a bar", needed, cure
         )
 
-# %% ../../nbs/10a_intervals.ipynb #58a4832d
+# %% ../../nbs/10a_intervals.ipynb #3a3dd467
 def interval_of(index: pd.DatetimeIndex) -> Interval:
-    "How long the bars of an index are: the most frequent step that is an interval."
-    steps, counts = np.unique(np.diff(index.as_unit("ns").asi8), return_counts=True)
-    for place in np.argsort(-counts, kind="stable"):
-        for text in ("1m", "5m", "15m", "30m", "1h", "1d"):
-            if step_of(text).value == steps[place]:
-                return Interval.of(text)
+    "How long the bars of an index are: the most frequent step that is an interval on whose marks all of them lie."
+    labels = index.as_unit("ns").asi8
+    steps, counts = np.unique(np.diff(labels), return_counts=True)
+    for step in steps[np.argsort(-counts, kind="stable")]:
+        fit = [text for text, known in STEPS.items() if known.value == step]
+        if fit and not (labels % min(step, 30 * MINUTE.value)).any():
+            return Interval.of(fit[0])
     return Interval.of("1m")
 
 
