@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['seconds_of', 'market_notes', 'Lines', 'stream_of', 'venue_clock', 'stream', 'add_to']
 
-# %% ../../nbs/79d_cli_stream.ipynb #0d9c3bda
+# %% ../../nbs/79d_cli_stream.ipynb #8fd1a354
 import re
 import threading
 import time
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from trading_core.config import TradingConfig
     from trading_core.data.stream import PriceStream
-    from trading_core.data.stream_words import Heard
+    from trading_core.data.stream_words import Heard, Trade
 
 # %% ../../nbs/79d_cli_stream.ipynb #e0d414d3
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -160,7 +160,7 @@ def _closing(stream: PriceStream, lines: Lines | None) -> list[str]:
         notes.append(f"The line: {stats.trouble}")
     return notes
 
-# %% ../../nbs/79d_cli_stream.ipynb #036f8140
+# %% ../../nbs/79d_cli_stream.ipynb #7852381d
 def stream(
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL...", help="Such as AAPL BTC/USD.")] = None,
     span: Annotated[
@@ -185,7 +185,10 @@ def stream(
     prices = stream_of(config, feed).subscribe(symbols, *(kind or ()))
     lines, over, slips = None if json else Lines(Console()), threading.Event(), list[OSError]()
     prices.listen(_printing(lines or (lambda heard: typer.echo(_json_line(heard))), over, slips), *(kind or ()))
-    say = lambda text: typer.echo(text, err=json)  # noqa: E731
+
+    def say(text: str) -> None:
+        typer.echo(text, err=json)
+
     for note in market_notes(prices.wants.symbols, prices.moment()):
         say(note)
     try:
