@@ -2217,6 +2217,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'trading_core/data/store.py'),
                                          'trading_core.data.store.BarStore.repair': ( 'store.html#barstore.repair',
                                                                                       'trading_core/data/store.py'),
+                                         'trading_core.data.store.BarStore.revisions': ( 'store.html#barstore.revisions',
+                                                                                         'trading_core/data/store.py'),
                                          'trading_core.data.store.BarStore.shelves': ( 'store.html#barstore.shelves',
                                                                                        'trading_core/data/store.py'),
                                          'trading_core.data.store.StoreBars': ('store.html#storebars', 'trading_core/data/store.py'),

@@ -70,7 +70,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #f24ba05e
+# %% ../nbs/02_config.ipynb #10198f65
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
@@ -96,6 +96,9 @@ class MarketSettings(Section):
     known: str = Field(
         "",
         description="with a store: use only what was known at this moment, such as 2024-03-28T00:10; empty: everything",
+    )
+    label: Literal["", "start", "end"] = Field(
+        "", description="csv: whether a bar shorter than a day is labelled by its start or its end; empty: found out"
     )
     allow_gaps: bool = Field(False, description="accept days on which an asset should have traded and has no bar")
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['KINDS', 'RECHECK', 'open_source']
 
-# %% ../../nbs/18_opening.ipynb #8e431f3e
+# %% ../../nbs/18_opening.ipynb #44a2b1a8
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .csv_files import CsvBars
@@ -38,7 +39,7 @@ def _yahoo(path: Any, allow_gaps: bool, today: Day | None) -> BarSource:
 
 KINDS: dict[str, Callable[[Any, bool, Day | None], BarSource]] = {"csv": _csv, "simulated": _simulated, "yahoo": _yahoo}
 
-# %% ../../nbs/18_opening.ipynb #6788cb63
+# %% ../../nbs/18_opening.ipynb #7d8490bb
 RECHECK = 7  # days
 
 
@@ -49,9 +50,12 @@ def open_source(
     allow_gaps: bool = False,
     today: Day | None = None,
     store: str | os.PathLike[str] | None = None,
+    label: str = "",
 ) -> BarSource:
     "The source that settings call `kind`; with a `store`, one that keeps its bars in that folder."
     if kind not in KINDS:
         raise UnknownNameError("market.source", kind, KINDS)
     source = KINDS[kind](path, allow_gaps, today)
+    if label and isinstance(source, CsvBars):  # nobody else's labels are in doubt
+        source = replace(source, label=label)
     return source if store is None else BarStore(store, source, recheck=RECHECK)
