@@ -69,7 +69,7 @@ def own(folder: Path, source: BarSource) -> None:
         part.write_text(json.dumps({"source": source.name, "simulated": source.simulated}), encoding="utf-8")
         put_in_place(part, folder / "store.json")
 
-# %% ../../nbs/16h_store.ipynb #0e8dc266
+# %% ../../nbs/16h_store.ipynb #b80b992f
 class StoreDays(Source):
     """A folder of bars and the source that they come from.
 
@@ -83,6 +83,8 @@ class StoreDays(Source):
         When the newest days are missing, ask again for so many days before them, to learn what was corrected.
     workers : int
         How many symbols a source is asked for at a time.
+    as_of_known : time, optional
+        Hand out only what was known then, and ask the source for nothing.
     clock : callable
         The time, for tests.
     """
@@ -96,8 +98,10 @@ class StoreDays(Source):
         *,
         recheck: int = 0,
         workers: int = 4,
+        as_of_known: Any = None,
         clock: Callable[[], datetime] | None = None,
     ):
+        self.as_of_known = as_of_known
         self.folder, self.source = Path(folder), None if source is None else as_source(source)
         self.recheck, self.workers, self.clock = recheck, workers, clock
         self._shelves: dict[str, Shelf] = {}
@@ -203,7 +207,7 @@ class StoreFetching(StoreDays):
         tidy(self.shelf(interval), small_ones)
         return learnt
 
-# %% ../../nbs/16h_store.ipynb #577b7116
+# %% ../../nbs/16h_store.ipynb #98f3f64b
 def bounds(span: Span, interval: str) -> tuple[int, int]:
     "The first and the last label of bars in these days."
     if interval == "1d":
@@ -236,12 +240,13 @@ class StoreBars(StoreFetching):
                 row[0] for row in line.execute("select symbol from covered union select symbol from chunks order by 1")
             ]
 
-    def _ready(self, symbols: list[str], start: Day | None, end: Day | None, interval: str, known: Any) -> None:
-        "Fetch what is missing for an answer about now; the first failure is raised."
-        if known is not None or self.source is None:
-            return
-        for error in self.fetch(symbols, start, end, interval).failed.values():
-            raise error
+    def _ready(self, symbols: list[str], start: Day | None, end: Day | None, interval: str, known: Any) -> int:
+        "The moment whose knowledge is asked for; for now, what is missing is fetched, and the first failure raised."
+        known = self.as_of_known if known is None else known
+        if known is None and self.source is not None:
+            for error in self.fetch(symbols, start, end, interval).failed.values():
+                raise error
+        return as_known(known)
 
     def bars(
         self,
@@ -255,8 +260,8 @@ class StoreBars(StoreFetching):
     ) -> pd.DataFrame:
         "The bars from `start` to `end`, both included, as they are known now or were `as_of_known`."
         start, end = self.window(start, end, interval, days_back)
-        self._ready([symbol], start, end, interval, as_of_known)
-        found = self._read([symbol], start, end, interval, as_of_known).get(symbol)
+        known = self._ready([symbol], start, end, interval, as_of_known)
+        found = self._read([symbol], start, end, interval, known).get(symbol)
         if found is None:
             self._refuse(symbol, start, end, interval)
         return found
@@ -272,15 +277,15 @@ class StoreBars(StoreFetching):
     ) -> dict[str, pd.DataFrame]:
         "The bars of many symbols; those that have none are left out."
         asked = list(dict.fromkeys(symbols))
-        self._ready(asked, start, end, interval, as_of_known)
-        return self._read(asked, start, end, interval, as_of_known)
+        known = self._ready(asked, start, end, interval, as_of_known)
+        return self._read(asked, start, end, interval, known)
 
-    def _read(self, symbols: list[str], start: Any, end: Any, interval: str, known: Any) -> dict[str, pd.DataFrame]:
+    def _read(self, symbols: list[str], start: Any, end: Any, interval: str, known: int) -> dict[str, pd.DataFrame]:
         shelf = self.shelf(interval)
         if not shelf.index.made():
             return {}
         span = EVER if start is None else day_number(start), day_number(end) if end is not None else -EVER
-        found = read_bars(shelf, symbols, *bounds(span, interval), as_known(known))
+        found = read_bars(shelf, symbols, *bounds(span, interval), known)
         return {symbol: own_bars.bars() for symbol, own_bars in found.items() if len(own_bars)}
 
     def _refuse(self, symbol: str, start: Any, end: Any, interval: str) -> None:
@@ -298,7 +303,7 @@ class StoreBars(StoreFetching):
         if self.source is not None:
             self.source.close()
 
-# %% ../../nbs/16h_store.ipynb #9f43a628
+# %% ../../nbs/16h_store.ipynb #45d0066f
 class BarStore(StoreBars):
     __doc__ = StoreDays.__doc__
 
@@ -331,11 +336,11 @@ class BarStore(StoreBars):
         asked = sorted(set(self.symbols() if symbols is None else symbols))
         if not asked:
             raise NoSymbolsError
-        self._ready(asked, start, end, interval, as_of_known)
+        known = self._ready(asked, start, end, interval, as_of_known)
         if interval != "1d":
-            return self._normalized(asked, start, end, interval, as_of_known, assets, skip_empty)
+            return self._normalized(asked, start, end, interval, known, assets, skip_empty)
         span = EVER if start is None else day_number(start), -EVER if end is None else day_number(end)
-        return self.shelf(interval).steady(lambda: self._placed(asked, span, as_known(as_of_known), assets, skip_empty))
+        return self.shelf(interval).steady(lambda: self._placed(asked, span, known, assets, skip_empty))
 
     def _placed(
         self, symbols: list[str], span: Span, known: int, assets: Mapping[str, Asset] | None, skip_empty: bool
@@ -359,7 +364,7 @@ class BarStore(StoreBars):
         return reading.panel({symbol: Asset.of(symbol) for symbol in symbols} | dict(assets or {}))
 
     def _normalized(
-        self, symbols: list[str], start: Any, end: Any, interval: str, known: Any, assets: Any, skip_empty: bool
+        self, symbols: list[str], start: Any, end: Any, interval: str, known: int, assets: Any, skip_empty: bool
     ) -> Panel:
         found = self._read(symbols, start, end, interval, known)
         for symbol in symbols:
@@ -386,6 +391,12 @@ class BarStore(StoreBars):
                 spans = covered(line)
         rows = [(s, pd.NaT if a <= EVER else day_of(a), day_of(b)) for s, found in spans.items() for a, b in found]
         return pd.DataFrame(rows, columns=["symbol", "first", "last"])
+
+    def revisions(self, since: Any, until: Any = None, interval: str = "1d") -> pd.DataFrame:
+        "The bars that were known at `since` and are different, or came late, since."
+        from trading_core.data.store_revisions import revisions
+
+        return revisions(self, since, until, None, interval)
 
     def shelves(self) -> dict[str, Shelf]:
         "The intervals of which there are bars."

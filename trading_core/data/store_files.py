@@ -120,7 +120,7 @@ def put_in_place(part: Path, path: Path) -> None:
     os.replace(part, path)
     sync_folder(path.parent)
 
-# %% ../../nbs/16a_store_files.ipynb #ead152d2
+# %% ../../nbs/16a_store_files.ipynb #b74c7245
 GROUP_ROWS = 1 << 14
 
 
@@ -145,7 +145,7 @@ class Chunk(NamedTuple):
     known_first: int
     known_last: int
     plain: bool
-    revised: bool = False  # whether a version took the place of an earlier one
+    revised: bool = False  # whether a version changed what was known of the past
     file: str = ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Learnt', 'difference', 'learn']
 
-# %% ../../nbs/16d_store_learning.ipynb #2a352bf5
+# %% ../../nbs/16d_store_learning.ipynb #f5089e2e
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from trading_core.data.store_files import (
     versions_of,
     write_file,
 )
-from .store_index import chunks_of, cover, enter_file, next_known
+from .store_index import chunks_of, cover, enter_file, last_bars, next_known
 from .store_ranges import Span
 from .store_reading import Shelf, latest_of, versions_in
 
@@ -88,7 +88,7 @@ def _new_rows(
 def _meets(first: int, last: int, own: Versions) -> bool:
     return bool(last >= own.time[0] and first <= own.time[-1])
 
-# %% ../../nbs/16d_store_learning.ipynb #54b5aa49
+# %% ../../nbs/16d_store_learning.ipynb #a987934e
 def learn(
     shelf: Shelf,
     bars: Mapping[str, pd.DataFrame],
@@ -104,7 +104,9 @@ def learn(
             known, *(sum(getattr(c, name) for c in counts.values()) for name in ("added", "revised", "withdrawn"))
         )
         if rows:
-            corrected = {symbol for symbol, own in counts.items() if own.revised or own.withdrawn}
+            ends = last_bars(line, rows)  # a bar that comes after later ones changes the past, too
+            late = {symbol for symbol, own in rows.items() if own.time[0] <= ends.get(symbol, -1)}
+            corrected = late | {symbol for symbol, own in counts.items() if own.revised or own.withdrawn}
             made = write_file(shelf.folder / new_name(known), rows.items(), {"known": known}, corrected)
             publish(made)
             enter_file(line, made)
