@@ -19,6 +19,7 @@ import pytest
 from alpaca.data.live import CryptoDataStream, StockDataStream
 from wire import KEYS, MARKET, fresh, wait_for
 
+from trading_core.data.alpaca_bars import AlpacaBars
 from trading_core.data.stream import PriceStream
 from trading_core.data.stream_words import BidAsk, MinuteBar, StreamRefusedError, Trade
 from trading_core.execution.venue.faults import PRICE_FAULTS, Faults, Force, PriceLine
@@ -115,6 +116,25 @@ def test_every_fault_of_a_stream_is_survived_and_no_bar_is_missed_or_told_twice(
     assert (stats.refused > 0) == (kind == "price_tomorrow")
     assert stats.duplicates >= 2 * (kind == "price_duplicate")
     assert (stats.repaired > 0) >= (broke or kind == "price_gap")
+
+
+def test_alpacas_bars_mend_alpacas_stream() -> None:
+    faults = Faults(1, {}, [Force("price_cut", nth=4)])
+    with VenueServer(fresh(), faults) as server:
+        archive = AlpacaBars(*KEYS, url=server.url, feed="iex")
+        with heard_from(server, ["ACME"], "bars", repair=archive) as (stream, heard):
+            stream._mender._again = 0.3
+            let_run(server, 9)
+            assert wait_for(stream.wait)
+            assert wait_for(lambda: len(heard) >= 9)
+            stats = stream.stats()
+        archive.close()
+    assert [one.time.minute for one in sorted(heard, key=lambda one: one.nanos)] == list(range(1, len(heard) + 1))
+    assert (stats.repaired > 0, stats.unrepaired) == (True, 0)
+    mended = next(one for one in heard if one.how == "repaired")
+    row = minute_row(MARKET, "ACME", (mended.time - MINUTE).value)
+    assert row is not None
+    assert [mended.open, mended.high, mended.low, mended.close] == pytest.approx([float(value) for value in row[1:5]])
 
 
 def test_many_faults_of_a_seed_leave_trades_once_each() -> None:
