@@ -51,7 +51,7 @@ def _ends(stack: Runs, rows: np.ndarray, last: np.ndarray) -> np.ndarray:
         )
     return back
 
-# %% ../../nbs/17d_quality_prices.ipynb #b57a6d95
+# %% ../../nbs/17d_quality_prices.ipynb #0ea7e2cc
 RATIOS = np.array(
     [1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50]
 )  # new shares for an old one, and old for a new
@@ -71,7 +71,8 @@ def split_ratio(stack: Runs) -> np.ndarray:
             size > np.log(1.6)
         )
         fits |= (size < np.log(1.6)) & (opened < 0.01) & (closed < 0.04) & (gap < 0)
-        busy = stack.turnover[rows] / stack.typical(stack.turnover, rows, range(-20, 0))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            busy = stack.turnover[rows] / stack.typical(stack.turnover, rows, range(-20, 0))
         fits &= ~(
             busy > np.where(size < np.log(1.6), 2.0, np.where(small, 3.0, np.where(size < np.log(5.5), 8.0, np.inf)))
         )
@@ -83,9 +84,10 @@ def split_ratio(stack: Runs) -> np.ndarray:
 
 
 def _steady(stack: Runs, rows: np.ndarray) -> np.ndarray:
-    "Whether the price stays where it came to: a spike goes back on the next bar."
-    following = stack.around(stack.move, rows, range(1, 2))[:, 0]
-    return np.asarray(~(np.abs(stack.move[rows] + following) < 0.4 * np.abs(stack.move[rows])))
+    "Whether the price stays where it came to, and did not come back to where it was: that would be a spike."
+    move, (last, following) = stack.move[rows], stack.around(stack.move, rows, range(-1, 2, 2)).T
+    back = np.minimum(np.abs(move + np.nan_to_num(following)), np.abs(move + np.nan_to_num(last)))
+    return np.asarray(back >= 0.4 * np.abs(move))
 
 # %% ../../nbs/17d_quality_prices.ipynb #f2450cb3
 def forgotten_splits(stack: Runs) -> Iterator[Finding]:

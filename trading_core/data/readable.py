@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PRICES', 'CHECKS', 'MOST', 'NEAR', 'EXTRA', 'bars_schema', 'schema_failures', 'Readable', 'read_bars']
+__all__ = ['PRICES', 'CHECKS', 'EARLIEST', 'LATEST', 'MOST', 'NEAR', 'EXTRA', 'bars_schema', 'schema_failures', 'Readable',
+           'read_bars']
 
 # %% ../../nbs/17a_readable.ipynb #bd2f5992
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def schema_failures(bars: pd.DataFrame) -> pd.Series:
         return pd.Series(cases["check"].to_numpy(object), pd.DatetimeIndex(cases["index"])).sort_index()
     return pd.Series([], pd.DatetimeIndex([], tz="UTC"), dtype=object)
 
-# %% ../../nbs/17a_readable.ipynb #61c536b1
+# %% ../../nbs/17a_readable.ipynb #e82d764d
 @dataclass(frozen=True, eq=False)
 class Readable:
     "The usable bars of one symbol, as arrays, oldest first."
@@ -82,23 +83,26 @@ class Readable:
     adjusted: np.ndarray | None = None  # closes that the vendor has adjusted for dividends, if there are any
 
 
+EARLIEST, LATEST = -2_208_988_800, 4_133_980_800  # 1900 and 2101, in seconds since 1970
+
+
 def _unreadable(bars: Any) -> tuple[str, str] | None:
     "Why something is no table of bars at all, as rule and cure."
     if not isinstance(bars, pd.DataFrame):
         return "unreadable", f"It is a {type(bars).__name__}, and a DataFrame is needed."
-    missing = [name for name in COLUMNS if list(bars.columns).count(name) != 1]
+    names = bars.columns.tolist()
+    missing = [name for name in COLUMNS if names.count(name) != 1]
     if missing:
         return "unreadable", f"Give it the columns {', '.join(COLUMNS)}, once each; look at {', '.join(missing)}."
     index = bars.index
-    if not isinstance(index, pd.DatetimeIndex) or not len(index) or index.hasnans:
+    if not isinstance(index, pd.DatetimeIndex) or not len(index) or (index.asi8 == pd.NaT.value).any():
         return "unreadable", "It needs at least one bar, and a day for each: pd.to_datetime(index, utc=True)."
     if str(index.tz) != "UTC":
         return "zone", "Where each date names the session: bars.index.tz_localize(None).normalize().tz_localize('UTC')."
-    if index.min().year < 1900 or index.max().year > 2100:
-        return (
-            "unreadable",
-            f"Days run from {index.min():%Y-%m-%d} to {index.max():%Y-%m-%d}: the dates were read wrongly.",
-        )
+    second = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[index.unit]
+    first, last = index.asi8.min(), index.asi8.max()
+    if first < EARLIEST * second or last > LATEST * second:
+        return "unreadable", "Its days lie outside of 1900 to 2100: the dates were read wrongly."
     return None
 
 # %% ../../nbs/17a_readable.ipynb #f27cd9c7
@@ -146,7 +150,7 @@ def _row_findings(symbol: str, bars: pd.DataFrame) -> Iterator[Finding]:
             cure = f"The bar is left out ({shown}); another source may have a better one."
         yield Finding(symbol, day, rule, value, severity, cure)
 
-# %% ../../nbs/17a_readable.ipynb #3dac475e
+# %% ../../nbs/17a_readable.ipynb #9894ecf5
 EXTRA = {"split": "split", "dividend": "dividend", "adjusted": "adj_close"}  # our name to the column's
 
 
@@ -158,21 +162,26 @@ def _sound(v: np.ndarray) -> np.ndarray:
         return np.asarray(inside & (volume >= 0) & (high < np.inf) & (volume < np.inf))
 
 
-def _numbers(bars: pd.DataFrame, name: str) -> np.ndarray | None:
-    "A column as float64; None if there is no such column."
-    return bars[name].to_numpy(np.float64, na_value=np.nan) if list(bars.columns).count(name) == 1 else None
+def _numbers(table: np.ndarray | None, bars: pd.DataFrame, place: int) -> np.ndarray:
+    "A column as float64, from the whole `table` where it is one of numbers."
+    return bars.iloc[:, place].to_numpy(np.float64, na_value=np.nan) if table is None else table[:, place]
 
 
 def _columns(bars: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     "The five columns as one array, and what there is of the others; ValueError where something is no number."
+    names = bars.columns.tolist()
+    whole = bars.to_numpy()
+    table = whole if whole.dtype == np.float64 else None
+    if table is not None and tuple(names) == COLUMNS:
+        return table, {}
+    extra = {name: names.index(title) for name, title in EXTRA.items() if names.count(title) == 1}
     try:
-        values = np.column_stack([bars[name].to_numpy(np.float64, na_value=np.nan) for name in COLUMNS])
-        more = {name: found for name, title in EXTRA.items() if (found := _numbers(bars, title)) is not None}
+        values = np.column_stack([_numbers(table, bars, names.index(name)) for name in COLUMNS])
+        return values, {name: _numbers(table, bars, place) for name, place in extra.items()}
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(str(error)) from None
-    return values, more
 
-# %% ../../nbs/17a_readable.ipynb #fb1e122a
+# %% ../../nbs/17a_readable.ipynb #aa9ca83d
 def read_bars(symbol: str, bars: Any) -> tuple[Readable | None, list[Finding]]:
     "The usable bars of a table, None if there are none, and what is wrong with the others."
     wrong = _unreadable(bars)
@@ -185,8 +194,9 @@ def read_bars(symbol: str, bars: Any) -> tuple[Readable | None, list[Finding]]:
     days, found = bars.index.as_unit("ns").asi8, list[Finding]()
     steps = np.diff(days)
     if (steps < 0).any():
-        place = _moment(days[1:][steps < 0][0])
-        found.append(Finding(symbol, place, "order", np.nan, "fatal", "Call bars.sort_index() once you know why."))
+        place, turned = _moment(days[1:][steps < 0][0]), bool((steps <= 0).all())
+        cure = "Newest first: call bars.sort_index()." if turned else "Call bars.sort_index() once you know why."
+        found.append(Finding(symbol, place, "order", np.nan, "warn" if turned else "fatal", cure))
         order = np.argsort(days, kind="stable")
         days, values, more = days[order], values[order], {name: column[order] for name, column in more.items()}
     if (np.diff(days) == 0).any():
