@@ -155,7 +155,7 @@ FALLING = falling_panel()
 class BinanceBench(VenueBench):
     """Binance's protocol over a real socket; its market never closes, so orders wait by their limit."""
 
-    symbols, tries = ("COIN/USD", "GOLD/USD"), 1
+    symbols = ("COIN/USD", "GOLD/USD")
 
     def __init__(self, servers: ExitStack) -> None:
         self.clock, self.faults = ManualClock("2024-03-26 10:00"), OnDemand()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -110,10 +111,11 @@ class BinanceWorld(World):
 
     def exchange(self) -> CcxtExecutor:
         """ccxt's Binance, at this one."""
+        dice = random.Random(f"rests {self.schedule.seed} {self.faults.calls}")
         made = CcxtExecutor(
             "binance", self.venue.key, self.venue.secret, symbols=ACTIVE, url="http://binance", enableRateLimit=False,
             sleep=lambda seconds: self.clock.advance(pd.Timedelta(seconds=seconds)),
-            clock=lambda: float(self.clock().timestamp()), session=SteppingLine(self, self.wear),
+            clock=lambda: float(self.clock().timestamp()), jitter=dice.random, session=SteppingLine(self, self.wear),
         )  # fmt: skip
         made.exchange.milliseconds = lambda: self.clock().value // 1_000_000
         return made

@@ -61,10 +61,61 @@ def test_an_empty_account_is_never_read_out_of_a_broken_answer(bench: BinanceBen
     venue = bench.executor()
     venue.submit(buy())
     for ask in (venue.account, venue.positions, venue.fills, venue.open_orders):
-        bench.faults.wanted.append(("truncated_json", "GET"))
+        bench.faults.wanted += [("truncated_json", "GET")] * bench.tries
         with pytest.raises(VenueUnreachable):
             ask()
+        assert venue.reachable()
     assert set(venue.positions()) == {"COIN/USD"}
+
+
+LOST = ["drop_answer", "drop_request", "error_500", "bad_gateway_html", "unavailable", "reset", "truncated_json"]
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_question_whose_answer_is_lost_is_asked_again_and_an_order_is_not(bench: BinanceBench, fault: str) -> None:
+    venue = bench.executor()
+    began, calls = bench.clock(), bench.faults.calls
+    bench.faults.wanted += [(fault, "GET")] * 2
+    assert venue.ask("list its balances", venue.exchange.fetch_balance)["total"] == {"USDT": "100000"}
+    assert bench.faults.calls == calls + 3
+    assert pd.Timedelta("0.75s") <= bench.clock() - began <= pd.Timedelta("2.25s") + pd.Timedelta("1s")
+    bench.faults.wanted.append((fault, "POST"))
+    assert venue.submit(buy()).status is OrderStatus.UNKNOWN
+    assert bench.faults.calls == calls + 5  # looked up, and sent once
+    assert len(bench.venue.orders) <= 1
+
+
+@pytest.mark.parametrize("fault", ["drop_answer", "error_500"])
+def test_taking_an_order_back_is_sent_once(bench: BinanceBench, fault: str) -> None:
+    venue = bench.executor()
+    venue.submit(bench.waiting(buy()))
+    calls = bench.faults.calls
+    bench.faults.wanted.append((fault, "DELETE"))
+    assert venue.cancel(buy().client_id).status is OrderStatus.UNKNOWN
+    assert bench.faults.calls == calls + 2  # it is looked up, and taken back
+
+
+def test_a_silent_exchange_is_asked_three_times_and_then_once_until_it_speaks(bench: BinanceBench) -> None:
+    venue, calls = bench.executor(), []
+    before = bench.faults.calls
+    bench.faults.wanted += [("drop_request", "GET")] * 6
+    for _ in range(4):
+        with pytest.raises(VenueUnreachable):
+            venue.open_orders()
+        calls.append(bench.faults.calls - before)
+    assert calls == [3, 4, 5, 6]
+    assert venue.open_orders() == []
+    bench.faults.wanted += [("drop_request", "GET")] * 2
+    assert venue.open_orders() == []
+
+
+def test_too_many_is_waited_for_and_not_asked_three_times_as_often(bench: BinanceBench) -> None:
+    venue = bench.executor()
+    before = bench.faults.calls
+    bench.faults.wanted += [("too_many", "GET")] * 9
+    with pytest.raises(VenueUnreachable):
+        venue.open_orders()
+    assert bench.faults.calls - before == 4
 
 
 def test_a_clock_that_runs_apart_is_set_and_not_an_error(bench: BinanceBench) -> None:

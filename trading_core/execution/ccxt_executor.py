@@ -10,7 +10,8 @@ __all__ = ['OPTIONS', 'TRIES', 'DOLLARS', 'PAGE', 'MissingExtraError', 'open_exc
            'CcxtBase', 'market_of', 'symbol_of', 'CcxtSymbols', 'terms_of', 'CcxtLooking', 'CcxtPlacing', 'CcxtOrders',
            'fills_of', 'CcxtTrades', 'CcxtFills', 'CcxtAccount', 'CcxtExecutor']
 
-# %% ../../nbs/55d_ccxt.ipynb #dc287ac8
+# %% ../../nbs/55d_ccxt.ipynb #77f1be15
+import random
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import ConfigError, UnknownNameError
+from .alpaca_line import REPEATS, rest_before
 from .alpaca_words import plain
 from .clock import AskedClock, utc_now
 from .executor import Quote, VenueError, VenueUnreachable
@@ -124,7 +126,7 @@ def words_of(error: Exception, venue: str) -> str:
     said = re.search(r'"msg"\s*:\s*"([^"]*)"', text)
     return (said.group(1) if said else text).strip().rstrip(".")[:200] or type(error).__name__
 
-# %% ../../nbs/55d_ccxt.ipynb #9f4e8e7d
+# %% ../../nbs/55d_ccxt.ipynb #b0d3c220
 TRIES = 4
 
 
@@ -136,14 +138,15 @@ class CcxtOpened(FarVenue):
     def __init__(
         self, exchange: str = "binance", key: str = "", secret: str = "", *, symbols: Sequence[str] = (), url: str = "",
         live: bool = False, permit: LivePermit | None = None, timeout: float = 10.0, recv_window: float = 5.0,
-        sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.time, **more: Any,
+        sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random, **more: Any,
     ):  # fmt: skip
         super().__init__(exchange, live=live, permit=permit)
         paper = not live
         self.exchange = open_exchange(
             exchange, key, secret, url=url, paper=paper, timeout=timeout, recv_window=recv_window, **more
         )
-        self.symbols, self.sleep, self.clock = tuple(symbols), sleep, clock
+        self.symbols, self.sleep, self.clock, self.jitter = tuple(symbols), sleep, clock, jitter
         self.late_seconds = recv_window + 1.0  # later, a request is refused as too old
         self._doubtful: dict[str, float] = {}  # ids of orders that may be on their way, and since when
         self._where: dict[str, str] = {}  # our id of an order to our symbol
@@ -161,12 +164,14 @@ class CcxtOpened(FarVenue):
             waits = self.exchange.last_response_headers or {}
             self.sleep(min(float(waits.get("Retry-After") or 1.0), 60.0))
 
-# %% ../../nbs/55d_ccxt.ipynb #c229d1cf
+# %% ../../nbs/55d_ccxt.ipynb #d6aed1a6
 class CcxtBase(CcxtOpened):
     "An exchange, asked."
 
-    def ask(self, what: str, question: Callable[[], Any]) -> Any:
-        "The exchange's answer. ExchangeNo if it refuses, VenueUnreachable if nobody knows what it would say."
+    heard = True  # the last question that changes nothing got an answer
+
+    def _in_turn(self, question: Callable[[], Any]) -> Any:
+        "An answer, although it may first have been too early, or too much."
         import ccxt
 
         left = TRIES
@@ -178,14 +183,39 @@ class CcxtBase(CcxtOpened):
                 return question()
             except (ccxt.InvalidNonce, ccxt.RateLimitExceeded, ccxt.DDoSProtection) as error:
                 if not left:
-                    raise VenueUnreachable(self.name, what, words_of(error, self.exchange.id)) from None
+                    raise
                 self._mend(error)
-            except ccxt.OperationFailed as error:
-                raise VenueUnreachable(self.name, what, type(error).__name__) from None
-            except ccxt.BaseError as error:
-                raise ExchangeNo(self.name, what, words_of(error, self.exchange.id), type(error).__name__) from None
-            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-                raise VenueUnreachable(self.name, what, f"{type(error).__name__} in its answer") from None
+
+    def _said(self, what: str, error: Exception) -> tuple[VenueError, bool]:
+        "What an error of ccxt means, and whether it is an answer that was lost."
+        import ccxt
+
+        if isinstance(error, (ccxt.InvalidNonce, ccxt.RateLimitExceeded, ccxt.DDoSProtection)):
+            return VenueUnreachable(self.name, what, words_of(error, self.exchange.id)), False
+        if isinstance(error, ccxt.OperationFailed):
+            return VenueUnreachable(self.name, what, type(error).__name__), True
+        if isinstance(error, ccxt.BaseError):
+            return ExchangeNo(self.name, what, words_of(error, self.exchange.id), type(error).__name__), False
+        return VenueUnreachable(self.name, what, f"{type(error).__name__} in its answer"), True
+
+    def ask(self, what: str, question: Callable[[], Any], *, changes: bool = False) -> Any:
+        "The exchange's answer. ExchangeNo if it refuses, VenueUnreachable if nobody knows what it would say."
+        import ccxt
+
+        left = repeats = REPEATS if self.heard and not changes else 0
+        while True:
+            try:
+                answer = self._in_turn(question)
+            except (ccxt.BaseError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                said, lost = self._said(what, error)
+                if not lost or not left:
+                    self.heard = not lost or (self.heard and changes)
+                    raise said from None
+            else:
+                self.heard = True
+                return answer
+            self.sleep(rest_before(repeats - left, self.jitter()))
+            left -= 1
 
 # %% ../../nbs/55d_ccxt.ipynb #2c11655e
 DOLLARS = ("USDT", "USDC")
@@ -317,7 +347,7 @@ class CcxtLooking(CcxtSymbols):
             known = self.order(client_id)
         return known
 
-# %% ../../nbs/55d_ccxt.ipynb #b80567fd
+# %% ../../nbs/55d_ccxt.ipynb #7cf4cfaa
 class CcxtPlacing(CcxtLooking):
     "An exchange, sent orders."
 
@@ -331,7 +361,7 @@ class CcxtPlacing(CcxtLooking):
         self._doubtful[order.client_id], self._where[order.client_id] = self.clock(), order.symbol
         try:
             place = partial(self.exchange.create_order, market, kind, order.side.value, amount, price, params)
-            answer = self.ask(what, self._once(place, market, order.client_id))
+            answer = self.ask(what, self._once(place, market, order.client_id), changes=True)
         except ExchangeNo as no:
             self._doubtful.pop(order.client_id, None)
             known = self.order(order.client_id)  # a duplicate is the order that is there
@@ -358,7 +388,7 @@ class CcxtPlacing(CcxtLooking):
         balance = self.ask(f"see how much {symbol} is held", self.exchange.fetch_balance)
         return plain(money(balance["free"].get(symbol.split("/")[0]) or "0"))
 
-# %% ../../nbs/55d_ccxt.ipynb #b162d5d2
+# %% ../../nbs/55d_ccxt.ipynb #d7818906
 class CcxtOrders(CcxtPlacing):
     "An exchange, given orders, and asked to take them back."
 
@@ -383,7 +413,8 @@ class CcxtOrders(CcxtPlacing):
                 return known
             market = self.market(self._where[client_id])
             try:
-                self.ask(f"cancel order {client_id}", lambda: self.exchange.cancel_order(known.venue_id, market))
+                take_back = partial(self.exchange.cancel_order, known.venue_id, market)
+                self.ask(f"cancel order {client_id}", take_back, changes=True)
             except ExchangeNo as no:
                 if no.kind != "OrderNotFound":  # over in the meantime
                     raise
