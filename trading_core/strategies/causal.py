@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['project_files', 'floor_code', 'code_hash', 'Certificate', 'check_causal', 'keep_certificate', 'find_certificate',
            'UncertifiedError', 'Permits']
 
-# %% ../../nbs/25c_certificate.ipynb #2c71ec08
+# %% ../../nbs/25c_certificate.ipynb #b92ac950
 import ast
 import hashlib
 import inspect
@@ -31,6 +31,7 @@ import pandas as pd
 import trading_core
 from ..data.panel import Panel
 from ..errors import RefusedError
+from ..sessions import bar_text
 from .futures import Change
 from .causal_search import CausalReport, examine
 from .strategy import Strategy
@@ -185,7 +186,7 @@ def code_hash(subject: Any) -> str:
     whole = {"name": named, "texts": texts, "settings": _settings(subject), "floor": floor_code()}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../../nbs/25c_certificate.ipynb #7156d033
+# %% ../../nbs/25c_certificate.ipynb #928b532a
 @dataclass(frozen=True)
 class Certificate(CausalReport):
     "What was found, of which code, when, and on which bars."
@@ -205,21 +206,21 @@ class Certificate(CausalReport):
 
     def to_dict(self) -> dict[str, Any]:
         "Plain values, ready for JSON."
-        kept = asdict(self) | {"ok": self.ok, "days": [f"{day:%Y-%m-%d}" for day in self.days]}
+        kept = asdict(self) | {"ok": self.ok, "days": [bar_text(day) for day in self.days]}
         if self.change is not None:
-            kept["change"] = asdict(self.change) | {"day": f"{self.change.day:%Y-%m-%d}"}
+            kept["change"] = asdict(self.change) | {"day": bar_text(self.change.day)}
         return kept
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Certificate:
         "The certificate that `to_dict` made the values of."
         known = {item.name: kept[item.name] for item in fields(cls)}
-        known["days"] = tuple(pd.DatetimeIndex(kept["days"]).tz_localize("UTC"))
+        known["days"] = tuple(pd.to_datetime(kept["days"], format="ISO8601", utc=True))
         if kept["change"] is not None:
             known["change"] = Change(**kept["change"] | {"day": pd.Timestamp(kept["change"]["day"], tz="UTC")})
         return cls(**known)
 
-# %% ../../nbs/25c_certificate.ipynb #03890233
+# %% ../../nbs/25c_certificate.ipynb #bdbfb6a8
 def check_causal(
     subject: Any, panel: Panel, days: int | None = None, seconds: float = 60.0, processes: int = 1
 ) -> Certificate:
@@ -247,8 +248,8 @@ def check_causal(
     known = {item.name: getattr(report, item.name) for item in fields(report)}
     data = {
         "symbols": len(panel.symbols),
-        "first": f"{panel.first:%Y-%m-%d}",
-        "last": f"{panel.last:%Y-%m-%d}",
+        "first": bar_text(panel.first),
+        "last": bar_text(panel.last),
         "sha256": panel.sha256,
     }
     made, package = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), trading_core.__version__

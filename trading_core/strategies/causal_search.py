@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['LEAST', 'CausalReport', 'Weighing', 'Asked', 'Cutter', 'piece', 'declared_memory', 'asker', 'Turns', 'Whole',
            'Search', 'examine', 'check_sizer']
 
-# %% ../../nbs/25a_causal_search.ipynb #d10e571e
+# %% ../../nbs/25a_causal_search.ipynb #dfdf84de
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import Panel
+from ..sessions import bar_text
 from .causal_cores import Crew, packed
 from .futures import Change, Futures, Question, cut_order, first_change, fitted, question_of
 from .sizing import History
@@ -72,7 +73,7 @@ class CausalReport:
     def _repr_html_(self) -> str:
         return f"<p>{'✓' if self.ok else '✗'} {escape(str(self))}</p>"
 
-# %% ../../nbs/25a_causal_search.ipynb #fb1cdb20
+# %% ../../nbs/25a_causal_search.ipynb #377210ef
 _HOW = {"hidden": "when later days are hidden", "another": "when later days are others"}
 
 
@@ -83,7 +84,7 @@ def _word(value: float) -> str:
 
 def _leak(name: str, change: Change) -> str:
     "A change as a sentence."
-    where = f"for {change.symbol} on {change.day:%Y-%m-%d}"
+    where = f"for {change.symbol} on {bar_text(change.day)}"
     if change.how == "again":
         return (
             f"{name} does not repeat itself: {where} its {change.what} was {_word(change.then)} and then {_word(change.now)}, from the "
@@ -178,7 +179,7 @@ class Cutter(Asked):
         symbol = str(self.now.columns[column])
         return Change(day, symbol, np.nan, np.nan, "raised", self.question.what, note=what)
 
-# %% ../../nbs/25a_causal_search.ipynb #fdfa8c7e
+# %% ../../nbs/25a_causal_search.ipynb #ea59c4aa
 LEAST = 30  # days that have their turn, however long they take
 _BLOCK, _TAIL = 64, 40  # days that share a piece of the panel; days of the future that it shows
 _WORTH = 6.0  # seconds of work that are worth other processes
@@ -189,7 +190,8 @@ def piece(panel: Panel, start: int, stop: int) -> Panel:
     real = panel.real[start:stop]
     begun = np.logical_or.accumulate(real, axis=0)
     arrays = {name: np.where(begun, values[start:stop], np.nan) for name, values in panel.arrays.items()}
-    return type(panel)(panel.days[start:stop], panel.symbols, panel.assets, arrays, real.copy())
+    days = panel.days[start:stop]
+    return type(panel)(days, panel.symbols, panel.assets, arrays, real.copy(), None, panel.interval)
 
 # %% ../../nbs/25a_causal_search.ipynb #38448fc8
 def declared_memory(question: Question) -> int | None:

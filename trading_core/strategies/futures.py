@@ -22,7 +22,7 @@ from ..data.panel import FIELDS, Panel
 from ..errors import StrategyError
 from .strategy import Strategy, _table
 
-# %% ../../nbs/25_causal.ipynb #83e1389a
+# %% ../../nbs/25_causal.ipynb #09563a72
 class Futures:
     "Other futures for a panel: up to a day nothing changes, after it each price goes the other way."
 
@@ -62,7 +62,7 @@ class Futures:
         for name, rows in by_day.items():
             rows[:start] = self.rows[name][:start]
             turn_rows(lives if name == "real" else arrays[name], rows, start)
-        return type(panel)(panel.days, panel.symbols, panel.assets, arrays, lives, by_day)
+        return type(panel)(panel.days, panel.symbols, panel.assets, arrays, lives, by_day, panel.interval)
 
 # %% ../../nbs/25_causal.ipynb #aef5ee55
 def _spread(rows: np.ndarray) -> list[int]:
