@@ -33,13 +33,13 @@ from ..portfolio.risk import RiskLimits
 from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
-# %% ../../nbs/40_event.ipynb #19a4b839
+# %% ../../nbs/40_event.ipynb #b683023e
 _EPOCH = 719_163.0  # backtrader's number of 1970-01-01
 _DAY = 86_400_000_000_000  # nanoseconds
 
 
 class ArrayFeed(bt.feed.DataBase):  # type: ignore[misc]
-    "Daily bars of one asset from arrays, put into backtrader's buffers in bulk."
+    "Bars of one asset from arrays, put into backtrader's buffers in bulk."
 
     params = (("columns", None), ("ordinals", None))
 
