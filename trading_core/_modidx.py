@@ -6680,6 +6680,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'trading_core.report.today.certificate_lines': ( 'today.html#certificate_lines',
                                                                                             'trading_core/report/today.py'),
                                            'trading_core.report.today.day_of': ('today.html#day_of', 'trading_core/report/today.py'),
+                                           'trading_core.report.today.finding_of': ( 'today.html#finding_of',
+                                                                                     'trading_core/report/today.py'),
                                            'trading_core.report.today.is_simulated': ( 'today.html#is_simulated',
                                                                                        'trading_core/report/today.py'),
                                            'trading_core.report.today.kind_badges': ( 'today.html#kind_badges',

@@ -89,7 +89,7 @@ def limit_row(limits: RiskLimits | None) -> np.ndarray:
     row["any"] = limits is not None
     return row
 
-# %% ../../nbs/44a_fast.ipynb #e1e77392
+# %% ../../nbs/44a_fast.ipynb #da14dfdf
 _NONE = np.empty((0, 0))
 
 
@@ -104,9 +104,12 @@ def weights_of(strategy: Strategy, strengths: np.ndarray, panel: Panel) -> np.nd
 
 
 def opinions_of(
-    strategy: Strategy, share: float, panel: Panel, strengths: np.ndarray
+    strategy: Strategy, share: float, panel: Panel, strengths: np.ndarray, alone: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Where each day's opinions begin, whom they are about and what they aim at; SignalError as in `checked_signals`."
+    """Where each day's opinions begin, whom they are about and what they aim at; SignalError as in `checked_signals`.
+
+    `alone`: no other strategy comes beside it, so that of one asset a target for each day will do.
+    """
     by_day, sizer = panel.by_day or {}, strategy.sizing
     given, gross, most = _NONE, 1.0, np.inf
     if type(sizer) is EqualWeight:
@@ -114,9 +117,11 @@ def opinions_of(
     else:
         strengths = checked_signals(strategy, panel).to_numpy(dtype=float)
         given = weights_of(strategy, strengths, panel)
-    bad, starts, columns, targets = kernel.collect(
-        strengths, given, by_day["real"], by_day["close"], gross, most, share
-    )
+    real, closes = by_day["real"], by_day["close"]
+    if alone and given is _NONE and len(panel.symbols) == 1:
+        bad, starts, columns, targets = kernel.collect_alone(strengths, real, closes, gross, most, share)
+    else:
+        bad, starts, columns, targets = kernel.collect(strengths, given, real, closes, gross, most, share)
     if bad >= 0:
         checked_signals(strategy, panel)
     return starts, columns, targets
@@ -320,7 +325,7 @@ def exposure_frame(run: Run) -> pd.DataFrame:
     np.subtract(1, parts[0] + parts[1], out=parts[2])
     return pd.DataFrame(parts.T, run.days, ["equity", "crypto", "cash"], copy=False)
 
-# %% ../../nbs/44a_fast.ipynb #0bcdf6a1
+# %% ../../nbs/44a_fast.ipynb #195f0283
 def _last_signals(panel: Panel, strengths: Mapping[str, np.ndarray]) -> pd.Series:
     "The strengths of the last day, of whichever strategy has an opinion."
     counted = panel.real[-1] | np.isnan(panel.arrays["close"][-1])
@@ -335,7 +340,8 @@ def fast_backtest(
     "Run strategies through a panel in the compiled engine."
     began, told, seen = time.perf_counter(), described(strategies), panel.until(end)
     strengths = {name: strengths_of(strategy, seen) for name, (strategy, _) in strategies.items()}
-    parts = {name: opinions_of(s, share, seen, strengths[name]) for name, (s, share) in strategies.items()}
+    alone = len(strategies) == 1
+    parts = {name: opinions_of(s, share, seen, strengths[name], alone) for name, (s, share) in strategies.items()}
     opinions = Opinions.of(parts)
     rules = np.array([rule_row(strategies[name][0].exits) for name in opinions.names])
     run = simulate(opinions, rules, seen, int(seen.days.searchsorted(start)), cash, costs, limits, resize)

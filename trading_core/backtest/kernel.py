@@ -13,8 +13,8 @@ __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNA
            'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today', 'clear',
            'phase_of', 'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw',
            'leave', 'wish_of', 'move', 'counts', 'opine', 'conflict', 'watch', 'after_sales', 'add', 'forbidden',
-           'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'evening', 'opinions_on', 'classes_of',
-           'pass_quietly', 'pass_days', 'simulate', 'gather', 'collect']
+           'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'places_of', 'opinions_on', 'evening', 'classes_of',
+           'pass_quietly', 'pass_days', 'simulate', 'gather', 'collect', 'aim', 'collect_alone']
 
 # %% ../../nbs/44_kernel.ipynb #4efbe315
 from typing import TYPE_CHECKING, Any
@@ -718,7 +718,25 @@ def longer(log: np.ndarray, used: int, need: int) -> np.ndarray:
     new[:used] = log[:used]
     return new
 
-# %% ../../nbs/44_kernel.ipynb #98736c5c
+# %% ../../nbs/44_kernel.ipynb #96ba67a0
+@inlined
+def places_of(strategy: int, row: int, starts: np.ndarray, targets: np.ndarray) -> tuple[int, int]:
+    "Where a strategy's opinions of a day begin, and where they end."
+    if starts.shape[1] == 0:
+        return (row, row) if np.isnan(targets[row]) else (row, row + 1)
+    return starts[strategy, row], starts[strategy, row + 1]
+
+
+@inlined
+def opinions_on(row: int, starts: np.ndarray, targets: np.ndarray) -> int:
+    "How many opinions there are on a day."
+    count = 0
+    for k in range(len(starts)):
+        begin, end = places_of(k, row, starts, targets)
+        count += end - begin
+    return count
+
+
 @inlined
 def evening(
     row: int, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray, resize: float, closes: np.ndarray,
@@ -727,20 +745,11 @@ def evening(
     "Take the opinions of all strategies; how many of them are purchases."
     buys = 0
     for k in range(len(starts)):
-        begin, end = starts[k, row], starts[k, row + 1]
+        begin, end = places_of(k, row, starts, targets)
         buys += opine(row, k, begin, end, columns, targets, resize, closes, assets, slots, waiting, me, refusals)
     return buys
 
-
-@inlined
-def opinions_on(row: int, starts: np.ndarray) -> int:
-    "How many opinions there are on a day."
-    count = 0
-    for k in range(len(starts)):
-        count += starts[k, row + 1] - starts[k, row]
-    return count
-
-# %% ../../nbs/44_kernel.ipynb #1a636f4e
+# %% ../../nbs/44_kernel.ipynb #6af7d7f0
 @inlined
 def classes_of(assets: np.ndarray) -> int:
     "Which classes of assets there are: 1 equities, 2 crypto, 3 both."
@@ -762,8 +771,8 @@ def pass_quietly(
     stop, take, trail, most = slot.entry * rule[0], slot.entry * rule[1], rule[2], rule[3]
     passed = 0.0
     while row < len(closes) and real[row, 0]:
-        close, place = closes[row, 0], starts[0, row]
-        if starts[0, row + 1] > place and (targets[place] > 0) != inside:
+        close, (begin, end) = closes[row, 0], places_of(0, row, starts, targets)
+        if end > begin and (targets[begin] > 0) != inside:
             break
         if inside:
             top = max(highest, close)
@@ -783,7 +792,7 @@ def pass_quietly(
         me.equities, me.crypto = (0.0, last) if assets[0].crypto else (last, 0.0)
     return row
 
-# %% ../../nbs/44_kernel.ipynb #c159349e
+# %% ../../nbs/44_kernel.ipynb #582561b6
 @lean
 def pass_days(
     row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray,
@@ -802,7 +811,7 @@ def pass_days(
             row = pass_quietly(row, opens, closes, real, assets, rules, starts, targets, values, slots, account)
             if row == n_days:
                 break
-        opinions = opinions_on(row, starts)
+        opinions = opinions_on(row, starts, targets)
         if not fits(me, opinions, len(fills), len(refusals)):
             return row
         if me.waiting > 0:
@@ -828,7 +837,7 @@ def pass_days(
         row += 1
     return row
 
-# %% ../../nbs/44_kernel.ipynb #d51ea9f3
+# %% ../../nbs/44_kernel.ipynb #739fa634
 @compiled
 def simulate(
     opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, assets: np.ndarray,
@@ -867,14 +876,14 @@ def simulate(
     row = first
     while row < n_days:
         fills = longer(fills, me.fills, me.waiting + me.held)
-        refusals = longer(refusals, me.refusals, 3 * (me.waiting + opinions_on(row, starts)))
+        refusals = longer(refusals, me.refusals, 3 * (me.waiting + opinions_on(row, starts, targets)))
         row = pass_days(
             row, opens, closes, volumes, real, number, assets, rules, limits, starts, columns, targets, resize, values,
             slots, lists, account, fills, refusals, memory,
         )  # fmt: skip
     return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting]
 
-# %% ../../nbs/44_kernel.ipynb #d4e33236
+# %% ../../nbs/44_kernel.ipynb #f460407d
 @lean
 def gather(
     strengths: np.ndarray, weights: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float,
@@ -892,8 +901,7 @@ def gather(
             if not abs(strength) <= 1:
                 return row * n_symbols + column, used
             if real[row, column] or np.isnan(closes[row, column]):
-                if n_symbols > 1:
-                    columns[used] = column
+                columns[used] = column
                 targets[used] = max(strength, 0.0) if not given or strength <= 0 else weights[row, column]
                 total += max(strength, 0.0)
                 used += 1
@@ -931,6 +939,35 @@ def collect(
     """
     days, places = len(strengths), strengths.size
     starts = np.empty(days + 1, np.int32 if places < 2**31 else np.int64)  # numpy's arrays are made quickly
-    columns, targets = np.zeros(places, np.uint32), np.empty(places)
+    columns, targets = np.empty(places, np.uint32), np.empty(places)
     bad, used = gather(strengths, weights, real, closes, gross, most, share, starts, columns, targets)
     return bad, starts, columns[:used], targets[:used]
+
+
+@lean
+def aim(
+    strengths: np.ndarray,
+    real: np.ndarray,
+    closes: np.ndarray,
+    gross: float,
+    most: float,
+    share: float,
+    targets: np.ndarray,
+) -> int:
+    "Fill `targets` with what one strategy wants of one asset each day; the first strength that cannot be, or -1."
+    for row in range(len(strengths)):
+        strength, there = strengths[row, 0], real[row, 0]
+        if abs(strength) > 1:
+            return row
+        wanted = share * min(max(strength, 0.0) * gross, most)
+        targets[row] = wanted if strength == strength and (there or np.isnan(closes[row, 0])) else np.nan
+    return -1
+
+
+def collect_alone(
+    strengths: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float, share: float
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    "The same for one asset that is alone, with equal weights: a place for each day."
+    targets = np.empty(len(strengths))
+    bad = aim(strengths, real, closes, gross, most, share, targets)
+    return bad, np.empty(0, np.int32), np.empty(0, np.uint32), targets

@@ -107,7 +107,7 @@ class Shared:
         _shrink(self.signals, self.room, lambda entry: entry[1].nbytes)
         return self.made, strengths
 
-# %% ../../nbs/45ab_shared_work.ipynb #4b6c57bb
+# %% ../../nbs/45ab_shared_work.ipynb #c9b0c958
 def _shrink(known: OrderedDict[int, Any], room: int, size: Callable[[Any], int]) -> None:
     "Forget what was not asked for the longest time, but never the last answer."
     total = sum(size(entry) for entry in known.values())
@@ -119,7 +119,7 @@ def _shrink(known: OrderedDict[int, Any], room: int, size: Callable[[Any], int])
 def collected(strategy: Strategy, share: float, panel: Panel, strengths: np.ndarray) -> Parts:
     "As `opinions_of` of the fast engine, but without asking the strategy for its signals a second time."
     if type(strategy.sizing) is EqualWeight:
-        starts, columns, targets = opinions_of(strategy, share, panel, strengths)
+        starts, columns, targets = opinions_of(strategy, share, panel, strengths, alone=True)
         return starts, columns.copy(), targets.copy()  # not a view of an array with room for everything
     if (np.abs(strengths) > 1).any():
         checked_signals(strategy, panel)

@@ -57,11 +57,14 @@ class Lines:
         upper, lower = self.values[self.upper[number]].T, self.values[self.lower[number]].T
         return np.where(np.isnan(upper) | np.isnan(lower), np.nan, above(upper, lower))
 
-# %% ../../nbs/21a_lines.ipynb #74bfa7c9
+# %% ../../nbs/21a_lines.ipynb #429df580
 def own_closes(panel: Panel) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
     "For each symbol the rows of its own bars and the closes there."
     closes = panel.arrays["close"]
     for place in range(len(panel.symbols)):
+        if panel.real[:, place].all():
+            yield slice(0, len(panel.days)), np.ascontiguousarray(closes[:, place])
+            continue
         own = np.flatnonzero(panel.real[:, place])
         if own.size and own[-1] - own[0] == own.size - 1:  # without a gap: nothing needs to be picked
             span = slice(int(own[0]), int(own[-1]) + 1)
@@ -70,13 +73,14 @@ def own_closes(panel: Panel) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
             yield own, np.ascontiguousarray(closes[own, place])
 
 
-_BLOCK = 16_384  # values that stay in a processor's nearest memory while they are worked on
+_BLOCK = 8_192  # values that stay in a processor's nearest memory while they are worked on
 
 
 def _strength(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     "1 where `upper` is above `lower`, 0 where not, NaN where either is."
     strength = above(upper, lower).astype(float)
-    strength[np.isnan(upper) | np.isnan(lower)] = np.nan
+    if not np.isfinite(upper @ lower):  # one sum tells most often that there is no NaN
+        strength[np.isnan(upper) | np.isnan(lower)] = np.nan
     return strength
 
 
@@ -101,7 +105,7 @@ def zero(close: np.ndarray) -> np.ndarray:
     "A line of zeros."
     return np.zeros_like(close)
 
-# %% ../../nbs/21a_lines.ipynb #800f09b4
+# %% ../../nbs/21a_lines.ipynb #0fdf2db8
 class LineStrategy(Strategy):
     "Holds an asset while one line of its own closes is above another."
 
@@ -118,13 +122,15 @@ class LineStrategy(Strategy):
 
     def signals(self, panel: Panel) -> pd.DataFrame:
         days, symbols = panel.shape
-        strength = np.full((symbols, days), np.nan)
+        strength = np.empty((symbols, days))
         (upper, *more), (lower, *others) = self.pair()
         for place, (span, close) in enumerate(own_closes(panel)):
             pair = upper(close, *more), lower(close, *others)
             if isinstance(span, slice):
+                strength[place, : span.start] = strength[place, span.stop :] = np.nan
                 _compare(*pair, strength[place, span])
             else:
+                strength[place] = np.nan
                 strength[place, span] = _strength(*pair)
         if type(self).calendar_days is not Strategy.calendar_days:
             strength[~decides(self, panel).T] = np.nan
