@@ -39,7 +39,7 @@ def _yahoo(path: Any, allow_gaps: bool, today: Day | None) -> BarSource:
 
 KINDS: dict[str, Callable[[Any, bool, Day | None], BarSource]] = {"csv": _csv, "simulated": _simulated, "yahoo": _yahoo}
 
-# %% ../../nbs/18_opening.ipynb #7d8490bb
+# %% ../../nbs/18_opening.ipynb #3c97cee2
 RECHECK = 7  # days
 
 
@@ -51,11 +51,12 @@ def open_source(
     today: Day | None = None,
     store: str | os.PathLike[str] | None = None,
     label: str = "",
+    known: str = "",
 ) -> BarSource:
-    "The source that settings call `kind`; with a `store`, one that keeps its bars in that folder."
+    "The source that settings call `kind`; with a `store`, one that keeps its bars in that folder, as of what was `known`."
     if kind not in KINDS:
         raise UnknownNameError("market.source", kind, KINDS)
     source = KINDS[kind](path, allow_gaps, today)
     if label and isinstance(source, CsvBars):  # nobody else's labels are in doubt
         source = replace(source, label=label)
-    return source if store is None else BarStore(store, source, recheck=RECHECK)
+    return source if store is None else BarStore(store, source, recheck=RECHECK, as_of_known=known or None)

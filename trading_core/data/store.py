@@ -147,7 +147,7 @@ class StoreDays(Source):
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
-# %% ../../nbs/16h_store.ipynb #d3daab3f
+# %% ../../nbs/16h_store.ipynb #624084b7
 class StoreFetching(StoreDays):
     "A store that learns."
 
@@ -168,7 +168,7 @@ class StoreFetching(StoreDays):
         tell: Callable[[str, float], None] | None = None,
     ) -> Fetched:
         "Ask the source for what is missing, or for all of it `again`; who fails is in `failed`, the others are kept."
-        if self.source is None:
+        if self.source is None or self.as_of_known is not None:
             return Fetched()
         span, asked, today = self.span(start, end, interval), list(dict.fromkeys(symbols)), day_number(self.now())
         wanted = {span: asked} if again else self._wanted(self.missing(asked, start, end, interval), today)
@@ -207,7 +207,7 @@ class StoreFetching(StoreDays):
         tidy(self.shelf(interval), small_ones)
         return learnt
 
-# %% ../../nbs/16h_store.ipynb #98f3f64b
+# %% ../../nbs/16h_store.ipynb #819e0052
 def bounds(span: Span, interval: str) -> tuple[int, int]:
     "The first and the last label of bars in these days."
     if interval == "1d":
@@ -243,7 +243,7 @@ class StoreBars(StoreFetching):
     def _ready(self, symbols: list[str], start: Day | None, end: Day | None, interval: str, known: Any) -> int:
         "The moment whose knowledge is asked for; for now, what is missing is fetched, and the first failure raised."
         known = self.as_of_known if known is None else known
-        if known is None and self.source is not None:
+        if known is None:
             for error in self.fetch(symbols, start, end, interval).failed.values():
                 raise error
         return as_known(known)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TITLES', 'is_simulated', 'kind_badges', 'status_badge', 'meta', 'page_names', 'title_of', 'nav_of', 'page_cards',
-           'seconds_of', 'certificate_lines', 'provenance', 'day_of', 'venue_trouble', 'unresolved', 'shows_day',
-           'report_page', 'run_facts', 'live_lines']
+           'seconds_of', 'certificate_lines', 'provenance', 'day_of', 'finding_of', 'venue_trouble', 'unresolved',
+           'shows_day', 'report_page', 'run_facts', 'live_lines']
 
-# %% ../../nbs/66_today.ipynb #3da78e1d
+# %% ../../nbs/66_today.ipynb #9e5f61c6
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +24,7 @@ from .sections import changes_section, curve_section, day_change, exposure_bars,
 from .sections import honest_section, next_section, orders_section, positions_section, since_text
 from .sections import halt_section, warnings_section
 from .shell import links, page
+from .sweep_page import sweep_front
 from .venue_state import VenueState, agreement_section, orders_go, state_badges, state_bands
 from .venue_state import waiting_section
 
@@ -78,13 +79,19 @@ def nav_of(pages: Sequence[str], index: str, current: str = "") -> Html:
     named = {"Today": "report.html"} | {title_of(name): f"{name}.html" for name in pages} | {"All runs": index}
     return links(named, current)
 
-# %% ../../nbs/66_today.ipynb #793c6abe
+# %% ../../nbs/66_today.ipynb #f328f975
 def page_cards(run: Mapping[str, Any], remembered: Mapping[str, Any], index: str) -> Html:
     "The way to the other pages, each with its finding."
     backtest, signals = remembered.get("backtest") or {}, remembered.get("signals") or {}
     wanted = f"{signals['wanted']} wanted of {signals['covers']}, with the values behind each" if signals else ""
     trade = "Targets against holdings, account before and after"
-    said = {"backtest": backtest.get("headline", ""), "signals": wanted, "trade": trade}
+    swept = (remembered.get("sweep") or {}).get("headline", "")
+    said = {
+        "backtest": backtest.get("headline", ""),
+        "signals": wanted,
+        "trade": trade,
+        "sweep": swept and "The map, the ten best, the tries",
+    }
     found = {f"{name}.html": (title_of(name), said.get(name, "")) for name in page_names(run)}
     found[index] = ("All runs", "Every run, newest first")
     return el(
@@ -118,7 +125,7 @@ def _code_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     others = "".join(f"; {name} {number}" for name, number in found.items())
     return [("Code", [f"trading_core {own}", at, others])]
 
-# %% ../../nbs/66_today.ipynb #9fc9731c
+# %% ../../nbs/66_today.ipynb #aaefdd6d
 def _run_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     "The run's id, when it was started, and how long it took."
     took, engine = seconds_of(run), (run.get("seconds") or {}).get("engine")
@@ -126,6 +133,15 @@ def _run_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     told += f" of which the engine {engine:.1f} s" if engine else ""
     started = str(run.get("started", "?")).replace("T", " ").replace("Z", " UTC")
     return [("Run", [el("span", run.get("run_id", "?"), cls="mono"), f", started {started}{told}"])]
+
+
+def _revised_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
+    "Bars that were corrected since the last run, and which decisions they would have changed."
+    revised = run.get("revised") or {}
+    if not revised.get("bars"):
+        return []
+    named = [f"{row['symbol']} on {row['bar'][:10]}" for row in revised.get("rows") or []]
+    return [("Revised", revised["sentence"] + (f" {', '.join(named[:5])}." if named else ""))]
 
 
 def certificate_lines(run: Mapping[str, Any]) -> list[str]:
@@ -144,13 +160,14 @@ def provenance(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     return [
         *_data_fact(run),
         *quality_fact(run.get("quality")),
+        *_revised_fact(run),
         *_code_fact(run),
         *checked,
         *_run_fact(run),
         *simulated,
     ]
 
-# %% ../../nbs/66_today.ipynb #01b0bd4c
+# %% ../../nbs/66_today.ipynb #7117dc16
 def day_of(remembered: Mapping[str, Any]) -> DayReport | None:
     "The day that the trade page remembered, if it did."
     stored = remembered.get("trade")
@@ -184,15 +201,17 @@ def _body(run: Mapping[str, Any], day: DayReport) -> list[Html]:
     ]
 
 
+def finding_of(remembered: Mapping[str, Any]) -> str:
+    "The finding of a job that trades nothing; empty without any."
+    notes = (remembered.get(page) or {} for page in ("backtest", "sweep"))
+    return next((str(note["headline"]) for note in notes if note.get("headline")), "")
+
+
 def _without_trade(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> list[Html]:
     "The head of a job that trades nothing."
-    found = (remembered.get("backtest") or {}).get("headline") or f"{run.get('job', 'The job')} is done"
-    return [
-        meta(run),
-        el("h1", found),
-        el("p", "This job has no trade page, so there is no account to show.", cls="tell"),
-        quality_section(run.get("quality")),
-    ]
+    none = el("p", "This job has no trade page, so there is no account to show.", cls="tell")
+    found, swept = finding_of(remembered) or f"{run.get('job', 'The job')} is done", remembered.get("sweep")
+    return [meta(run), el("h1", found), *(sweep_front(swept) if swept else [none]), quality_section(run.get("quality"))]
 
 # %% ../../nbs/66_today.ipynb #56bee063
 def venue_trouble(remembered: Mapping[str, Any]) -> str:
@@ -213,7 +232,7 @@ def shows_day(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> bool:
     lost = (run.get("error") or {}).get("type") == "UnresolvedOrdersError" and bool(unresolved(remembered))
     return run.get("status") == "done" or silent or lost
 
-# %% ../../nbs/66_today.ipynb #608f7138
+# %% ../../nbs/66_today.ipynb #7870f68c
 def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index: str = "../index.html") -> str:
     """report.html of a run that came to its end: today on one screen.
 
@@ -230,19 +249,20 @@ def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index:
     day = day_of(remembered)
     shown = {"simulated": day.simulated, "dry_run": day.dry_run, "halted": day.halted, **run} if day else run
     body = _body(shown, day) if day else _without_trade(run, remembered)
-    rest = [honest_section(day, remembered), page_cards(run, remembered, index)]
+    judged = not day and remembered.get("sweep") and not remembered.get("backtest")  # its verdict stands above
+    rest = [*([] if judged else [honest_section(day, remembered)]), page_cards(run, remembered, index)]
     nav = nav_of(page_names(run), index, "Today")
     orders: list[tuple[object, object]] = [("Orders", f"go to {orders_go(day.venue)}")] if day else []
     return page(_tab_title(run, day), *body, *rest, nav=nav, footer=[*provenance(shown), *orders])
 
-# %% ../../nbs/66_today.ipynb #d293685c
+# %% ../../nbs/66_today.ipynb #ddadb688
 def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
     "What run.json keeps of a day, so that the overview need not open its pages."
     day, signals = day_of(remembered), remembered.get("signals") or {}
     tested = remembered.get("backtest") or {}
     engines = {"engines": tested["engines"]} if tested.get("engines") else {}
     if day is None:
-        return {"headline": tested.get("headline", "")} | engines
+        return {"headline": finding_of(remembered)} | engines
     wanted = int(signals.get("wanted", sum(target > 0 for target in day.targets.values())))
     refused = sum(item.kind == "refused" for item in day.silent)
     counts = {"signals": wanted, "orders": len(day.orders), "refused": refused, "fills": len(day.fills)}
@@ -257,7 +277,7 @@ def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
         "halted": day.halted,
     }
 
-# %% ../../nbs/66_today.ipynb #2d2727ee
+# %% ../../nbs/66_today.ipynb #57967773
 def _day_lines(day: DayReport) -> list[str]:
     "The day in plain text."
     grown = f", {percent(day.equity / day.initial - 1, signed=True)} since {day.started}" if day.previous_equity else ""
@@ -293,5 +313,5 @@ def live_lines(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> list[st
     news = (
         [f"Checked for look-ahead: {line}" for line in certificate_lines(run)] if any(f["now"] for f in known) else []
     )
-    days = _day_lines(day) if day else [str((remembered.get("backtest") or {}).get("headline", "done"))]
+    days = _day_lines(day) if day else [finding_of(remembered) or "done"]
     return [first, *told, *days, *(news if not told else [])]

@@ -167,7 +167,7 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     closes = source.bars(symbol, config.market.start, panel.last, config.market.interval)["close"]
     return closes[: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #32d28a99
+# %% ../../nbs/70_context.ipynb #d21383ff
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -196,7 +196,7 @@ def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Mar
     "The market of `config` up to `as_of`, or up to the last day that the source has."
     paths = [str(path) for path in config.market_paths] or None
     store = config.market_store
-    given = {"allow_gaps": config.market.allow_gaps, "label": config.market.label}
+    given = {"allow_gaps": config.market.allow_gaps, "label": config.market.label, "known": config.market.known}
     source = open_source(config.market.source, paths, store=store, **given)  # type: ignore[arg-type]
     read = read_symbols(source, wanted(source, config), config)
     findings = findings_of(read, config, as_of)

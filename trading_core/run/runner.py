@@ -12,7 +12,7 @@ __all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text',
            'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError',
            'NoVenueError', 'UnresolvedOrdersError', 'WholeRun', 'RunResult', 'run_job']
 
-# %% ../../nbs/71_runner.ipynb #a6082a71
+# %% ../../nbs/71_runner.ipynb #06d9f966
 import contextlib
 import json
 import os
@@ -37,6 +37,7 @@ from ..config import TradingConfig
 from ..errors import ConfigError, LockedError, RefusedError, RunError, TradingError, UnknownNameError
 from ..ledger import TOKEN_VARIABLE, AccountLock, Ledger, account_lock
 from ..backtest.trials import MEMORY, PLACE_VARIABLE
+from .revised import revised_facts
 from trading_core.run.context import (
     RunContext,
     as_of_moment,
@@ -394,7 +395,7 @@ class AccountRun(JobRun):
         if self.since:
             rehearse(context, books, since_day(self.since, context.as_of), lambda part: self.progress("rehearsal", 0.0))
 
-# %% ../../nbs/71_runner.ipynb #493fcc8a
+# %% ../../nbs/71_runner.ipynb #b09b4afd
 class PreparedRun(AccountRun):
     "A run up to its first page."
 
@@ -432,8 +433,11 @@ class PreparedRun(AccountRun):
         "Read the market, once for all pages."
         began = time.perf_counter()
         market = load_market(self.config, day)
+        earlier = [run for run in read_runs(self.config.outputs) if run.get("run_id") != self.record.facts["run_id"]]
+        revised = revised_facts(self.config, market.panel.symbols, load_strategies(self.config), earlier)
         self.record.facts["seconds"]["load"] = round(time.perf_counter() - began, 3)
         self.record.write(
+            **({"revised": revised} if revised else {}),
             as_of=bar_text(market.as_of, market.panel.interval),
             data=market.facts(),
             quality=market.quality,

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Read', 'read_symbols', 'thresholds_of', 'findings_of', 'made_panel', 'held_since', 'guarded_panel', 'held_back']
 
-# %% ../../nbs/70_trusted.ipynb #e2de669b
+# %% ../../nbs/70_trusted.ipynb #69942627
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +23,7 @@ from ..data.csv_files import CsvError
 from ..data.findings import Finding, Thresholds, refusals_of
 from ..data.guarded import ROWS, barred_of, guarded, usable_bars, with_unpriced
 from ..data.quality import quality_of
+from ..data.store_index import FOREVER
 from ..data.sources import BadBarsError, NoBarsError
 from ..errors import DataError
 from ..model import OrderRequest, Side
@@ -32,7 +33,7 @@ from ..portfolio.fills import Refusal
 if TYPE_CHECKING:
     from trading_core.ledger import Ledger
 
-# %% ../../nbs/70_trusted.ipynb #0bc4b244
+# %% ../../nbs/70_trusted.ipynb #5ade8b15
 @dataclass(frozen=True)
 class Read:
     "What a source gave, and what it refused to give."
@@ -65,11 +66,17 @@ def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfi
 
 def _stored(store: BarStore, symbols: Iterable[str], config: TradingConfig) -> Read:
     "What a store has of the symbols."
-    known, skip = config.market.known or None, not config.market.symbols
-    panel = store.panel(
-        symbols, config.market.start, interval=config.market.interval, as_of_known=known, skip_empty=skip
-    )
-    return Read({symbol: panel.own(symbol) for symbol in panel.symbols}, panel=panel)
+    start, interval, refused = config.market.start, config.market.interval, {}
+    for symbol, error in store.fetch(symbols, start, interval=interval).failed.items():
+        if config.quality.refuse == "none" or not isinstance(error, BadBarsError | CsvError):
+            raise error
+        refused[symbol] = str(error)
+    asked = [symbol for symbol in symbols if symbol not in refused]
+    known = FOREVER if store.as_of_known is None else store.as_of_known  # nothing more is asked for
+    skip = not config.market.symbols
+    panel = store.panel(asked, start, interval=interval, as_of_known=known, skip_empty=skip)
+    bars = store.bars_many(panel.symbols, start, interval=interval, as_of_known=known)  # with splits and dividends
+    return Read(bars, refused, panel)
 
 # %% ../../nbs/70_trusted.ipynb #69dece39
 def thresholds_of(config: TradingConfig) -> Thresholds:
