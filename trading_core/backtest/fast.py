@@ -34,7 +34,7 @@ from ..sessions import session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/44a_fast.ipynb #477a3ad3
+# %% ../../nbs/44a_fast.ipynb #dcc55bf6
 def lot_parts(lot: Decimal) -> tuple[float, float]:
     "A lot as numerator and power of ten: 0.0025 is 25 / 10,000."
     _, digits, exponent = lot.as_tuple()
@@ -56,7 +56,8 @@ def asset_table(panel: Panel, costs: Costs) -> tuple[np.ndarray, np.ndarray]:
         [_asset_row(kind[0], kind[1], kind[2], kind[3], calendars.index(kind[1]), costs) for kind in kinds],
         kernel.ASSETS,
     )
-    return rows[numbers], np.array([session_number(name, panel.days) for name in calendars])
+    counted = [session_number(name, panel.days) for name in calendars]
+    return rows[numbers], counted[0][None, :] if len(counted) == 1 else np.array(counted)
 
 
 def _asset_row(
