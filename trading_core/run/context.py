@@ -167,7 +167,7 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     closes = source.bars(symbol, config.market.start, panel.last, config.market.interval)["close"]
     return closes[: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #d21383ff
+# %% ../../nbs/70_context.ipynb #27249613
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -203,10 +203,10 @@ def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Mar
     panel = made_panel(read, findings, config)
     if as_of is not None:
         panel = _until(panel, as_of, source.name)
-    known = config.market.known or (known_text(source) if isinstance(source, BarStore) else "")
     safe = guarded_panel(panel, findings, config)
     facts = quality_facts(findings, len(read.bars) + len(read.refused), config.quality.refuse)
     against = _benchmark(source, config, tradable_panel(safe))
+    known = config.market.known or (known_text(source) if isinstance(source, BarStore) else "")
     return Market(source.name, source.simulated, safe, against, known, quality=facts)
 
 
