@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SHOWN', 'number_text', 'parameters_text', 'sweep_head', 'best_section', 'map_section', 'failures_section']
+__all__ = ['SHOWN', 'number_text', 'parameters_text', 'sweep_head', 'best_section', 'sweep_summary', 'sweep_front', 'map_section',
+           'failures_section']
 
-# %% ../../nbs/62b_sweep_page.ipynb #542072f4
+# %% ../../nbs/62b_sweep_page.ipynb #680957c7
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ..figures import percent
+from ..model import plain
 from .backtest_page import both_sizes
 from .markup import Html, el, section, table, tiles
 
 if TYPE_CHECKING:
+    from trading_core.backtest.judged import Judgement
     from trading_core.backtest.sweep_table import SweepTable
 
 # %% ../../nbs/62b_sweep_page.ipynb #3bc96b45
@@ -41,8 +45,13 @@ def parameters_text(row: pd.Series, names: list[str]) -> str:
     "The parameters of a row in words."
     return ", ".join(f"{name} {number_text('', row[name])}" for name in names)
 
-# %% ../../nbs/62b_sweep_page.ipynb #9953221a
-def sweep_head(rows: SweepTable, name: str, metric: str = "sharpe") -> Html:
+# %% ../../nbs/62b_sweep_page.ipynb #44d8d879
+def _spoken(metric: str) -> str:
+    "A metric within a sentence."
+    return "Sharpe ratio" if metric == "sharpe" else metric.replace("_", " ")
+
+
+def sweep_head(rows: SweepTable, name: str, metric: str = "sharpe", judged: Judgement | None = None) -> Html:
     "How many combinations there were, and what the best and the middle one came to."
     if not len(rows):
         return el("p", f"None of the {len(rows.failures):,} combinations of {name} could be run.")
@@ -55,10 +64,17 @@ def sweep_head(rows: SweepTable, name: str, metric: str = "sharpe") -> Html:
     ]
     if rows[metric].notna().any():
         best = rows.best(metric)
-        word = metric.replace("_", " ")
+        word = _spoken(metric)
         said.append((f"Best {word}", number_text(metric, best[metric]), parameters_text(best, rows.parameters)))
         said.append((f"Median {word}", number_text(metric, float(rows[metric].median())), "of all combinations"))
+    if judged is not None:
+        said.append(("Sharpe ratio by luck", number_text("", judged.honesty.luck), f"the best of {_tries(judged)}"))
     return tiles(said)
+
+
+def _tries(judged: Judgement) -> str:
+    "How many tries there were."
+    return f"{judged.honesty.trials:,.0f} tries" if (judged.honesty.trials or 1) > 1 else "one try"
 
 
 SHOWN = ("total_return", "sharpe", "max_drawdown", "trades", "turnover", "exposure")
@@ -72,6 +88,62 @@ def best_section(rows: SweepTable, metric: str = "sharpe", most: int = 10) -> Ht
     heads = {name.replace("_", " "): "n" for name in names}
     title = f"The {len(top)} best by {metric.replace('_', ' ')}"
     return section(title, table(lines, heads), sub="The best of many is also the luckiest: look at its neighbours")
+
+# %% ../../nbs/62b_sweep_page.ipynb #d20b9817
+def _verdict(judged: Judgement | None) -> str:
+    "What is said of luck, and of choosing if that was looked at."
+    if judged is None:
+        return ""
+    told = judged.honesty.sentence.split(". ")
+    looked = judged.honesty.pbo is not None and not np.isnan(judged.honesty.pbo)
+    return ". ".join(told[: 1 + looked]).rstrip(".") + "."
+
+
+def _but(judged: Judgement | None) -> str:
+    "What spoils it, in a few words; empty if nothing does."
+    if judged is None or judged.honesty.passed:
+        return ""
+    return ", but choosing it was worth little" if judged.honesty.deflated >= 0.95 else ", and not to be told from luck"
+
+
+def sweep_summary(
+    rows: SweepTable, name: str, judged: Judgement | None = None, metric: str = "sharpe"
+) -> dict[str, Any]:
+    "The gist of a sweep, ready for JSON."
+    facts: dict[str, Any] = {
+        "strategy": name,
+        "combinations": len(rows),
+        "failed": len(rows.failures),
+        "metric": metric,
+    }
+    if not len(rows) or rows[metric].isna().all():
+        return facts | {"headline": f"None of the combinations of {name} came to anything", "verdict": ""}
+    best = rows.best(metric)
+    facts |= {"best": parameters_text(best, rows.parameters), "value": number_text(metric, best[metric])}
+    facts |= {"median": number_text(metric, float(rows[metric].median())), "verdict": _verdict(judged)}
+    facts["headline"] = f"{name}: {facts['best']} has the best {_spoken(metric)}{_but(judged)}"
+    if judged is not None:
+        of = judged.honesty
+        facts |= {"sharpe": of.sharpe, "luck": of.luck, "tries": _tries(judged), "passed": of.passed}
+    return dict(plain(facts))
+
+# %% ../../nbs/62b_sweep_page.ipynb #6685b16f
+def sweep_front(facts: Mapping[str, Any]) -> list[Html]:
+    "The finding of a sweep for the front page of its run: the figures, and the verdict in a sentence or two."
+    failed, many = facts.get("failed") or 0, f"{facts.get('combinations', 0):,}"
+    said = [("Combinations", many, f"{failed:,} more failed" if failed else "all could be run")]
+    if facts.get("value"):
+        metric = str(facts["metric"])
+        beside = "of all combinations" if metric == "sharpe" else f"the best has {facts['value']}"
+        said.append((f"Median {_spoken(metric)}", facts["median"], beside))
+    if facts.get("sharpe") is not None:
+        luck = number_text("", float(facts["luck"])) if facts.get("luck") is not None else "–"
+        said = [
+            ("Its Sharpe ratio", number_text("", float(facts["sharpe"])), "of a year"),
+            ("By luck alone", luck, f"the best of {facts['tries']}"),
+            *said,
+        ]
+    return [tiles(said), *([el("p", facts["verdict"], cls="tell")] if facts.get("verdict") else [])]
 
 # %% ../../nbs/62b_sweep_page.ipynb #5f2dd330
 def map_section(rows: SweepTable, metric: str = "sharpe") -> Html:
