@@ -160,7 +160,7 @@ def _closing(stream: PriceStream, lines: Lines | None) -> list[str]:
         notes.append(f"The line: {stats.trouble}")
     return notes
 
-# %% ../../nbs/79d_cli_stream.ipynb #7852381d
+# %% ../../nbs/79d_cli_stream.ipynb #eec8a3f5
 def stream(
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL...", help="Such as AAPL BTC/USD.")] = None,
     span: Annotated[
@@ -185,23 +185,25 @@ def stream(
     prices = stream_of(config, feed).subscribe(symbols, *(kind or ()))
     lines, over, slips = None if json else Lines(Console()), threading.Event(), list[OSError]()
     prices.listen(_printing(lines or (lambda heard: typer.echo(_json_line(heard))), over, slips), *(kind or ()))
+    stopped = _shown(prices, seconds, over, json)
+    for slip in slips[:1]:
+        raise slip
+    for note in [*(["Stopped."] if stopped else []), *_closing(prices, lines)]:
+        typer.echo(note, err=json)
+    return 0
 
-    def say(text: str) -> None:
-        typer.echo(text, err=json)
 
+def _shown(prices: PriceStream, seconds: float | None, over: threading.Event, quiet: bool) -> bool:
+    "Listen until the time is over; whether it was stopped by hand. `quiet` leaves the output to a program."
     for note in market_notes(prices.wants.symbols, prices.moment()):
-        say(note)
+        typer.echo(note, err=quiet)
     try:
         _until_over(prices, seconds, over)
     except KeyboardInterrupt:
-        say("Stopped.")
+        return True
     finally:
         prices.stop()
-    for slip in slips[:1]:
-        raise slip
-    for note in _closing(prices, lines):
-        say(note)
-    return 0
+    return False
 
 
 def _until_over(prices: PriceStream, seconds: float | None, over: threading.Event) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest', 'Callbacks',
            'StreamEndedError', 'PriceStream']
 
-# %% ../../nbs/18f_stream.ipynb #df62cc33
+# %% ../../nbs/18f_stream.ipynb #f6e106e7
 import asyncio
 import contextlib
 import logging
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -216,9 +216,9 @@ class _Once:
             del seen[next(iter(seen))]
         return True
 
-# %% ../../nbs/18f_stream.ipynb #10fd0d78
-class _Hearing:
-    "What is done with what comes over the lines."
+# %% ../../nbs/18f_stream.ipynb #24db5368
+class _Putting:
+    "What is known of what was heard, and the way to the callbacks."
 
     def __init__(self, mender: Mender, most: int, horizon: Callable[[], int]):
         self.wants, self.latest_heard, self.callbacks, self.belt = Subscriptions(), Latest(), Callbacks(), Belt(most)
@@ -227,6 +227,24 @@ class _Hearing:
         self._said = ""  # why the last message was refused
         self._heard_at: float | None = None
         self._in_hand = 0  # what waits for a place on the belt
+
+    async def put(self, heard: Sequence[Heard]) -> None:
+        "Put it all on the belt; waits while there is no room for trades and bars."
+        self._in_hand += len(heard)
+        try:
+            while heard:
+                taken = self.belt.put(heard)
+                self._in_hand -= taken
+                if heard := heard[taken:]:
+                    await asyncio.sleep(0.002)
+        finally:  # the stream was stopped meanwhile
+            if heard:
+                self._in_hand -= len(heard)
+                self._counts["left"] += len(heard)
+
+# %% ../../nbs/18f_stream.ipynb #10304e00
+class _Hearing(_Putting):
+    "What is done with what comes over the lines."
 
     async def take(self, messages: Sequence[Message]) -> None:
         "Judge the messages of a frame, and put what is new on the belt."
@@ -247,20 +265,6 @@ class _Hearing:
                 counts["duplicates"] += 1
             self.latest_heard.note(one)
         await self.put(out)
-
-    async def put(self, heard: Sequence[Heard]) -> None:
-        "Put it all on the belt; waits while there is no room for trades and bars."
-        self._in_hand += len(heard)
-        try:
-            while heard:
-                taken = self.belt.put(heard)
-                self._in_hand -= taken
-                if heard := heard[taken:]:
-                    await asyncio.sleep(0.002)
-        finally:  # the stream was stopped meanwhile
-            if heard:
-                self._in_hand -= len(heard)
-                self._counts["left"] += len(heard)
 
 # %% ../../nbs/18f_stream.ipynb #8f5a045a
 @lru_cache(maxsize=8)
@@ -353,9 +357,9 @@ class _Running(_Lines):
             if line.state == "listening":
                 self._begin_bars(coins)
 
-# %% ../../nbs/18f_stream.ipynb #a00cfaa0
-class _Life(_Running):
-    "The threads: begun, and gone within a second."
+# %% ../../nbs/18f_stream.ipynb #e029a813
+class _Begun(_Running):
+    "The threads, and how they begin."
 
     def __init__(self, keys: Keys, urls: tuple[str, str], fetch: Fetch | None, **options: Any):
         super().__init__(keys, urls, fetch, **options)
@@ -396,6 +400,17 @@ class _Life(_Running):
             belt.close()
             loop.close()
 
+    def stir(self, event: asyncio.Event) -> None:
+        "Set an event of the loop from whatever thread."
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # it ended between the two lines
+                loop.call_soon_threadsafe(event.set)
+
+# %% ../../nbs/18f_stream.ipynb #294f9f4c
+class _Life(_Begun):
+    "The end of the threads, within a second."
+
     def end(self, seconds: float = 1.0) -> None:
         "End within that time."
         if not self._threads:
@@ -409,13 +424,6 @@ class _Life(_Running):
         self._counts["dropped"] += self.belt.dropped
         self.belt, self._threads = Belt(self.belt.most), ()
 
-    def stir(self, event: asyncio.Event) -> None:
-        "Set an event of the loop from whatever thread."
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            with contextlib.suppress(RuntimeError):  # it ended between the two lines
-                loop.call_soon_threadsafe(event.set)
-
 # %% ../../nbs/18f_stream.ipynb #d58a46ed
 class StreamEndedError(ExecutionError):
     "A stream ended by a mistake of its own."
@@ -427,8 +435,74 @@ class StreamEndedError(ExecutionError):
     def __str__(self) -> str:
         return f"The stream of prices ended by {self.kind}, which should not happen; the log says where. start() begins it again."
 
-# %% ../../nbs/18f_stream.ipynb #780b8b08
-class PriceStream(_Life):
+# %% ../../nbs/18f_stream.ipynb #2fd7e9a8
+class _Known(_Life):
+    "What can be asked of a stream."
+
+    @property
+    def state(self) -> str:
+        "`stopped`, `connecting`, `listening` or `refused`."
+        if self.error is not None:
+            return "refused"
+        wanted = [coins for coins in (False, True) if self.wants.of(coins)]
+        up = all(coins in self._lines and self._lines[coins].up for coins in wanted)
+        return "stopped" if not self.running else "listening" if up else "connecting"
+
+    def stats(self) -> StreamStats:
+        "What became of what was heard so far."
+        lines, mender, counts, done = list(self._lines.values()), self._mender, self._counts, self.callbacks
+        heard_at = self._heard_at
+        troubles = [line.trouble for line in lines if line.trouble]
+        return StreamStats(
+            self.state, counts["received"], done.delivered, counts["dropped"] + self.belt.dropped,
+            counts["duplicates"] + mender.duplicates, counts["refused"], mender.outside, len(self.belt) + mender.held + self._in_hand + done.in_hand,
+            sum(line.reconnects for line in lines), sum(line.silent for line in lines), mender.repaired,
+            mender.unrepaired, done.failed, counts["left"] + done.left,
+            None if heard_at is None else time.monotonic() - heard_at, troubles[-1] if troubles else self._said,
+        )  # fmt: skip
+
+    def latest(self, symbols: str | Iterable[str] | None = None) -> pd.DataFrame:
+        "By symbol the newest `price` and its `time`, of all that is wanted unless `symbols` are named; NaN and NaT where nothing was heard yet."
+        self._raise()
+        names = [symbols] if isinstance(symbols, str) else self.wants.symbols if symbols is None else list(symbols)
+        return self.latest_heard.table(names)
+
+    def quotes(self, symbols: str | Iterable[str] | None = None) -> pd.DataFrame:
+        "By symbol the newest `bid`, `bid_size`, `ask`, `ask_size` and `time`, of those that have one."
+        self._raise()
+        names = [symbols] if isinstance(symbols, str) else self.wants.symbols if symbols is None else list(symbols)
+        return self.latest_heard.quotes(names)
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def moment(self) -> pd.Timestamp:
+        "What time it is by the clock of this stream."
+        return pd.Timestamp(self.now(), tz="UTC")
+
+# %% ../../nbs/18f_stream.ipynb #b5dd41c0
+class _Chosen(_Known):
+    "What is listened to, and by whom."
+
+    def subscribe(self, symbols: str | Iterable[str], *kinds: str) -> Self:
+        "Listen to these symbols: their trades, quotes and bars, or only some kinds. At any time, from any thread."
+        self.wants.change(symbols, kinds, add=True)
+        self.stir(self._wake)
+        return self
+
+    def unsubscribe(self, symbols: str | Iterable[str], *kinds: str) -> Self:
+        "Listen to them no longer, or not to some kinds."
+        self.wants.change(symbols, kinds or _CHANNELS, add=False)
+        self.stir(self._wake)
+        return self
+
+    def listen(self, callback: Callback, *kinds: str) -> Callback:
+        "Call it with each `Trade`, `BidAsk` and `MinuteBar`, or only with some of `trades`, `quotes`, `bars`."
+        return self.callbacks.add(callback, kinds)
+
+# %% ../../nbs/18f_stream.ipynb #93c95d0d
+class PriceStream(_Chosen):
     """Trades, quotes and minute bars as they are made, in a thread of its own. A context manager.
 
     Parameters
@@ -476,22 +550,6 @@ class PriceStream(_Life):
     def __repr__(self) -> str:
         return f"PriceStream({', '.join(self.wants.symbols[:5]) or 'nothing'}; {self.stats()})"
 
-    def subscribe(self, symbols: str | Iterable[str], *kinds: str) -> PriceStream:
-        "Listen to these symbols: their trades, quotes and bars, or only some kinds. At any time, from any thread."
-        self.wants.change(symbols, kinds, add=True)
-        self.stir(self._wake)
-        return self
-
-    def unsubscribe(self, symbols: str | Iterable[str], *kinds: str) -> PriceStream:
-        "Listen to them no longer, or not to some kinds."
-        self.wants.change(symbols, kinds or _CHANNELS, add=False)
-        self.stir(self._wake)
-        return self
-
-    def listen(self, callback: Callback, *kinds: str) -> Callback:
-        "Call it with each `Trade`, `BidAsk` and `MinuteBar`, or only with some of `trades`, `quotes`, `bars`."
-        return self.callbacks.add(callback, kinds)
-
     def start(self) -> PriceStream:
         "Begin to listen; returns at once."
         self.begin()
@@ -502,10 +560,6 @@ class PriceStream(_Life):
         self.end(seconds)
         return self.stats()
 
-    def moment(self) -> pd.Timestamp:
-        "What time it is by the clock of this stream."
-        return pd.Timestamp(self.now(), tz="UTC")
-
     def wait(self, seconds: float = 10.0) -> bool:
         "Wait until all that is wanted is listened to; whether it is."
         until = time.monotonic() + seconds
@@ -513,44 +567,6 @@ class PriceStream(_Life):
             time.sleep(0.005)
         self._raise()
         return up
-
-    def latest(self, symbols: str | Iterable[str] | None = None) -> pd.DataFrame:
-        "By symbol the newest `price` and its `time`, of all that is wanted unless `symbols` are named; NaN and NaT where nothing was heard yet."
-        self._raise()
-        names = [symbols] if isinstance(symbols, str) else self.wants.symbols if symbols is None else list(symbols)
-        return self.latest_heard.table(names)
-
-    def quotes(self, symbols: str | Iterable[str] | None = None) -> pd.DataFrame:
-        "By symbol the newest `bid`, `bid_size`, `ask`, `ask_size` and `time`, of those that have one."
-        self._raise()
-        names = [symbols] if isinstance(symbols, str) else self.wants.symbols if symbols is None else list(symbols)
-        return self.latest_heard.quotes(names)
-
-    @property
-    def state(self) -> str:
-        "`stopped`, `connecting`, `listening` or `refused`."
-        if self.error is not None:
-            return "refused"
-        wanted = [coins for coins in (False, True) if self.wants.of(coins)]
-        up = all(coins in self._lines and self._lines[coins].up for coins in wanted)
-        return "stopped" if not self.running else "listening" if up else "connecting"
-
-    def stats(self) -> StreamStats:
-        "What became of what was heard so far."
-        lines, mender, counts, done = list(self._lines.values()), self._mender, self._counts, self.callbacks
-        heard_at = self._heard_at
-        troubles = [line.trouble for line in lines if line.trouble]
-        return StreamStats(
-            self.state, counts["received"], done.delivered, counts["dropped"] + self.belt.dropped,
-            counts["duplicates"] + mender.duplicates, counts["refused"], mender.outside, len(self.belt) + mender.held + self._in_hand + done.in_hand,
-            sum(line.reconnects for line in lines), sum(line.silent for line in lines), mender.repaired,
-            mender.unrepaired, done.failed, counts["left"] + done.left,
-            None if heard_at is None else time.monotonic() - heard_at, troubles[-1] if troubles else self._said,
-        )  # fmt: skip
-
-    def _raise(self) -> None:
-        if self.error is not None:
-            raise self.error
 
     def __enter__(self) -> PriceStream:
         return self.start()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Belt']
+__all__ = ['Places', 'Belt']
 
 # %% ../../nbs/18b_stream_belt.ipynb #a79bfebc
 import threading
@@ -15,15 +15,9 @@ from collections.abc import Sequence
 
 from .stream_words import BidAsk, Heard
 
-# %% ../../nbs/18b_stream_belt.ipynb #03733dd0
-class Belt:
-    """A bounded queue from one thread to another one.
-
-    Parameters
-    ----------
-    most : int
-        How many messages may wait. A quote of a symbol of which none waits is taken beyond that, so it can be exceeded by one for each symbol.
-    """
+# %% ../../nbs/18b_stream_belt.ipynb #71ca32ae
+class Places:
+    "The places on a belt, and who gets one."
 
     def __init__(self, most: int = 10_000):
         self.most, self.dropped, self.closed, self.gone = max(1, most), 0, False, False
@@ -56,6 +50,16 @@ class Belt:
         if quote:
             self._quotes[one.symbol] = cell
         return True
+
+# %% ../../nbs/18b_stream_belt.ipynb #28a9796f
+class Belt(Places):
+    """A bounded queue from one thread to another one.
+
+    Parameters
+    ----------
+    most : int
+        How many messages may wait. A quote of a symbol of which none waits is taken beyond that, so it can be exceeded by one for each symbol.
+    """
 
     def take(self, most: int = 256, patience: float | None = None) -> list[Heard] | None:
         "What waits, `most` at a time; waits until there is something, and gives None when there never will be, or not within `patience` seconds."

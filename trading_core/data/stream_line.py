@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Wanted', 'Take', 'pauses', 'session_at', 'session_after', 'changes', 'Keys', 'Talk', 'Line']
+__all__ = ['Wanted', 'Take', 'pauses', 'session_at', 'session_after', 'changes', 'Keys', 'Ear', 'Talk', 'Watched', 'options_for',
+           'Listening', 'Line']
 
 # %% ../../nbs/18d_stream_line.ipynb #98227681
 import asyncio
@@ -89,9 +90,9 @@ class Keys:
         "The message that shows them to a venue."
         return {"action": "auth", "key": self.key, "secret": self.secret}
 
-# %% ../../nbs/18d_stream_line.ipynb #46baadbe
-class Talk:
-    "One conversation over an open connection."
+# %% ../../nbs/18d_stream_line.ipynb #23e0f56c
+class Ear:
+    "Hears what comes over an open connection."
 
     def __init__(self, web: ClientConnection, url: str, keys: Keys):
         self.web, self.url, self.asked, self.confirmed = (
@@ -118,6 +119,16 @@ class Talk:
             raise StreamRefusedError(self.url, int(str(code)), said)
         raise ConnectionError(f"{code} {said}")
 
+    async def say(self, message: Message) -> None:
+        "Say something."
+        import msgpack
+
+        await self.web.send(msgpack.packb(message))
+
+# %% ../../nbs/18d_stream_line.ipynb #4a2e404d
+class Talk(Ear):
+    "One conversation over an open connection."
+
     async def enter(self) -> None:
         "Greet and show the key."
         await self._until("connected")
@@ -129,12 +140,6 @@ class Talk:
             while not any(message.get("msg") == word for message in await self.hear()):
                 pass
 
-    async def say(self, message: Message) -> None:
-        "Say something."
-        import msgpack
-
-        await self.web.send(msgpack.packb(message))
-
     async def want(self, wanted: Wanted) -> None:
         "Say what has changed in what is wanted."
         async with self._turn:
@@ -142,12 +147,14 @@ class Talk:
                 await self.say(message)
             self.asked = dict(wanted)
 
-# %% ../../nbs/18d_stream_line.ipynb #d04a0797
+# %% ../../nbs/18d_stream_line.ipynb #8c02783d
 Take: TypeAlias = Callable[[Sequence[Message]], Awaitable[None]]
+_STEADY = 5.0  # seconds after which a line that has told something is a good one
+_TOLD = frozenset("tqbudosl")  # kinds of messages that tell something about a market
 
 
-class Line:
-    "A connection to one stream that is kept up."
+class Watched:
+    "What is known of a line, and the watch over its silence."
 
     def __init__(
         self, url: str, keys: Keys, wanted: Callable[[], Wanted], take: Take, *,
@@ -162,49 +169,40 @@ class Line:
         self._steady = False  # whether this conversation has lasted long enough to forget the failures before it
         self._talk: Talk | None = None
 
-    async def run(self) -> None:
-        "Talk, and come back; ends with StreamRefusedError, or when it is cancelled."
-        from websockets.exceptions import InvalidURI, WebSocketException
-
+    async def _watch(self, web: ClientConnection) -> None:
+        "Break off a line that has been silent for too long."
+        loop, since = asyncio.get_running_loop(), self._heard_at
         while True:
-            self.state = "connecting"
-            try:
-                await self._talk_once()
-            except (OSError, TimeoutError, WebSocketException, BrokenFrameError) as error:
-                if isinstance(error, InvalidURI):
-                    raise StreamRefusedError(self.url, 404, "no address") from None
-                self.trouble = self._told(error)
-            except StreamRefusedError as refused:
-                self.refusals, self.trouble = self.refusals + 1, refused.said
-                if not (refused.code == 402 and self.known and self.refusals < 3):
-                    raise
-            finally:
-                self._talk, self.state = None, "closed"
-            self.lost += 1
-            if self._steady:
-                self._wait, self._steady = self._waits(), False
-            await asyncio.sleep(next(self._wait))
+            patience = self._silent_after()
+            if patience is None:
+                since = loop.time()  # silence begins to count when the market opens
+            limit = (patience or 60.0) * 2 ** min(self._still, 5)
+            quiet = loop.time() - max(since, self._heard_at)
+            if patience is not None and quiet >= limit:
+                self._still, self.silent = self._still + 1, self.silent + 1
+                web.transport.abort()
+                return
+            await asyncio.sleep(min(max(limit - quiet, 0.01), 5.0) if patience else 1.0)
 
-    def _told(self, error: Exception) -> str:
-        "Why a line broke; StreamRefusedError if it will again."
-        from websockets.exceptions import InvalidStatus
+# %% ../../nbs/18d_stream_line.ipynb #8773c6bf
+def options_for(url: str) -> dict[str, Any]:
+    "How a connection is made: no proxy on the way to this machine itself, no compression, and nothing written down."
+    local = any(host in url for host in ("//127.0.0.1", "//localhost", "//[::1]"))
+    return {
+        "additional_headers": {"Content-Type": "application/msgpack"}, "logger": _MUTE, "compression": None,
+        "open_timeout": 10, "close_timeout": 0.3, "ping_interval": 20, "ping_timeout": 60,
+        "max_size": 1 << 22, "max_queue": 64, "proxy": None if local else True,
+    }  # fmt: skip
 
-        if isinstance(error, InvalidStatus) and error.response.status_code in NEVER_HTTP:
-            raise StreamRefusedError(self.url, error.response.status_code, "refused at the door") from None
-        return f"{type(error).__name__}: {error}"[:300]
 
-    def _options(self) -> dict[str, Any]:
-        local = any(host in self.url for host in ("//127.0.0.1", "//localhost", "//[::1]"))
-        return {
-            "additional_headers": {"Content-Type": "application/msgpack"}, "logger": _MUTE, "compression": None,
-            "open_timeout": 10, "close_timeout": 0.3, "ping_interval": 20, "ping_timeout": 60,
-            "max_size": 1 << 22, "max_queue": 64, "proxy": None if local else True,
-        }  # fmt: skip
+class Listening(Watched):
+    "A line while it is up."
 
-    async def _talk_once(self) -> None:
+    async def talk_once(self) -> None:
+        "Connect, and listen until it breaks."
         from websockets.asyncio.client import connect
 
-        async with connect(self.url, **self._options()) as web:
+        async with connect(self.url, **options_for(self.url)) as web:
             talk = Talk(web, self.url, self._keys)
             await talk.enter()
             self.reconnects += self.known
@@ -229,23 +227,43 @@ class Line:
             if any(message.get("T") in _TOLD for message in messages):
                 self._still = 0
                 await self._take(messages)
-                self._heard_at = loop.time()  # while we were busy, nobody was silent
+                self._heard_at = loop.time()
                 self._steady = self._heard_at - began > _STEADY
 
-    async def _watch(self, web: ClientConnection) -> None:
-        "Break off a line that has been silent for too long: twice as long each time in a row."
-        loop, since = asyncio.get_running_loop(), self._heard_at
+# %% ../../nbs/18d_stream_line.ipynb #3c0975ef
+class Line(Listening):
+    "A connection to one stream that is kept up."
+
+    async def run(self) -> None:
+        "Talk, and come back; ends with StreamRefusedError, or when it is cancelled."
+        from websockets.exceptions import InvalidURI, WebSocketException
+
         while True:
-            patience = self._silent_after()
-            if patience is None:
-                since = loop.time()  # silence begins to count when the market opens
-            limit = (patience or 60.0) * 2 ** min(self._still, 5)
-            quiet = loop.time() - max(since, self._heard_at)
-            if patience is not None and quiet >= limit:
-                self._still, self.silent = self._still + 1, self.silent + 1
-                web.transport.abort()
-                return
-            await asyncio.sleep(min(max(limit - quiet, 0.01), 5.0) if patience else 1.0)
+            self.state = "connecting"
+            try:
+                await self.talk_once()
+            except InvalidURI:
+                raise StreamRefusedError(self.url, 404, "no address") from None
+            except (OSError, TimeoutError, WebSocketException, BrokenFrameError) as error:
+                self.trouble = self._told(error)
+            except StreamRefusedError as refused:
+                self.refusals, self.trouble = self.refusals + 1, refused.said
+                if not (refused.code == 402 and self.known and self.refusals < 3):
+                    raise
+            finally:
+                self._talk, self.state = None, "closed"
+            self.lost += 1
+            if self._steady:
+                self._wait, self._steady = self._waits(), False
+            await asyncio.sleep(next(self._wait))
+
+    def _told(self, error: Exception) -> str:
+        "Why a line broke; StreamRefusedError if it will again."
+        from websockets.exceptions import InvalidStatus
+
+        if isinstance(error, InvalidStatus) and error.response.status_code in NEVER_HTTP:
+            raise StreamRefusedError(self.url, error.response.status_code, "refused at the door") from None
+        return f"{type(error).__name__}: {error}"[:300]
 
     @property
     def up(self) -> bool:
@@ -258,7 +276,3 @@ class Line:
         if self._talk is not None:
             with contextlib.suppress(Exception):
                 await self._talk.want(self._wanted())
-
-
-_STEADY = 5.0  # seconds
-_TOLD = frozenset("tqbudosl")  # kinds of messages that tell something about a market

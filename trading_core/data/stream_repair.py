@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Fetch', 'logger', 'Deliver', 'fetching', 'minutes_of', 'Ends', 'missing_from', 'in_session', 'Fetching', 'Mender']
+__all__ = ['Fetch', 'Result', 'logger', 'Deliver', 'fetching', 'minutes_of', 'Ends', 'missing_from', 'in_session', 'in_thread',
+           'Fetching', 'Sieve', 'Mender']
 
-# %% ../../nbs/18e_stream_repair.ipynb #f27dc3d8
+# %% ../../nbs/18e_stream_repair.ipynb #90de2ee2
 import asyncio
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pandas as pd
 
@@ -77,7 +78,32 @@ def in_session(bar: MinuteBar) -> bool:
     session = session_at(Asset.of(bar.symbol).calendar, bar.nanos)
     return session is not None and session[0] < bar.nanos
 
-# %% ../../nbs/18e_stream_repair.ipynb #25e1aebe
+# %% ../../nbs/18e_stream_repair.ipynb #8cb20098
+Result = TypeVar("Result")
+
+
+def in_thread(work: Callable[[], Result]) -> asyncio.Future[Result]:
+    "Do it in a thread that holds nobody at the end; a loop that is gone by then gets no answer."
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def told(result: Any, error: Exception | None) -> None:
+        if not future.done():
+            future.set_exception(error) if error else future.set_result(result)
+
+    def run() -> None:
+        result, failed = None, None
+        try:
+            result = work()
+        except Exception as error:
+            failed = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(told, result, failed)
+
+    threading.Thread(target=run, name="stream repair", daemon=True).start()
+    return future
+
+# %% ../../nbs/18e_stream_repair.ipynb #1320cd25
 logger = logging.getLogger("trading.stream")
 _TRIES = 3
 
@@ -109,42 +135,27 @@ class Fetching:
                 await asyncio.sleep(self._pause * 2**attempt)
             try:
                 async with self._seats:
-                    return await self._in_thread(symbol, since)
+                    return await in_thread(lambda: self._ask(symbol, since))
             except Exception as error:
                 logger.warning("%s: missing bars could not be fetched: %s", symbol, type(error).__name__)
         return None
 
-    def _in_thread(self, symbol: str, since: int) -> asyncio.Future[list[MinuteBar]]:
-        loop, until = asyncio.get_running_loop(), self._now()
-        future: asyncio.Future[list[MinuteBar]] = loop.create_future()
-        fetch = self._fetch
-        assert fetch is not None
+    def _ask(self, symbol: str, since: int) -> list[MinuteBar]:
+        "In whatever thread: the bars that ended since then and up to now; none is missing if there are none."
+        until = self._now()
+        start, end = (pd.Timestamp(moment, tz="UTC") for moment in (since, until))
+        try:
+            found = self._fetch(symbol, start, end) if self._fetch else pd.DataFrame()
+        except NoBarsError:
+            return []
+        return minutes_of(symbol, found, since, until)
 
-        def told(result: list[MinuteBar] | None, error: Exception | None) -> None:
-            if not future.done():
-                future.set_exception(error) if error else future.set_result(result or [])
-
-        def work() -> None:
-            result, failed = None, None
-            try:
-                start, end = (pd.Timestamp(moment, tz="UTC") for moment in (since, until))
-                result = minutes_of(symbol, fetch(symbol, start, end), since, until)
-            except NoBarsError:  # then none is missing
-                result = []
-            except Exception as error:
-                failed = error
-            if not loop.is_closed():  # a stream that was stopped meanwhile wants no answer
-                loop.call_soon_threadsafe(told, result, failed)
-
-        threading.Thread(target=work, name="stream repair", daemon=True).start()
-        return future
-
-# %% ../../nbs/18e_stream_repair.ipynb #9d9a9f31
+# %% ../../nbs/18e_stream_repair.ipynb #83a68bbf
 Deliver: TypeAlias = Callable[[Sequence[MinuteBar]], Awaitable[None]]
 
 
-class Mender:
-    "Sifts the bars of a stream: each once, in order, and with those that were missed."
+class Sieve:
+    "Which bars of a stream can be handed over at once, and which wait for a repair."
 
     def __init__(self, fetching: Fetching, deliver: Deliver, *, extended: bool = False, again: float = 65.0):
         self._fetching, self._deliver, self._extended, self._again = fetching, deliver, extended, again
@@ -176,6 +187,13 @@ class Mender:
             self.whole[bar.symbol] = max(bar.nanos, self.whole.get(bar.symbol, 0))
             return [bar]
         return []
+
+    def _start(self, symbol: str, since: int, again: bool = False) -> None:
+        "Fetch what is missing since then."
+
+# %% ../../nbs/18e_stream_repair.ipynb #b54e3009
+class Mender(Sieve):
+    "Sifts the bars of a stream: each once, in order, and with those that were missed."
 
     def mend(self, symbols: Iterable[str]) -> None:
         "The line was gone: fetch what these symbols missed, now and once more when the archive has caught up."

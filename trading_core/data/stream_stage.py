@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CHANNEL', 'Actor', 'Stage']
+__all__ = ['CHANNEL', 'Manners', 'Actor', 'Speech', 'Stage']
 
 # %% ../../nbs/18c_stream_stage.ipynb #5c011858
 import asyncio
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
-# %% ../../nbs/18c_stream_stage.ipynb #19e46b11
+# %% ../../nbs/18c_stream_stage.ipynb #6e0b2678
 CHANNEL = {"t": "trades", "q": "quotes", "b": "bars", "u": "updatedBars"}  # of each kind of message
 
 
-class Actor:
-    "What one stream does with its visitors."
+class Manners:
+    "What one stream answers its visitors."
 
     def __init__(self, key: str = "k", secret: str = "s"):
         self.keys = key, secret
@@ -34,6 +34,23 @@ class Actor:
         self.visitors: dict[
             ServerConnection, dict[str, set[str]]
         ] = {}  # those who said who they are, and what they want
+
+    def answers(self, web: ServerConnection, asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        "What is said to somebody who says that."
+        if asked.get("action") == "auth":
+            if self.answer_code or (asked.get("key"), asked.get("secret")) != self.keys:
+                return [{"T": "error", "code": self.answer_code or 402, "msg": "auth failed"}]
+            self.visitors[web] = {}
+            return [{"T": "success", "msg": "authenticated"}]
+        wanted = self.visitors[web]
+        for channel in CHANNEL.values():
+            named, had = set(asked.get(channel) or ()), wanted.get(channel, set())
+            wanted[channel] = had | named if asked.get("action") == "subscribe" else had - named
+        return [{"T": "subscription", **{channel: sorted(symbols) for channel, symbols in wanted.items()}}]
+
+# %% ../../nbs/18c_stream_stage.ipynb #45dd8503
+class Actor(Manners):
+    "Talks to visitors."
 
     async def admit(self, web: ServerConnection, request: Request) -> Response | None:
         "Let a visitor in, or not."
@@ -57,62 +74,16 @@ class Actor:
         finally:
             self.visitors.pop(web, None)
 
-    def answers(self, web: ServerConnection, asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        "What is said to somebody who says that."
-        if asked.get("action") == "auth":
-            if self.answer_code or (asked.get("key"), asked.get("secret")) != self.keys:
-                return [{"T": "error", "code": self.answer_code or 402, "msg": "auth failed"}]
-            self.visitors[web] = {}
-            return [{"T": "success", "msg": "authenticated"}]
-        wanted = self.visitors[web]
-        for channel in CHANNEL.values():
-            named, had = set(asked.get(channel) or ()), wanted.get(channel, set())
-            wanted[channel] = had | named if asked.get("action") == "subscribe" else had - named
-        return [{"T": "subscription", **{channel: sorted(symbols) for channel, symbols in wanted.items()}}]
-
-# %% ../../nbs/18c_stream_stage.ipynb #381598de
-class Stage(Actor):
-    "A stream of prices on this machine. A context manager; `url` is its address."
+# %% ../../nbs/18c_stream_stage.ipynb #5bfbeb96
+class Speech(Actor):
+    "Says what it is told to say, from whatever thread."
 
     def __init__(self, key: str = "k", secret: str = "s"):
         super().__init__(key, secret)
-        self.port, self._up, self._loop = 0, threading.Event(), asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="stage", daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._over = asyncio.Event()
-        self._loop.run_until_complete(self._play())
-        self._loop.close()
-
-    async def _play(self) -> None:
-        from websockets.asyncio.server import serve
-
-        async with serve(
-            self.serve, "127.0.0.1", self.port, process_request=self.admit, compression=None, close_timeout=0.2, ping_interval=None
-        ) as server:  # fmt: skip
-            self.port = next(iter(server.sockets)).getsockname()[1]
-            self._up.set()
-            await self._over.wait()
-            self._abort()
+        self._loop = asyncio.new_event_loop()
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
-
-    def __enter__(self) -> Stage:
-        self._thread.start()
-        self._up.wait(10)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(timeout=10)
 
     def say(self, *messages: Mapping[str, Any]) -> None:
         "Tell this, in one frame, to those who want it; moments under `t` are nanoseconds."
@@ -144,14 +115,52 @@ class Stage(Actor):
         except ConnectionClosed:
             self.visitors.pop(web, None)
 
+# %% ../../nbs/18c_stream_stage.ipynb #bfe7ad0a
+class Stage(Speech):
+    "A stream of prices on this machine. A context manager; `url` is its address."
+
+    def __init__(self, key: str = "k", secret: str = "s"):
+        super().__init__(key, secret)
+        self.port, self._up = 0, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stage", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._over = asyncio.Event()
+        self._loop.run_until_complete(self._play())
+        self._loop.close()
+
+    async def _play(self) -> None:
+        from websockets.asyncio.server import serve
+
+        async with serve(
+            self.serve, "127.0.0.1", self.port, process_request=self.admit, compression=None, close_timeout=0.2, ping_interval=None
+        ) as server:  # fmt: skip
+            self.port = next(iter(server.sockets)).getsockname()[1]
+            self._up.set()
+            await self._over.wait()
+            await self._cut()
+
     def cut(self) -> None:
         "Break all lines."
         self._do(self._cut())
 
     async def _cut(self) -> None:
-        self._abort()
-
-    def _abort(self) -> None:
         for web in list(self.visitors):
             web.transport.abort()
         self.visitors.clear()
+
+    def __enter__(self) -> Stage:
+        self._thread.start()
+        self._up.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(timeout=10)

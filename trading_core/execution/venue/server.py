@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['BODY_LIMIT', 'METHODS', 'AUTH_SECONDS', 'WAITING', 'logger', 'body_of', 'break_off', 'hang_up', 'Frames',
+__all__ = ['BODY_LIMIT', 'METHODS', 'AUTH_SECONDS', 'WAITING', 'logger', 'body_of', 'break_off', 'hang_up', 'Frames', 'Writing',
            'Subscriber', 'Desk', 'RestSide', 'StreamSide', 'PortTakenError', 'listening', 'Heart', 'Addresses',
            'VenueServer']
 
@@ -78,7 +78,7 @@ async def hang_up(request: Request, patience: float, ended: Callable[[], bool] =
         await asyncio.wait((gone,), timeout=min(0.05, patience))
     gone.cancel()
 
-# %% ../../../nbs/54e_venue_server.ipynb #8976c885
+# %% ../../../nbs/54e_venue_server.ipynb #aa50537a
 AUTH_SECONDS = 10.0
 WAITING = 5_000  # messages
 
@@ -114,6 +114,12 @@ class Frames:
             self.put(self.talk.hear(heard(frame.get("bytes") or frame.get("text") or "", self.packed)))
         self.queue.put_nowait(None)
 
+# %% ../../../nbs/54e_venue_server.ipynb #1ed8a457
+class Writing(Frames):
+    "The half of a connection that speaks."
+
+    cut: Callable[[], None] = staticmethod(lambda: None)  # what breaks the line; the server knows how
+
     async def write(self) -> None:
         "Send what waits."
         while (message := await self.queue.get()) is not None:
@@ -133,10 +139,8 @@ class Frames:
             await asyncio.sleep(0.05)  # or the reset would overtake it
         self.cut()
 
-    cut: Callable[[], None] = staticmethod(lambda: None)  # what breaks the line; the server knows how
-
-# %% ../../../nbs/54e_venue_server.ipynb #9f152d99
-class Subscriber(Frames):
+# %% ../../../nbs/54e_venue_server.ipynb #c92ffd6c
+class Subscriber(Writing):
     "A connected client of a stream."
 
     async def serve(self, full: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Message', 'ERRORS', 'STOCK_CHANNELS', 'CRYPTO_CHANNELS', 'encoded', 'heard', 'Conversation', 'TradeConversation',
            'error_message', 'DataEntrance', 'DataConversation', 'told', 'day_so_far', 'minute_row', 'minutes_ended',
-           'Bars', 'Broken', 'Tape']
+           'Bars', 'Broken', 'carried', 'Tape']
 
 # %% ../../../nbs/54d_venue_streams.ipynb #95f9bab4
 import json
@@ -270,7 +270,7 @@ class Bars(DataConversation):
             if day and minute_row(market, symbol, ended[-1]):
                 yield told("d", symbol, day[0], bar_item(day, crypto))
 
-# %% ../../../nbs/54d_venue_streams.ipynb #fb450ffa
+# %% ../../../nbs/54d_venue_streams.ipynb #36ad3923
 class Broken:
     "The end of a connection that was not meant: what is sent half, if anything."
 
@@ -278,6 +278,17 @@ class Broken:
         self.half = half
 
 
+def carried(line: PriceLine, messages: Sequence[Message]) -> list[Any]:
+    "What arrives of the messages of a frame on a line on which things happen; ends with `Broken` if the connection does."
+    out: list[Message] = []
+    for message in messages:
+        seen, end = line.deliver(message)
+        out += seen
+        if end:
+            return [Broken(out)] if end == "half" else [*([out] if out else []), Broken([])]
+    return [out] if out else []
+
+# %% ../../../nbs/54d_venue_streams.ipynb #964d413b
 class Tape(Bars):
     "A connection to a stream of prices; on a bad `line` things happen to them."
 
@@ -292,19 +303,10 @@ class Tape(Bars):
             return []
         messages = [*self._prices(now), *self.bars(before, now.value)]
         if self._line is not None:
-            return self._carried(self._line, messages)
+            frames = carried(self._line, messages)
+            self.over = self.over or any(isinstance(frame, Broken) for frame in frames)
+            return frames
         return [messages] if messages else []
-
-    def _carried(self, line: PriceLine, messages: Sequence[Message]) -> list[Any]:
-        "What arrives of the messages of a frame."
-        out: list[Message] = []
-        for message in messages:
-            seen, end = line.deliver(message)
-            out += seen
-            if end:
-                self.over = True
-                return [Broken(out)] if end == "half" else [*([out] if out else []), Broken([])]
-        return [out] if out else []
 
     def _prices(self, now: pd.Timestamp) -> Iterator[Message]:
         crypto = self.kind is AssetClass.CRYPTO
