@@ -1205,6 +1205,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'trading_core.cli.people.undo': ('cli_people.html#undo', 'trading_core/cli/people.py'),
                                          'trading_core.cli.people.why': ('cli_people.html#why', 'trading_core/cli/people.py')},
             'trading_core.cli.research': { 'trading_core.cli.research.add_to': ('cli_research.html#add_to', 'trading_core/cli/research.py'),
+                                           'trading_core.cli.research.best_rows': ( 'cli_research.html#best_rows',
+                                                                                    'trading_core/cli/research.py'),
                                            'trading_core.cli.research.digits': ('cli_research.html#digits', 'trading_core/cli/research.py'),
                                            'trading_core.cli.research.folder_for': ( 'cli_research.html#folder_for',
                                                                                      'trading_core/cli/research.py'),

@@ -71,7 +71,7 @@ def dollars(value: float, digits: int = 2, *, signed: bool = False) -> str:
         return "–"
     return _signed(f"${abs(float(value)):,.{digits}f}", value < 0, signed)
 
-# %% ../nbs/05_figures.ipynb #8dedd981
+# %% ../nbs/05_figures.ipynb #61ef5fd1
 Unit = Literal["", "%", "+%", "$"]
 
 
@@ -87,10 +87,11 @@ def short(value: float, unit: str = "") -> str:
 
 
 def day_text(day: pd.Timestamp, *, weekday: bool = True) -> str:
-    "`Fri 28 Jun 2019`, whatever the machine's language."
+    "`Fri 28 Jun 2019`, with the time of a moment within a day, whatever the machine's language."
     months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
     name = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][day.day_of_week] + " " if weekday else ""
-    return f"{name}{day.day} {months[day.month - 1]} {day.year}"
+    clock = "" if day == day.normalize() else f" {day:%H:%M}"
+    return f"{name}{day.day} {months[day.month - 1]} {day.year}{clock}"
 
 # %% ../nbs/05_figures.ipynb #0ff27b5e
 def png(fig: Figure) -> bytes:
@@ -301,7 +302,7 @@ def line_chart(
     label_ends(ax, ends)
     return fig
 
-# %% ../nbs/05_figures.ipynb #cdd8dbdb
+# %% ../nbs/05_figures.ipynb #1bfdf567
 def drawdown_spell(equity: pd.Series) -> tuple[float, pd.Timestamp, pd.Timestamp, pd.Timestamp | None]:
     "The worst fall: its depth (0 or less), the day of the high, of the low, and of the recovery if there was one."
     below = equity / equity.cummax() - 1
@@ -317,7 +318,7 @@ def drawdown_title(equity: pd.Series) -> str:
     if depth == 0:
         return "Never below its last high"
     end = f"recovered in {(back - low).days} days" if back is not None else "not recovered yet"
-    return f"Worst drawdown {percent(depth)}, {day_text(low, weekday=False).split(' ', 1)[1]}, {end}"
+    return f"Worst drawdown {percent(depth)}, {day_text(low.normalize(), weekday=False).split(' ', 1)[1]}, {end}"
 
 # %% ../nbs/05_figures.ipynb #8d2e2f0a
 def equity_figure(

@@ -11,7 +11,7 @@ __all__ = ['MONTHS', 'REASONS', 'Result', 'rebased', 'sharpe_interval', 'backtes
            'reason_text', 'reasons_section', 'trades_section', 'refusals_section', 'cost_text', 'setup_section',
            'luck_section']
 
-# %% ../../nbs/62_backtest_page.ipynb #f3ef4e25
+# %% ../../nbs/62_backtest_page.ipynb #e8dca837
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
+from ..sessions import bar_text
 from ..figures import day_text, dollars, drawdown_spell, drawdown_title, equity_figure, exposure_figure
 from ..figures import exposure_title, interval_figure, percent, svg
 from ..model import plain
@@ -280,7 +281,7 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
         return _FORMS[_METRICS[name][1]](float(value))
     return "–"
 
-# %% ../../nbs/62_backtest_page.ipynb #6067ada6
+# %% ../../nbs/62_backtest_page.ipynb #2462a00f
 def _risk_title(result: Result, other: pd.Series | None) -> str:
     "Risk and return against the benchmark, in words."
     if other is None:
@@ -302,7 +303,7 @@ def metrics_section(result: Result, benchmark: pd.Series | None = None) -> Html:
         (label, el("b", _shown(own, key)), _shown(rival, key)) for key, (label, _) in _METRICS.items() if key in own
     ]
     days = result.equity.index
-    told = f"{day_text(days[0])} to {day_text(days[-1])}, fees in; annualised with {result.annual_days} days"
+    told = f"{day_text(days[0])} to {day_text(days[-1])}, fees in; annualised with {result.annual_days:,} {'days' if result.annual_days < 367 else 'bars'}"
     return section(_risk_title(result, other), table(rows, {"": "", "Strategy": "n", name: "n"}), sub=told)
 
 # %% ../../nbs/62_backtest_page.ipynb #4711eb08
@@ -340,7 +341,7 @@ def reasons_section(trades: pd.DataFrame) -> Html:
     columns = {"Ended by": "", "Round trips": "n", "Won": "n", "Average": "n", "Sum": "n"}
     return section(title, table(rows, columns, foot=_round_trips("All", trades)), sub="Gain and loss after fees")
 
-# %% ../../nbs/62_backtest_page.ipynb #779f01d3
+# %% ../../nbs/62_backtest_page.ipynb #e36a5df3
 _TRADE_COLUMNS = {
     "Symbol": "s", "Bought": "nw", "Sold": "nw", "Quantity": "n", "Entry": "n", "Exit": "n", "Return": "n", "Gain": "n",
     "Ended by": "nw", "Strategy": "nw",
@@ -352,7 +353,7 @@ def _trade_table(trades: pd.DataFrame) -> Html:
     rows = []
     for trade in trades.rename(columns={"return": "made"}).itertuples(index=False):
         quantity = quantity_text(f"{trade.quantity:.6g}" if trade.quantity < 1 else f"{trade.quantity:.4f}")
-        days = f"{trade.entry_day:%Y-%m-%d}", f"{trade.exit_day:%Y-%m-%d}"
+        days = bar_text(trade.entry_day), bar_text(trade.exit_day)
         prices, made = (
             (price_text(trade.entry_price), price_text(trade.exit_price)),
             (change(trade.made), gained(trade.pnl)),

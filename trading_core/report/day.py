@@ -11,7 +11,7 @@ __all__ = ['LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine
            'no_orders', 'Warned', 'stale_warnings', 'quality_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts',
            'DayReport', 'exposures', 'history_of', 'decision_text', 'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #51ad5ba8
+# %% ../../nbs/64_day.ipynb #ff27c0af
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -34,13 +34,18 @@ from .backtest_page import reason_text, rebased
 from .markup import count, days_text, quantity_text
 from .signals_page import Wish, wishes_of
 from .venue_state import VenueState, venue_state
-from ..sessions import next_session, sessions
+from ..sessions import as_day, bar_text, is_open, next_session, sessions
 from ..strategies.strategy import Strategy
 
-# %% ../../nbs/64_day.ipynb #01d6482f
+# %% ../../nbs/64_day.ipynb #602b6af5
+_DAY = pd.Timedelta(days=1)
+
+
 @cache
-def next_open(calendar: str, day: pd.Timestamp) -> pd.Timestamp:
-    "The moment (UTC) at which the first session after `day` opens."
+def next_open(calendar: str, day: pd.Timestamp, daily: bool = True) -> pd.Timestamp:
+    "The moment (UTC) at which the first session after `day` opens; of shorter bars, when the next one begins after `day`."
+    if not daily:
+        return day if calendar == "24/7" or is_open(calendar, day) else next_open(calendar, as_day(day - _DAY))
     session = next_session(calendar, day)
     if calendar == "24/7":
         return session
@@ -91,7 +96,7 @@ def _earned(fill: Fill, held: Holding | None, panel: Panel) -> dict[str, Any]:
         "bars": bars,
     }
 
-# %% ../../nbs/64_day.ipynb #a6d6ed25
+# %% ../../nbs/64_day.ipynb #055582e7
 def fill_lines(fills: Sequence[Fill], since: Iterable[str], panel: Panel) -> list[FillLine]:
     "The fills whose venue ids are in `since`, in words; all `fills` are needed to know what each sale had cost."
     held: dict[str, Holding | None] = {}
@@ -102,7 +107,7 @@ def fill_lines(fills: Sequence[Fill], since: Iterable[str], panel: Panel) -> lis
         if fill.venue_id in wanted:
             what = fill.symbol, fill.side.value, f"{fill.quantity:f}", float(fill.price), float(fill.fee)
             why = fill.reason, fill.strategy, fill.cut
-            lines.append(FillLine(f"{fill.day:%Y-%m-%d}", *what, *why, **_earned(fill, before, panel)))
+            lines.append(FillLine(bar_text(fill.day), *what, *why, **_earned(fill, before, panel)))
     return lines
 
 # %% ../../nbs/64_day.ipynb #13c78f4a
@@ -156,7 +161,7 @@ class PositionLine:
     time_stop: int | None
     leaving: bool  # a sale is pending
 
-# %% ../../nbs/64_day.ipynb #d5f739d2
+# %% ../../nbs/64_day.ipynb #1a670a40
 def position_line(held: Holding, panel: Panel, exits: ExitRules, equity: float, leaving: bool) -> PositionLine:
     "A holding at the panel's last close, with what its exits allow."
     price = float(panel.arrays["close"][-1, panel.symbols.index(held.symbol)])
@@ -164,7 +169,7 @@ def position_line(held: Holding, panel: Panel, exits: ExitRules, equity: float, 
     value = float(held.quantity) * price
     return PositionLine(
         held.symbol, panel.assets[held.symbol].asset_class.value, held.strategy, f"{held.quantity:f}", value, value / equity,
-        f"{held.entry_day:%Y-%m-%d}", held.entry_price, price, price / held.entry_price - 1, stop,
+        bar_text(held.entry_day), held.entry_price, price, price / held.entry_price - 1, stop,
         None if stop is None else stop / price - 1, held.bars, exits.time_stop, leaving,
     )  # fmt: skip
 
@@ -195,13 +200,13 @@ def order_why(order: OrderRequest, phrase: str, held: PositionLine | None) -> st
         told += f": the line is ${held.stop:,.6g}"
     return " · ".join(part for part in (told, since if order.side is Side.SELL else "") if part)
 
-# %% ../../nbs/64_day.ipynb #b2f422cb
+# %% ../../nbs/64_day.ipynb #e5672ecc
 def order_line(
     order: OrderRequest, panel: Panel, phrase: str, held: PositionLine | None, status: str = ""
 ) -> OrderLine:
     "An order as the report tells it."
     asset, price = panel.assets[order.symbol], float(panel.arrays["close"][-1, panel.symbols.index(order.symbol)])
-    opens = f"{next_open(asset.calendar, panel.last):%Y-%m-%dT%H:%M:%SZ}"
+    opens = f"{next_open(asset.calendar, panel.last, panel.daily):%Y-%m-%dT%H:%M:%SZ}"
     what = asset.asset_class.value, order.strategy, order.side.value, order.symbol, f"{order.quantity:f}"
     why = order.reason, order_why(order, phrase, held), status
     return OrderLine(opens, *what, float(order.quantity) * price, *why)
@@ -322,7 +327,7 @@ def limit_warnings(plan: Plan) -> list[Warned]:
         found.append(Warned(f"{count(len(those), 'order')} {did}: {reason_text(reason)}", f"{said}{more}{where}."))
     return found
 
-# %% ../../nbs/64_day.ipynb #d67888bd
+# %% ../../nbs/64_day.ipynb #865d73e1
 ODD = ("rejected", "unknown", "expired")  # what may become of an order without anybody wishing it
 
 
@@ -345,7 +350,8 @@ def cycle_warnings(cycle: Any) -> list[Warned]:
     found, missed = limit_warnings(cycle.plan), list(getattr(cycle, "missed_days", None) or [])
     if missed:
         text = f"No cycle ran for {days_text(missed)}. What filled in between is booked; nothing was decided for those days."
-        found.append(Warned(f"{count(len(missed), 'day')} without a decision", text))
+        noun = "day" if all(day == day.normalize() for day in missed) else "bar"
+        found.append(Warned(f"{count(len(missed), noun)} without a decision", text))
     for result in _results(cycle):
         title = f"Order {result.client_id} is {result.status.value}"
         found.append(Warned(title, result.message or "No reason was given."))
@@ -428,13 +434,13 @@ def exposures(
     shares = {kind: value / equity for kind, value in now.items()}
     return shares | {"cash": 1 - sum(shares.values())}, {kind: value / total for kind, value in after.items()}
 
-# %% ../../nbs/64_day.ipynb #58bd20ba
+# %% ../../nbs/64_day.ipynb #24996a15
 def history_of(equity: pd.Series, benchmark: pd.Series | None) -> dict[str, list[Any]]:
     "Days, equity, and the benchmark bought on the first day."
     other = rebased(benchmark, equity)
     against = [] if other is None else [round(float(value), 2) for value in other]
     return {
-        "days": [f"{day:%Y-%m-%d}" for day in equity.index],
+        "days": [bar_text(day) for day in equity.index],
         "account": [float(v) for v in equity],
         "benchmark": against,
     }
@@ -489,7 +495,7 @@ class CycleLike(Protocol):
     @property
     def dry_run(self) -> bool: ...
 
-# %% ../../nbs/64_day.ipynb #73a16c88
+# %% ../../nbs/64_day.ipynb #009870d5
 def _account(run: RunLike, cycle: CycleLike) -> dict[str, Any]:
     "What the account is worth, and was at the cycle before."
     before = {name: getattr(cycle, f"previous_{name}", None) for name in ("equity", "cash")}
@@ -498,9 +504,9 @@ def _account(run: RunLike, cycle: CycleLike) -> dict[str, Any]:
     halted = Trip(halt.day, halt.limit, halt.detail).advice if halt else ""
     return {
         "halted": halted,
-        "account": run.account, "job": run.job, "as_of": f"{cycle.as_of:%Y-%m-%d}", "simulated": run.simulated,
+        "account": run.account, "job": run.job, "as_of": bar_text(cycle.as_of, run.panel.interval), "simulated": run.simulated,
         "dry_run": cycle.dry_run, "resumed": bool(getattr(cycle, "resumed", False)),
-        "equity": float(cycle.equity), "cash": float(cycle.cash), "previous_day": None if day is None else f"{day:%Y-%m-%d}", **amounts,
+        "equity": float(cycle.equity), "cash": float(cycle.cash), "previous_day": None if day is None else bar_text(day), **amounts,
     }  # fmt: skip
 
 
@@ -509,7 +515,7 @@ def _all_fills(cycle: CycleLike, ledger: Any) -> list[Fill]:
     known = {fill.venue_id: fill for fill in [*ledger.fills(), *cycle.fills] if fill.day <= cycle.as_of}
     return sorted(known.values(), key=lambda fill: fill.day)
 
-# %% ../../nbs/64_day.ipynb #8bfb2eed
+# %% ../../nbs/64_day.ipynb #7a8ce6a0
 def _course(run: RunLike, cycle: CycleLike, panel: Panel, fills: Sequence[Fill]) -> dict[str, Any]:
     "The account by day beside the benchmark, and what moved it last."
     last = getattr(cycle, "known_day", None) or cycle.as_of  # with a silent venue, nobody knows what came after it
@@ -531,7 +537,7 @@ def _coming(strategies: Mapping[str, tuple[Strategy, float]], panel: Panel) -> l
     for name, (strategy, _) in strategies.items():
         day, today = strategy.next_decision(panel, panel.last), strategy.is_decision_day(panel, panel.last)
         if day is not None:
-            rows.append({"strategy": name, "name": strategy.name, "day": f"{day:%Y-%m-%d}", "decided": today})
+            rows.append({"strategy": name, "name": strategy.name, "day": bar_text(day), "decided": today})
     return sorted(rows, key=lambda row: (row["day"], row["strategy"]))
 
 # %% ../../nbs/64_day.ipynb #770139ef

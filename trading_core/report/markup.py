@@ -81,7 +81,7 @@ def points(value: float | None, digits: int = 1) -> Html:
         return Html("–")
     return toned(value, percent(value, digits, signed=True).replace("%", "pts"))
 
-# %% ../../nbs/60_markup.ipynb #71facf96
+# %% ../../nbs/60_markup.ipynb #717316f3
 def quantity_text(quantity: Decimal | float | str) -> str:
     "A quantity without trailing zeros, with thousands separators."
     text = f"{Decimal(str(quantity)):,f}"
@@ -100,7 +100,7 @@ def price_text(price: float) -> str:
 
 def days_text(days: Sequence[pd.Timestamp], most: int = 4) -> str:
     "A few days in words: `Mon 5 Jan, Tue 6 Jan and 3 more`."
-    named = [day_text(day).rsplit(" ", 1)[0] for day in days[:most]]
+    named = [day_text(day).replace(f" {day.year}", "", 1) for day in days[:most]]
     rest = len(days) - len(named)
     return ", ".join(named) + (f" and {rest} more" if rest else "")
 

@@ -24,7 +24,7 @@ from .day import FOR_YOU, DayReport, FillLine, OrderLine, PositionLine
 from .markup import Html, change, count, days_text, el, fold, gained, joined, listed, points
 from .markup import price_text, quantity_text, section, tiles
 
-# %% ../../nbs/65_sections.ipynb #a2b968c9
+# %% ../../nbs/65_sections.ipynb #1dba4403
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -44,7 +44,9 @@ def since_text(day: DayReport) -> str:
     "`on Friday`, or since when."
     now, before = pd.Timestamp(day.as_of), pd.Timestamp(day.previous_day or day.as_of)
     return (
-        f"on {WEEKDAYS[now.day_of_week]}" if (now - before).days <= 1 else f"since {short_day(str(day.previous_day))}"
+        f"on {WEEKDAYS[now.day_of_week]}"
+        if (now - before).days <= 1 and "T" not in day.as_of
+        else f"since {short_day(str(day.previous_day))}"
     )
 
 # %% ../../nbs/65_sections.ipynb #215926ad
@@ -187,10 +189,10 @@ def changes_section(day: DayReport, most: int = 8) -> Html:
     fees = f"{count(len(fills), 'fill')}, {dollars(sum(fill.fee for fill in day.fills))} in fees"
     return section(f"What changed since {since}", listed(items), rest, sub=fees if fills else "Nothing was filled")
 
-# %% ../../nbs/65_sections.ipynb #479676ad
+# %% ../../nbs/65_sections.ipynb #f2c4d6db
 def when_text(moment: str) -> str:
     "`Mon 1 Jul, 13:30 UTC`."
-    return f"{days_text([pd.Timestamp(moment)])}, {pd.Timestamp(moment):%H:%M} UTC"
+    return f"{days_text([pd.Timestamp(moment).normalize()])}, {pd.Timestamp(moment):%H:%M} UTC"
 
 
 def _order_row(order: OrderLine) -> Html:
@@ -262,10 +264,13 @@ def orders_section(day: DayReport) -> Html:
         sub=f"{worth}; values at the last close",
     )
 
-# %% ../../nbs/65_sections.ipynb #e20ca461
+# %% ../../nbs/65_sections.ipynb #5965eeae
 def curves(day: DayReport) -> tuple[pd.Series, pd.Series | None]:
     "Equity and benchmark by day."
-    index, other = pd.DatetimeIndex(pd.to_datetime(day.history["days"], utc=True)), day.history.get("benchmark") or []
+    index, other = (
+        pd.DatetimeIndex(pd.to_datetime(day.history["days"], format="ISO8601", utc=True)),
+        day.history.get("benchmark") or [],
+    )
     return pd.Series(day.history["account"], index), pd.Series(other, index) if other else None
 
 
@@ -371,7 +376,7 @@ def positions_section(day: DayReport) -> Html:
     told = "Track: left edge = stop, tick = entry, dot = last close. A time-stop counts the asset's own bars."
     return section(title, el("div", rows, cls="scroll"), sub=told)
 
-# %% ../../nbs/65_sections.ipynb #3cc671ca
+# %% ../../nbs/65_sections.ipynb #a3792a7d
 def next_section(day: DayReport) -> Html:
     "When something is decided next."
     if not day.next_decisions:
@@ -379,13 +384,16 @@ def next_section(day: DayReport) -> Html:
     first = day.next_decisions[0]["day"]
     names = " and ".join(row["name"] for row in day.next_decisions if row["day"] == first)
     later = [
-        f"{row['name']} decides again after the close of {short_day(row['day'])}"
+        f"{row['name']} decides again after {'' if 'T' in row['day'] else 'the close of '}{short_day(row['day'])}"
         for row in day.next_decisions
         if row["day"] != first
     ]
     said = "; ".join([*later, "stops are watched on every bar."])
+    when = f"{day_text(pd.Timestamp(first))}, after the close"
+    if "T" in first:
+        when = f"with the bar that ends on {day_text(pd.Timestamp(first))} UTC"
     return section(
-        f"Next decision: {day_text(pd.Timestamp(first))}, after the close",
+        f"Next decision: {when}",
         el("p", f"By {names}. {said[0].upper()}{said[1:]}"),
     )
 

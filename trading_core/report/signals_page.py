@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Wish', 'wishes_of', 'signals_summary', 'signals_head', 'value_text', 'near_misses', 'strategy_title',
            'strategy_section', 'strategy_sections']
 
-# %% ../../nbs/63_signals_page.ipynb #c404b0db
+# %% ../../nbs/63_signals_page.ipynb #8fcf45a1
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..sessions import bar_text
 from ..data.panel import Panel
 from ..figures import bar_chart, day_text, percent, svg
 from .markup import Html, beside, count, el, fold, joined, section, table, tiles
@@ -51,7 +52,7 @@ def wishes_of(name: str, strategy: Strategy, panel: Panel) -> list[Wish]:
     first = next(iter(last), "")
     return sorted(rows, key=lambda wish: (not wish.wanted, wish.values.get(first, math.nan), wish.symbol))
 
-# %% ../../nbs/63_signals_page.ipynb #202e6712
+# %% ../../nbs/63_signals_page.ipynb #c65b7c67
 def signals_summary(strategies: Mapping[str, tuple[Strategy, float]], panel: Panel) -> dict[str, Any]:
     "How many symbols each strategy covers and wants, whether it decides today and when next; ready for JSON."
     facts: dict[str, dict[str, Any]] = {}
@@ -60,7 +61,7 @@ def signals_summary(strategies: Mapping[str, tuple[Strategy, float]], panel: Pan
         following = strategy.next_decision(panel, panel.last)
         facts[name] = {
             "class": strategy.name, "covers": len(wishes), "wanted": [wish.symbol for wish in wishes if wish.wanted],
-            "decides": strategy.is_decision_day(panel, panel.last), "next": None if following is None else f"{following:%Y-%m-%d}",
+            "decides": strategy.is_decision_day(panel, panel.last), "next": None if following is None else bar_text(following),
         }  # fmt: skip
     wanted = sum(len(fact["wanted"]) for fact in facts.values())
     return {"strategies": facts, "wanted": wanted, "covers": sum(fact["covers"] for fact in facts.values())}

@@ -161,7 +161,7 @@ def state_bands(state: VenueState) -> Html:
         )
     return Html("".join(bands))
 
-# %% ../../nbs/63a_venue_state.ipynb #fdbcaa05
+# %% ../../nbs/63a_venue_state.ipynb #7e94d434
 def waiting_section(state: VenueState) -> Html:
     "Orders that wait for a person, each with the command that approves it; nothing when there is none."
     if not state.waiting:
@@ -169,7 +169,7 @@ def waiting_section(state: VenueState) -> Html:
     items = []
     for line in state.waiting:
         what = el("b", f"{line.side.capitalize()} {quantity_text(line.quantity)} {line.symbol}")
-        until = f"until {days_text([pd.Timestamp(line.expires)])}, {line.expires[11:16]} UTC"
+        until = f"until {days_text([pd.Timestamp(line.expires).normalize()])}, {line.expires[11:16]} UTC"
         items.append(
             ("●", what, [until, el("br"), el("code", f"trading approve {line.digest}")], dollars(line.value, 0))
         )

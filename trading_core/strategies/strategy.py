@@ -10,7 +10,7 @@ __all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 
            'strengths_of', 'checked_signals', 'ParameterError', 'need_bars', 'need_fraction', 'WithExits', 'made',
            'StrategyLoadError', 'strategy_classes', 'load_strategy', 'load_sizer']
 
-# %% ../../nbs/21_strategy.ipynb #70472920
+# %% ../../nbs/21_strategy.ipynb #fac388c8
 import importlib
 import inspect
 import math
@@ -28,6 +28,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import numpy as np
 import pandas as pd
 
+from ..data.intervals import closings, grid
 from ..data.panel import Panel
 from ..errors import ConfigError, StrategyError, UnknownNameError
 from ..model import Asset, ExitRules
@@ -77,7 +78,7 @@ class Idea(ABC):
             keeps what is held. NaN on days without a bar of the asset's own.
         """
 
-# %% ../../nbs/21_strategy.ipynb #a18a7855
+# %% ../../nbs/21_strategy.ipynb #8802af2b
 class Strategy(Idea):
     "An idea that can say when it decides and why. Subclasses are frozen dataclasses of their parameters."
 
@@ -100,12 +101,28 @@ class Strategy(Idea):
         days: set[pd.Timestamp] = set().union(*(self.calendar_days(calendar, start, end) for calendar in calendars))
         return pd.DatetimeIndex(sorted(days), tz="UTC").as_unit("ns")
 
+    def decision_marks(self, panel: Panel, start: Day, end: Day) -> pd.DatetimeIndex:
+        "Ends of bars of those days on which it decides: all of them, or the closings where it does not decide each day."
+        first, last = as_day(start) - pd.Timedelta(days=1), as_day(end)
+        marks: set[pd.Timestamp] = set()
+        for calendar in {asset.calendar for asset in panel.assets.values() if self.covers(asset)}:
+            days, every = self.calendar_days(calendar, first, last), sessions(calendar, first, last)
+            found = closings(calendar, days) if len(days) < len(every) else grid(calendar, panel.interval, first, last)
+            marks.update(found)
+        return pd.DatetimeIndex(sorted(marks), tz="UTC").as_unit("ns")
+
     def is_decision_day(self, panel: Panel, day: Day) -> bool:
-        "Whether it decides at the close of `day`."
+        "Whether it decides at the close of `day`, or of shorter bars with the one that ends then."
+        if not panel.daily:
+            return pd.Timestamp(day) in self.decision_marks(panel, day, day)
         return len(self.decision_days(panel, day, day)) == 1
 
     def next_decision(self, panel: Panel, day: Day) -> pd.Timestamp | None:
-        "The first day after `day` on which it decides; None if there is none within 31 days."
+        "The first day, or end of a bar, after `day` on which it decides; None if there is none within 31 days."
+        if not panel.daily:
+            marks = self.decision_marks(panel, day, as_day(day) + pd.Timedelta(days=31))
+            later = marks[marks > pd.Timestamp(day)]
+            return later[0] if len(later) else None
         after = as_day(day) + pd.Timedelta(days=1)
         days = self.decision_days(panel, after, after + pd.Timedelta(days=30))
         return days[0] if len(days) else None
