@@ -1,0 +1,101 @@
+"""Runs on a store: each says what was revised since the last one, and an old one can be repeated to the last bit."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from trading_core.config import load_config
+from trading_core.data import BarStore
+from trading_core.run import pages, run_job
+from trading_core.run.context import as_of_day, load_market
+
+SETTINGS = """
+[market]
+symbols = AQVA, BTC/USD, ETH/USD
+start = 2023-01-03
+store = bars
+[strategies.cross]
+class = SmaCross
+fast = 3
+slow = 10
+[jobs]
+tiny = tiny
+"""
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [name for name in os.environ if name.startswith("TRADING_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRADING_TRIALS", "memory")
+    (tmp_path / "settings.ini").write_text(SETTINGS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pages, "WARM", "pass")
+    cell = nbformat.v4.new_code_cell('as_of: str = ""', id="c0")
+    cell.metadata.tags = ["parameters"]
+    kernel = {"name": "python3", "language": "python", "display_name": "python3"}
+    (tmp_path / "runs").mkdir()
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), tmp_path / "runs" / "tiny.ipynb"
+    )
+    return tmp_path
+
+
+def ran(as_of: str, **market: str) -> dict[str, Any]:
+    config = load_config(Path("settings.ini"), **{f"market.{name}": value for name, value in market.items()})
+    result = run_job("tiny", config=config, as_of=as_of)
+    assert result.exit_code == 0, result.error
+    found: dict[str, Any] = json.loads((result.folder / "run.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_a_run_says_what_was_revised_and_an_old_one_is_repeated(book: Path) -> None:
+    first = ran("2024-02-29")
+    assert "revised" not in first
+    store = BarStore(book / "bars")
+    before = store.bars("BTC/USD", "2024-02-29", "2024-02-29")
+    history = store.bars("BTC/USD", "2024-02-10", "2024-02-29")["close"]
+    factor = 0.5 if history.tail(3).mean() > history.tail(10).mean() else 2.0
+    store.add({"BTC/USD": before.assign(**{name: before[name] * factor for name in ("open", "high", "low", "close")})})
+    second = ran("2024-03-04")
+    assert second["revised"]["sentence"] == "1 bar was revised since the last run; 1 would have changed a decision."
+    assert second["revised"]["rows"][0]["symbol"] == "BTC/USD"
+    report = next((book / "outputs").glob(f"{second['run_id']}/report.html")).read_text(encoding="utf-8")
+    assert "1 bar was revised since the last run" in report
+    assert ran("2024-02-29")["data"]["sha256"] != first["data"]["sha256"]
+    repeated = ran("2024-02-29", known=first["data"]["known"])
+    assert repeated["data"] == first["data"]
+    assert "revised" not in repeated
+
+
+def test_the_benchmark_too_is_as_it_was_known(book: Path) -> None:
+    config = load_config(Path("settings.ini"))
+    market = load_market(config, as_of_day("2024-02-29"))
+    store = BarStore(book / "bars")
+    bar = store.bars(str(market.benchmark.name), "2024-02-29", "2024-02-29")
+    store.add({str(market.benchmark.name): bar * 3})
+    known = load_config(Path("settings.ini"), **{"market.known": market.known})
+    assert load_market(known, as_of_day("2024-02-29")).benchmark.equals(market.benchmark)
+    assert not load_market(config, as_of_day("2024-02-29")).benchmark.equals(market.benchmark)
+
+
+def test_one_symbol_with_impossible_bars_does_not_cost_the_run(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trading_core.data import SimulatedBars
+
+    plain = SimulatedBars.bars
+
+    def broken(self: SimulatedBars, symbol: str, *args: Any, **named: Any) -> Any:
+        bars = plain(self, symbol, *args, **named)
+        return bars.assign(close=-1.0) if symbol == "ETH/USD" else bars
+
+    monkeypatch.setattr(SimulatedBars, "bars", broken)
+    market = load_market(load_config(Path("settings.ini")), as_of_day("2024-02-29"))
+    assert "ETH/USD" not in BarStore(book / "bars").kept()
+    assert market.quality is not None
+    assert "ETH/USD" in str(market.quality)
