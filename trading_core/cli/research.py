@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Grids', 'Tried', 'Metric', 'Yes', 'value_of', 'values_of', 'tried_of', 'ground', 'folder_for', 'digits', 'json_rows',
-           'sweep', 'walk_forward', 'add_to']
+           'best_rows', 'sweep', 'walk_forward', 'add_to']
 
-# %% ../../nbs/78e_cli_research.ipynb #27cf003c
+# %% ../../nbs/78e_cli_research.ipynb #e72813a3
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from .tools import AsOf, Given, Json, Set, Settings, config_of, opened, pairs, s
 if TYPE_CHECKING:
     import pandas as pd
 
+    from trading_core.backtest.sweep_table import SweepTable
     from trading_core.config import TradingConfig
     from trading_core.data import Panel
     from trading_core.strategies import Strategy
@@ -91,17 +92,7 @@ def folder_for(config: TradingConfig, kind: str) -> Path:
     folder.mkdir(parents=True)
     return folder
 
-# %% ../../nbs/78e_cli_research.ipynb #cc9353f8
-Tried = Annotated[
-    str,
-    typer.Argument(
-        metavar="STRATEGY", help="A class such as SmaCross or my_module:MyStrategy, or a name from the settings."
-    ),
-]
-Metric = Annotated[str, typer.Option(help="What decides which combination is best.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Begin even with more than 10 million combinations.")]
-
-
+# %% ../../nbs/78e_cli_research.ipynb #357f710c
 def digits(table: pd.DataFrame) -> pd.DataFrame:
     "The same table with four decimals."
     numbers = table.select_dtypes("float")
@@ -113,6 +104,22 @@ def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     from trading_core.model import plain
 
     return [dict(plain(row)) for row in table.to_dict("records")]
+
+
+def best_rows(table: SweepTable, metric: str, most: int) -> pd.DataFrame:
+    "The best combinations: their parameters, the metric that decides, and the usual figures."
+    names = list(dict.fromkeys([*table.parameters, metric, "sharpe", "total_return", "max_drawdown", "trades"]))
+    return table.ranked(metric)[names].head(most) if len(table) else table
+
+# %% ../../nbs/78e_cli_research.ipynb #cef00578
+Tried = Annotated[
+    str,
+    typer.Argument(
+        metavar="STRATEGY", help="A class such as SmaCross or my_module:MyStrategy, or a name from the settings."
+    ),
+]
+Metric = Annotated[str, typer.Option(help="What decides which combination is best.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Begin even with more than 10 million combinations.")]
 
 
 def sweep(
@@ -134,8 +141,7 @@ def sweep(
     folder = folder_for(config, "sweep")
     table.to_csv(folder / "sweep.csv", index=False)
     table.failures.to_csv(folder / "failures.csv", index=False)
-    names = list(dict.fromkeys([*table.parameters, metric, "sharpe", "total_return", "max_drawdown", "trades"]))
-    best = table.ranked(metric)[names].head(top) if len(table) else table
+    best = best_rows(table, metric, top)
     if json:
         show_facts(
             {"folder": folder, "count": len(table), "failures": json_rows(table.failures), "best": json_rows(best)}
@@ -145,7 +151,7 @@ def sweep(
     refused = f", {len(table.failures):,} refused: {table.failures['problem'].iloc[0]}" if len(table.failures) else ""
     typer.echo(f"{len(table):,} combinations run{refused}\nSaved: {folder.resolve()}")
 
-# %% ../../nbs/78e_cli_research.ipynb #269831b9
+# %% ../../nbs/78e_cli_research.ipynb #2f28b03d
 def walk_forward(
     strategy: Tried, grid: Grids = None, param: Given = None, metric: Metric = "sharpe",
     train: Annotated[str, typer.Option(help="Days to choose on, such as 2y or 90d.")] = "2y",
@@ -173,7 +179,7 @@ def walk_forward(
     show(digits(walk.windows.drop(columns=["train_start", "train_end"])), False, "")
     typer.echo(f"{walk!r}\n{walk.sentence}\nSaved: {folder.resolve()}")
 
-
+# %% ../../nbs/78e_cli_research.ipynb #30f5751a
 def add_to(app: typer.Typer) -> None:
     "Add the commands to the program."
     app.command()(sweep)
