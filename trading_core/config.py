@@ -70,12 +70,12 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #10198f65
+# %% ../nbs/02_config.ipynb #6be04743
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
-    source: str = Field("simulated", description="where bars come from: simulated, csv or yahoo")
-    path: str = Field("", description="csv: a folder, a file, or several of them separated by commas")
+    source: str = Field("simulated", description="where bars come from: simulated, csv, parquet, yahoo, alpaca or ccxt")
+    path: str = Field("", description="csv and parquet: a folder, a file, or several of them separated by commas")
     symbols: Names = Field(
         (), description="separated by commas, such as AAPL, BTC/USD; empty: all that the source offers"
     )
@@ -98,7 +98,21 @@ class MarketSettings(Section):
         description="with a store: use only what was known at this moment, such as 2024-03-28T00:10; empty: everything",
     )
     label: Literal["", "start", "end"] = Field(
-        "", description="csv: whether a bar shorter than a day is labelled by its start or its end; empty: found out"
+        "",
+        description="csv and parquet: whether a bar shorter than a day is labelled by its start or its end; empty: found out",
+    )
+    raw: bool = Field(
+        False,
+        description="yahoo and alpaca: prices as traded, splits and dividends beside them; false: adjusted for splits",
+    )
+    feed: Literal["sip", "iex"] = Field(
+        "sip", description="alpaca: sip is all of the market, free up to 15 minutes ago; iex is one exchange, up to now"
+    )
+    exchange: str = Field("binance", description="ccxt: the exchange's name there")
+    url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="alpaca and ccxt: another address than their own; empty: their own",
     )
     allow_gaps: bool = Field(False, description="accept days on which an asset should have traded and has no bar")
 

@@ -20,16 +20,15 @@ if TYPE_CHECKING:
     from trading_core.config import TradingConfig
     from trading_core.data import BarStore
 
-# %% ../../nbs/79c_cli_data.ipynb #911e4b51
+# %% ../../nbs/79c_cli_data.ipynb #f9f8bd3d
 def store_of(config: TradingConfig) -> BarStore:
     "The store that the settings name, around their source."
-    from trading_core.data import BarStore, open_source
+    from trading_core.data import BarStore, source_of
     from trading_core.errors import ConfigError
 
-    paths = [str(path) for path in config.market_paths] or None
     if config.market_store is None:
         raise ConfigError("market.store names no folder, so no bars are kept. Name one: --set market.store=bars")
-    source = open_source(config.market.source, paths, allow_gaps=config.market.allow_gaps, store=config.market_store)
+    source = source_of(config)
     assert isinstance(source, BarStore)
     return source
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trading_core.execution.venue.faults import Faults
     from trading_core.execution.venue.server import VenueServer
 
-# %% ../../nbs/75_cli_venue.ipynb #5bab3bbc
+# %% ../../nbs/75_cli_venue.ipynb #fb4aac8e
 AHEAD = 40  # days of an invented market beyond its beginning
 
 
@@ -36,13 +36,12 @@ def venue_panel(config: TradingConfig, start: str = "") -> tuple[Panel, pd.Times
     "The bars of the settings' market, and the moment at which its clock begins."
     import pandas as pd
 
-    from trading_core.data import HybridDataNormalizer, open_source
+    from trading_core.data import HybridDataNormalizer, source_of
     from trading_core.run.context import wanted
 
     begin = moment_of(start) if start else pd.Timestamp.now("UTC")
-    paths = [str(path) for path in config.market_paths] or None
     today = (begin + pd.Timedelta(days=AHEAD)).date()
-    source = open_source(config.market.source, paths, allow_gaps=config.market.allow_gaps, today=today)
+    source = source_of(config.model_copy(update={"market": config.market.model_copy(update={"store": ""})}), today)
     bars = {symbol: source.bars(symbol, config.market.start) for symbol in wanted(source, config)}
     panel = HybridDataNormalizer().normalize(bars)
     if not start and panel.last < begin.normalize():

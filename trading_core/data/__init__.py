@@ -6,28 +6,42 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['BarSource', 'BarStore', 'CsvBars', 'HybridDataNormalizer', 'Panel', 'SimulatedBars', 'YahooBars', 'load_panel',
-           'open_source']
+__all__ = ['AlpacaBars', 'BarSource', 'BarStore', 'CcxtBars', 'CsvBars', 'Fetched', 'HybridDataNormalizer', 'Panel',
+           'ParquetBars', 'SimulatedBars', 'Source', 'YahooBars', 'as_source', 'check_source', 'fetch_bars',
+           'load_panel', 'open_source', 'source_of']
 
-# %% ../../nbs/19_data_init.ipynb #1eb92843
+# %% ../../nbs/19_data_init.ipynb #bd1a4773
+from .alpaca_bars import AlpacaBars
+from .ccxt_bars import CcxtBars
 from .csv_files import CsvBars
+from .fetching import Fetched, fetch_bars
 from .normalizer import HybridDataNormalizer, load_panel
 from .panel import Panel
 from .simulated import SimulatedBars
-from .opening import open_source
-from .sources import BarSource
+from .opening import open_source, source_of
+from .parquet_files import ParquetBars
+from .sources import BarSource, Source, as_source, check_source
 from .store import BarStore
 from .yahoo import YahooBars
 
-# %% ../../nbs/19_data_init.ipynb #2f83a93f
+# %% ../../nbs/19_data_init.ipynb #0fe2c65f
 _all_ = [
+    "AlpacaBars",
     "BarSource",
     "BarStore",
+    "CcxtBars",
     "CsvBars",
+    "Fetched",
     "HybridDataNormalizer",
     "Panel",
+    "ParquetBars",
     "SimulatedBars",
+    "Source",
     "YahooBars",
+    "as_source",
+    "check_source",
+    "fetch_bars",
     "load_panel",
     "open_source",
+    "source_of",
 ]

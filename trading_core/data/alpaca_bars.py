@@ -176,10 +176,10 @@ class AlpacaLineData:
         if "line" in self.__dict__:
             self.line.close()
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #baced56a
+# %% ../../nbs/13b_alpaca_bars.ipynb #e592c973
 @dataclass(frozen=True)
 class AlpacaBars(AlpacaLineData, Source):
-    """Bars from Alpaca, raw as traded, with split and dividend for stocks.
+    """Bars from Alpaca.
 
     Parameters
     ----------
@@ -187,10 +187,13 @@ class AlpacaBars(AlpacaLineData, Source):
         The moment at which it is asked. By default the clock's, in UTC.
     extended : bool
         With the bars before the opening and after the closing, of less than a day.
+    raw : bool
+        Prices as traded, with the columns split and dividend; else adjusted for splits, dividends left alone.
     """
 
     today: Day | None = None
     extended: bool = False
+    raw: bool = True
 
     name: ClassVar[str] = "alpaca"
     simulated: ClassVar[bool] = False
@@ -247,12 +250,14 @@ class AlpacaBars(AlpacaLineData, Source):
             end = min(end, now - 16 * MINUTE)
         query = {
             "timeframe": FRAMES[interval], "start": first.isoformat(), "end": end.isoformat(),
-            "adjustment": "raw", "feed": self.feed,
+            "adjustment": "raw" if self.raw else "split", "feed": self.feed,
         }  # fmt: skip
         begun = self._rows("/v2/stocks/bars", symbol, query)
         if begun.empty:
             return begun
         ended = self._by_day(begun) if daily else self._by_end(symbol, begun, interval)
+        if not self.raw:
+            return ended
         days = ended.index if daily else (ended.index - pd.Timedelta(1)).normalize()
         return with_actions(ended, self._actions(symbol, first, stop), days)
 

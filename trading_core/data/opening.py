@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KINDS', 'RECHECK', 'open_source']
+__all__ = ['KINDS', 'RECHECK', 'Wanted', 'open_source', 'source_options', 'data_keys', 'source_of']
 
-# %% ../../nbs/18_opening.ipynb #44a2b1a8
+# %% ../../nbs/18_opening.ipynb #a5769108
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..config import TradingConfig, load_config
+from .alpaca_bars import AlpacaBars
+from .ccxt_bars import CcxtBars
 from .csv_files import CsvBars
+from .parquet_files import ParquetBars
 from .simulated import SimulatedBars
 from .sources import BarSource
 from .store import BarStore
@@ -22,24 +26,48 @@ from .yahoo import YahooBars
 from ..errors import ConfigError, UnknownNameError
 from ..sessions import Day
 
-# %% ../../nbs/18_opening.ipynb #f9e7bb72
-def _simulated(path: Any, allow_gaps: bool, today: Day | None) -> BarSource:
-    return SimulatedBars(today=today)
+# %% ../../nbs/18_opening.ipynb #b470915a
+@dataclass(frozen=True)
+class Wanted:
+    "What settings say about a source; each kind takes what concerns it."
+
+    path: Any = None
+    allow_gaps: bool = False
+    today: Day | None = None
+    label: str = ""
+    raw: bool = False
+    feed: str = "sip"
+    exchange: str = "binance"
+    url: str = ""
+    keys: tuple[str, str] = field(default=("", ""), repr=False)
 
 
-def _csv(path: Any, allow_gaps: bool, today: Day | None) -> BarSource:
-    if not path:
-        raise ConfigError("market.source=csv needs market.path: a folder, a file, or several separated by commas.")
-    return CsvBars(path, allow_gaps=allow_gaps)
+def _files(kind: str, wanted: Wanted) -> Any:
+    if not wanted.path:
+        raise ConfigError(f"market.source={kind} needs market.path: a folder, a file, or several separated by commas.")
+    return wanted.path
 
 
-def _yahoo(path: Any, allow_gaps: bool, today: Day | None) -> BarSource:
-    return YahooBars(today=today)
+def _csv(wanted: Wanted) -> BarSource:
+    source = CsvBars(_files("csv", wanted), allow_gaps=wanted.allow_gaps)
+    return replace(source, label=wanted.label) if wanted.label else source
 
 
-KINDS: dict[str, Callable[[Any, bool, Day | None], BarSource]] = {"csv": _csv, "simulated": _simulated, "yahoo": _yahoo}
+def _alpaca(wanted: Wanted) -> BarSource:
+    key, secret = wanted.keys
+    return AlpacaBars(key, secret, wanted.url, wanted.feed, today=wanted.today, raw=wanted.raw)
 
-# %% ../../nbs/18_opening.ipynb #3c97cee2
+
+KINDS: dict[str, Callable[[Wanted], BarSource]] = {
+    "alpaca": _alpaca,
+    "ccxt": lambda wanted: CcxtBars(wanted.exchange, wanted.url, today=wanted.today),
+    "csv": _csv,
+    "parquet": lambda wanted: ParquetBars(_files("parquet", wanted), wanted.label or None),
+    "simulated": lambda wanted: SimulatedBars(today=wanted.today),
+    "yahoo": lambda wanted: YahooBars(today=wanted.today, raw=wanted.raw),
+}
+
+# %% ../../nbs/18_opening.ipynb #7c221add
 RECHECK = 7  # days
 
 
@@ -52,11 +80,52 @@ def open_source(
     store: str | os.PathLike[str] | None = None,
     label: str = "",
     known: str = "",
+    raw: bool = False,
+    feed: str = "sip",
+    exchange: str = "binance",
+    url: str = "",
+    keys: tuple[str, str] = ("", ""),
 ) -> BarSource:
-    "The source that settings call `kind`; with a `store`, one that keeps its bars in that folder, as of what was `known`."
+    """The source that settings call `kind`; with a `store`, one that keeps its bars in that folder, as of what was `known`.
+
+    Parameters
+    ----------
+    raw : bool
+        Of Yahoo and Alpaca: prices as traded, with splits and dividends beside them; else adjusted for splits.
+    feed, exchange : str
+        Alpaca's feed, and ccxt's exchange.
+    url : str
+        Another address than Alpaca's or the exchange's own.
+    keys : pair of str
+        Key and secret of Alpaca; by default those of the environment.
+    """
     if kind not in KINDS:
         raise UnknownNameError("market.source", kind, KINDS)
-    source = KINDS[kind](path, allow_gaps, today)
-    if label and isinstance(source, CsvBars):  # nobody else's labels are in doubt
-        source = replace(source, label=label)
+    source = KINDS[kind](Wanted(path, allow_gaps, today, label, raw, feed, exchange, url, keys))
     return source if store is None else BarStore(store, source, recheck=RECHECK, as_of_known=known or None)
+
+# %% ../../nbs/18_opening.ipynb #56db6078
+def source_options(config: TradingConfig) -> dict[str, Any]:
+    "What `open_source` takes beside the kind, as the settings have it."
+    market = config.market
+    given: dict[str, Any] = {"allow_gaps": market.allow_gaps, "label": market.label, "store": config.market_store}
+    given["known"] = market.known
+    given |= {"raw": market.raw, "feed": market.feed, "exchange": market.exchange, "url": market.url}
+    return {"path": [str(path) for path in config.market_paths] or None, **given, "keys": data_keys(config)}
+
+
+def data_keys(config: TradingConfig) -> tuple[str, str]:
+    "Alpaca's key and secret, from the settings' secrets or from `.env`; blank where there are none."
+    if config.market.source != "alpaca":
+        return "", ""
+    found = config.alpaca_api_key, config.alpaca_secret_key
+    if not all(found):
+        again = load_config(None, config.root / ".env")
+        found = found[0] or again.alpaca_api_key, found[1] or again.alpaca_secret_key
+    key, secret = (given.get_secret_value() if given else "" for given in found)
+    return key, secret
+
+
+def source_of(config: TradingConfig, today: Day | None = None) -> BarSource:
+    "The source that settings describe."
+    return open_source(config.market.source, today=today, **source_options(config))
