@@ -6436,6 +6436,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'trading_core.report.day.DayReport': ('day.html#dayreport', 'trading_core/report/day.py'),
                                          'trading_core.report.day.DayReport.from_dict': ( 'day.html#dayreport.from_dict',
                                                                                           'trading_core/report/day.py'),
+                                         'trading_core.report.day.DayReport.held': ( 'day.html#dayreport.held',
+                                                                                     'trading_core/report/day.py'),
                                          'trading_core.report.day.DayReport.to_dict': ( 'day.html#dayreport.to_dict',
                                                                                         'trading_core/report/day.py'),
                                          'trading_core.report.day.FillLine': ('day.html#fillline', 'trading_core/report/day.py'),

@@ -392,9 +392,14 @@ class DayFacts:
     halted: str = ""  # why nothing is opened, and what to do
     venue: VenueState = field(default_factory=VenueState)
 
-# %% ../../nbs/64_day.ipynb #174b53bc
+# %% ../../nbs/64_day.ipynb #fc687f1b
 class DayReport(DayFacts):
     "The facts of a day, and how they are stored."
+
+    @property
+    def held(self) -> list[str]:
+        "The symbols of the open positions."
+        return [line.symbol for line in self.positions]
 
     def to_dict(self) -> dict[str, Any]:
         "Ready for JSON."

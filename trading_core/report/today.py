@@ -167,7 +167,7 @@ def provenance(run: Mapping[str, Any]) -> list[tuple[object, object]]:
         *simulated,
     ]
 
-# %% ../../nbs/66_today.ipynb #7117dc16
+# %% ../../nbs/66_today.ipynb #6e67ac78
 def day_of(remembered: Mapping[str, Any]) -> DayReport | None:
     "The day that the trade page remembered, if it did."
     stored = remembered.get("trade")
@@ -190,7 +190,7 @@ def _body(run: Mapping[str, Any], day: DayReport) -> list[Html]:
     right = [curve_section(day), exposure_bars(day), positions_section(day), next_section(day)]
     right += [
         agreement_section(day.venue),
-        quality_section(run.get("quality"), [line.symbol for line in day.positions]),
+        quality_section(run.get("quality"), day.held),
     ]
     return [
         meta(run, len(day.warnings), day.venue),
