@@ -7,9 +7,11 @@ import io
 import logging
 import random
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -270,6 +272,40 @@ def test_bars_outside_the_session_are_counted_and_not_told(stage: Stage, made: A
     stage.say(early)
     assert wait_for(lambda: stream.stats().outside == 1 and len(heard) == 1)
     assert stream.stats().delivered == 0
+
+
+def test_midnight_is_a_minute_like_any_other_for_coins(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 8 * 60  # midnight
+    table = archive(600)
+    stream = made(repair=lambda *asked: table).subscribe("BTC/USD", "bars").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    assert stream.wait()
+    for minute in (477, 478, 480, 483):
+        clock.minute = max(clock.minute, minute)
+        stage.say(bar(minute, "BTC/USD"))
+        assert wait_for(lambda: bars and bars[-1].volume == minute)  # noqa: B023
+    assert minutes(bars) == list(range(477, 484))
+    assert bars[3].time == pd.Timestamp("2024-03-29", tz="UTC")
+    assert stream.stats().outside == 0
+
+
+def test_a_callback_that_exits_holds_nothing_up(stage: Stage, made: Any) -> None:
+    logging.getLogger("trading.stream").setLevel(logging.CRITICAL)
+    stream, heard = made().subscribe("AAPL", "trades").start(), []
+    stream.listen(lambda one: sys.exit(3))
+    stream.listen(heard.append)
+    stream.wait()
+    stage.say(trade(1), trade(2))
+    assert wait_for(lambda: len(heard) == 2)
+    logging.getLogger("trading.stream").setLevel(logging.NOTSET)
+
+
+def test_a_second_stream_of_the_same_key_learns_why_it_must_wait(stage: Stage, made: Any) -> None:
+    stage.answer_code = 406
+    stream = made().subscribe("AAPL").start()
+    assert wait_for(lambda: "stop() ends it" in repr(stream))
+    assert stream.stats().state == "connecting"
 
 
 def test_a_frame_with_tomorrows_bar_is_refused(stage: Stage, made: Any, clock: Clock) -> None:
@@ -610,9 +646,6 @@ def test_numbers_that_are_not_there_are_not_shown() -> None:
 
 
 def test_ten_thousand_a_second_for_two_seconds_and_none_is_lost() -> None:
-    import sys
-    from pathlib import Path
-
     sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
     import stream as bench
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest', 'Callbacks',
-           'StreamEndedError', 'PriceStream']
+           'StreamEndedError', 'PriceStream', 'Trade', 'BidAsk', 'MinuteBar', 'StreamRefusedError']
 
-# %% ../../nbs/18f_stream.ipynb #f6e106e7
+# %% ../../nbs/18f_stream.ipynb #bd9aa354
 import asyncio
 import contextlib
 import logging
@@ -30,8 +30,21 @@ from .sources import BarSource, latest_table
 from .stream_belt import Belt
 from .stream_line import Keys, Line, Wanted, pauses, session_at
 from .stream_repair import Fetch, Fetching, Mender, fetching
-from .stream_words import KINDS, MINUTE, BidAsk, Heard, Message, MinuteBar, Trade, heard_in
+from trading_core.data.stream_words import (
+    KINDS,
+    MINUTE,
+    BidAsk,
+    Heard,
+    Message,
+    MinuteBar,
+    StreamRefusedError,
+    Trade,
+    heard_in,
+)
 from ..errors import ConfigError, ExecutionError, TradingError, UnknownNameError
+
+# %% ../../nbs/18f_stream.ipynb #fa855296
+_all_ = ["Trade", "BidAsk", "MinuteBar", "StreamRefusedError"]
 
 # %% ../../nbs/18f_stream.ipynb #6962d773
 _ALPACA = ("api.alpaca.markets", "paper-api.alpaca.markets", "data.alpaca.markets")  # whose streams are elsewhere
@@ -80,7 +93,7 @@ class Subscriptions:
         "All symbols that are wanted in any way."
         return sorted(frozenset().union(*self._wanted.values()))
 
-# %% ../../nbs/18f_stream.ipynb #50b21285
+# %% ../../nbs/18f_stream.ipynb #e6edd7cd
 @dataclass(frozen=True)
 class StreamStats:
     "What a stream did so far."
@@ -111,7 +124,8 @@ class StreamStats:
         numbers = {name: getattr(self, name) for name in _SHOWN if getattr(self, name) or name in _SHOWN[:3]}
         text = ", ".join(f"{number:,} {name}" for name, number in numbers.items())
         age = "nothing heard yet" if self.age is None else f"last message {self.age:.1f} s ago"
-        return f"{self.state}: {text}; {age}"
+        why = f" ({self.trouble})" if self.trouble and self.state in ("connecting", "refused") else ""
+        return f"{self.state}: {text}; {age}{why}"
 
 
 _SHOWN = (
@@ -154,7 +168,7 @@ class Latest:
         columns = ["bid", "bid_size", "ask", "ask_size", "time"]
         return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("symbol")
 
-# %% ../../nbs/18f_stream.ipynb #2fb37202
+# %% ../../nbs/18f_stream.ipynb #86f5bbab
 logger = logging.getLogger("trading.stream")
 Callback = TypeVar("Callback", bound=Callable[[Any], object])
 
@@ -179,7 +193,7 @@ class Callbacks:
         for callback in self._told[type(heard)]:
             try:
                 callback(heard)
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a thread that ended would block the line for ever
                 self.failed += 1
                 log = logger.exception if self.failed == 1 else logger.debug
                 log("a callback of the stream raised %s for %s", type(error).__name__, heard.symbol)

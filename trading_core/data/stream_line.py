@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Wanted', 'Take', 'pauses', 'session_at', 'session_after', 'changes', 'Keys', 'Ear', 'Talk', 'Watched', 'options_for',
-           'Listening', 'Line']
+__all__ = ['Wanted', 'Take', 'logger', 'pauses', 'session_at', 'session_after', 'changes', 'Keys', 'Ear', 'Talk', 'Watched',
+           'options_for', 'Listening', 'Line']
 
 # %% ../../nbs/18d_stream_line.ipynb #98227681
 import asyncio
@@ -34,7 +34,7 @@ def pauses(first: float = 0.5, most: float = 30.0, dice: random.Random | None = 
         yield pause * dice.uniform(0.5, 1.0)
         pause = min(2 * pause, most)
 
-# %% ../../nbs/18d_stream_line.ipynb #e44ab7e8
+# %% ../../nbs/18d_stream_line.ipynb #3a8b4d80
 @lru_cache(maxsize=8)
 def _opened(calendar: str) -> tuple[list[int], list[int]]:
     import exchange_calendars as xc
@@ -46,6 +46,8 @@ def _opened(calendar: str) -> tuple[list[int], list[int]]:
 
 def session_at(calendar: str, nanos: int) -> tuple[int, int] | None:
     "Opening and closing (nanoseconds) of the session that a moment lies in; None while the market is closed."
+    if calendar == "24/7":
+        return 0, 1 << 62  # midnight ends nothing there
     opens, closes = _opened(calendar)
     place = bisect_right(opens, nanos) - 1
     return (opens[place], closes[place]) if place >= 0 and nanos <= closes[place] else None
@@ -90,7 +92,7 @@ class Keys:
         "The message that shows them to a venue."
         return {"action": "auth", "key": self.key, "secret": self.secret}
 
-# %% ../../nbs/18d_stream_line.ipynb #23e0f56c
+# %% ../../nbs/18d_stream_line.ipynb #f34ce55b
 class Ear:
     "Hears what comes over an open connection."
 
@@ -117,7 +119,12 @@ class Ear:
         code, said = error.get("code"), str(error.get("msg", ""))[:200]
         if code in NEVER:
             raise StreamRefusedError(self.url, int(str(code)), said)
-        raise ConnectionError(f"{code} {said}")
+        hint = (
+            "; another stream with this key is open, perhaps that of an earlier cell: stop() ends it"
+            if code == 406
+            else ""
+        )
+        raise ConnectionError(f"{code} {said}{hint}")
 
     async def say(self, message: Message) -> None:
         "Say something."
@@ -230,7 +237,10 @@ class Listening(Watched):
                 self._heard_at = loop.time()
                 self._steady = self._heard_at - began > _STEADY
 
-# %% ../../nbs/18d_stream_line.ipynb #3c0975ef
+# %% ../../nbs/18d_stream_line.ipynb #837c2e7a
+logger = logging.getLogger("trading.stream")
+
+
 class Line(Listening):
     "A connection to one stream that is kept up."
 
@@ -253,6 +263,7 @@ class Line(Listening):
             finally:
                 self._talk, self.state = None, "closed"
             self.lost += 1
+            logger.info("%s: %s; coming back", self.url, self.trouble)
             if self._steady:
                 self._wait, self._steady = self._waits(), False
             await asyncio.sleep(next(self._wait))

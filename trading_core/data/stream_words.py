@@ -100,7 +100,7 @@ class MinuteBar(NamedTuple):
 Heard: TypeAlias = Trade | BidAsk | MinuteBar
 KINDS: dict[str, type[Heard]] = {"trades": Trade, "quotes": BidAsk, "bars": MinuteBar}
 
-# %% ../../nbs/18a_stream_words.ipynb #240392f9
+# %% ../../nbs/18a_stream_words.ipynb #4dd261d4
 MINUTE = 60_000_000_000  # nanoseconds
 
 
@@ -127,14 +127,14 @@ def trade_of(said: Message) -> Trade:
     if not (0.0 < price < math.inf and 0.0 <= size < math.inf):
         raise ValueError(f"{price!r} is no price")
     key = said.get("i")
-    return Trade(said["S"], price, size, moment, None if key is None else (key, moment, said.get("x")))
+    return Trade(said["S"], float(price), float(size), moment, None if key is None else (key, moment, said.get("x")))
 
-# %% ../../nbs/18a_stream_words.ipynb #2f652a2e
+# %% ../../nbs/18a_stream_words.ipynb #f5946479
 def bid_ask_of(said: Message) -> BidAsk:
     "The quote that a message tells."
-    found = BidAsk(said["S"], said["bp"], said["bs"], said["ap"], said["as"], _moment(said["t"]))
-    _at_least(0.0, found.bid, found.bid_size, found.ask, found.ask_size)
-    return found
+    bid, bid_size, ask, ask_size = said["bp"], said["bs"], said["ap"], said["as"]
+    _at_least(0.0, bid, bid_size, ask, ask_size)
+    return BidAsk(said["S"], float(bid), float(bid_size), float(ask), float(ask_size), _moment(said["t"]))
 
 
 def bar_of(said: Message) -> MinuteBar:
@@ -146,7 +146,8 @@ def bar_of(said: Message) -> MinuteBar:
     if not (low <= first <= high and low <= last <= high) or begin % MINUTE:
         raise ValueError("a bar outside itself")
     how: Literal["", "revised"] = "revised" if said["T"] == "u" else ""
-    return MinuteBar(said["S"], first, high, low, last, volume, begin + MINUTE, how)
+    prices = float(first), float(high), float(low), float(last)
+    return MinuteBar(said["S"], *prices, float(volume), begin + MINUTE, how)
 
 # %% ../../nbs/18a_stream_words.ipynb #1ee7bc3c
 _READERS: dict[str, Callable[[Message], Heard]] = {"t": trade_of, "q": bid_ask_of, "b": bar_of, "u": bar_of}
