@@ -108,7 +108,7 @@ def test_a_ticker_of_two_issuers_is_two_companies(real_data: Path) -> None:
     for company, change in (("AGN", "2015-06-15"), ("SPGI", "2016-04-27")):  # no cliff where a name changed
         assert abs(float(source.bars(company)["close"].pct_change().loc[change])) < 0.02
     assert len(source.bars("SPGI")) == 512
-    assert (len(source.bars("DIRECTV")), len(source.bars("DTV"))) == (89, 110)
+    assert (len(source.bars("DIRECTV")), len(source.bars("DTV"))) == (88, 111)
     assert names.company("DTV", "2015-07-01") == "DIRECTV"
     with pytest.raises(TickerError, match="nobody had this name on 2016-01-04"):
         names.company("DTV", "2016-01-04")
