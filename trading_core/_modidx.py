@@ -1153,6 +1153,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'trading_core.cli.chaos.told': ('cli_chaos.html#told', 'trading_core/cli/chaos.py')},
             'trading_core.cli.check': { 'trading_core.cli.check.add_to': ('cli_check.html#add_to', 'trading_core/cli/check.py'),
                                         'trading_core.cli.check.check': ('cli_check.html#check', 'trading_core/cli/check.py'),
+                                        'trading_core.cli.check.checked': ('cli_check.html#checked', 'trading_core/cli/check.py'),
                                         'trading_core.cli.check.kept': ('cli_check.html#kept', 'trading_core/cli/check.py'),
                                         'trading_core.cli.check.subject_of': ('cli_check.html#subject_of', 'trading_core/cli/check.py')},
             'trading_core.cli.data': { 'trading_core.cli.data.add_to': ('cli_data.html#add_to', 'trading_core/cli/data.py'),

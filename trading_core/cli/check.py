@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['subject_of', 'kept', 'check', 'add_to']
+__all__ = ['subject_of', 'kept', 'checked', 'check', 'add_to']
 
-# %% ../../nbs/78d_cli_check.ipynb #0016a1da
+# %% ../../nbs/78d_cli_check.ipynb #36eddfef
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,7 +42,7 @@ def subject_of(config: TradingConfig, spec: str, given: dict[str, str]) -> Any:
             return found
         return load_strategy(spec, **given)
 
-# %% ../../nbs/78d_cli_check.ipynb #493fcdda
+# %% ../../nbs/78d_cli_check.ipynb #282a7d31
 def kept(config: TradingConfig, subject: Any, certificate: Certificate) -> str:
     "Where the certificate of a strategy was written; empty for what cannot trade."
     from trading_core.run.certificates import certificates_folder
@@ -52,6 +53,20 @@ def kept(config: TradingConfig, subject: Any, certificate: Certificate) -> str:
     return str(keep_certificate(certificates_folder(config), certificate))
 
 
+def checked(
+    config: TradingConfig, names: list[str], given: dict[str, str], seconds: float, processes: int
+) -> Iterator[tuple[Certificate, str]]:
+    "The certificate of each name, and where it was written."
+    from trading_core.backtest.cores import usable_cores
+    from trading_core.strategies import check_causal
+
+    here = opened(config)
+    for name in names:
+        subject = subject_of(config, name, given)
+        certificate = check_causal(subject, here.panel, seconds=seconds, processes=processes or usable_cores())
+        yield certificate, kept(config, subject, certificate)
+
+# %% ../../nbs/78d_cli_check.ipynb #85e70bbc
 def check(
     strategy: Annotated[
         str,
@@ -71,16 +86,11 @@ def check(
     json: Json = False,
 ) -> int:
     "Whether a strategy looks ahead: each day's answers with the future hidden, and with another one."
-    from trading_core.backtest.cores import usable_cores
-    from trading_core.strategies import check_causal
-
-    config, given = config_of(settings, set_), pairs(param)
+    config = config_of(settings, set_)
     names = [strategy] if strategy else [name for name, one in config.strategies.items() if one.share > 0]
-    here, facts = opened(config), []
-    for name in names:
-        subject = subject_of(config, name, given)
-        certificate = check_causal(subject, here.panel, seconds=seconds, processes=processes or usable_cores())
-        facts.append(certificate.to_dict() | {"file": kept(config, subject, certificate)})
+    facts = []
+    for certificate, file in checked(config, names, pairs(param), seconds, processes):
+        facts.append(certificate.to_dict() | {"file": file})
         if not json:
             typer.echo(
                 f"{'✓' if certificate.ok else '✗'} {certificate} ({certificate.seconds:.1f} s, code {certificate.code[:8]})"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LEAST', 'CausalReport', 'Weighing', 'Asked', 'Cutter', 'piece', 'declared_memory', 'asker', 'Turns', 'Whole',
+__all__ = ['LEAST', 'CausalReport', 'Weighing', 'Asked', 'Cutter', 'piece', 'declared_memory', 'asker', 'Turns', 'Paced', 'Whole',
            'Search', 'examine', 'check_sizer']
 
 # %% ../../nbs/25a_causal_search.ipynb #dfdf84de
@@ -242,9 +242,9 @@ class Turns:
         "Seconds."
         return self.end - time.perf_counter()
 
-# %% ../../nbs/25a_causal_search.ipynb #b93e1d92
-class Whole(Turns):
-    "Days with the whole history before them."
+# %% ../../nbs/25a_causal_search.ipynb #d366a19e
+class Paced(Turns):
+    "How fast it goes, and whether there is a better way."
 
     def new_pace(self) -> None:
         "From now on it may go faster, or slower."
@@ -266,6 +266,14 @@ class Whole(Turns):
         known = len(self.done) - self.counted >= LEAST
         return known and self.work_left() > self.time_left() and spent > (spent + self.time_left()) / 6
 
+    def crew_helps(self) -> bool:
+        "Whether other processes would be done sooner."
+        return self.processes > 1 and self.work_left() > _WORTH
+
+# %% ../../nbs/25a_causal_search.ipynb #540ea8f5
+class Whole(Paced):
+    "Days with the whole history before them."
+
     def alone(self, crew: Crew | None = None) -> None:
         "Days in their order, until the time is over or there is a better way."
         self.new_pace()
@@ -275,10 +283,6 @@ class Whole(Turns):
                 return
             if not self.turn(self.cutter, row):
                 return
-
-    def crew_helps(self) -> bool:
-        "Whether other processes would be done sooner."
-        return self.processes > 1 and self.work_left() > _WORTH
 
     def together(self) -> None:
         "The other days in their order, by several processes, if the question can be sent to them."
