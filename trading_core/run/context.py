@@ -11,7 +11,7 @@ __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARI
            'RunContext', 'Asked', 'Tried', 'Judging', 'Run', 'find_settings', 'open_run', 'kernel_environment',
            'hand_over']
 
-# %% ../../nbs/70_context.ipynb #44b9e698
+# %% ../../nbs/70_context.ipynb #655153d0
 import json
 import math
 import os
@@ -32,7 +32,7 @@ from ..data import BarSource, BarStore, Panel, open_source
 from ..data.intervals import grid
 from ..data.opening import source_options
 from ..data.panel import end_of
-from ..data.sources import step_of
+from ..data.sources import as_source, step_of
 from ..errors import ConfigError, DataError, RefusedError
 from ..model import Asset
 from ..data.findings import quality_facts
@@ -168,7 +168,7 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     closes = source.bars(symbol, config.market.start, panel.last, config.market.interval)["close"]
     return closes[: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #b7be9e7e
+# %% ../../nbs/70_context.ipynb #7f8b2675
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -195,7 +195,7 @@ class Market:
 
 def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Market:
     "The market of `config` up to `as_of`, or up to the last day that the source has."
-    source = open_source(config.market.source, **source_options(config))
+    source = as_source(open_source(config.market.source, **source_options(config)))
     read = read_symbols(source, wanted(source, config), config)
     findings = findings_of(read, config, as_of)
     panel = made_panel(read, findings, config)
