@@ -24,7 +24,7 @@ from .day import FOR_YOU, DayReport, FillLine, OrderLine, PositionLine
 from .markup import Html, change, count, days_text, el, fold, gained, joined, listed, points
 from .markup import price_text, quantity_text, section, tiles
 
-# %% ../../nbs/65_sections.ipynb #1dba4403
+# %% ../../nbs/65_sections.ipynb #0453497f
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -45,7 +45,7 @@ def since_text(day: DayReport) -> str:
     now, before = pd.Timestamp(day.as_of), pd.Timestamp(day.previous_day or day.as_of)
     return (
         f"on {WEEKDAYS[now.day_of_week]}"
-        if (now - before).days <= 1 and "T" not in day.as_of
+        if (now - before).days <= 1 and ("T" not in day.as_of or not day.previous_day)
         else f"since {short_day(str(day.previous_day))}"
     )
 

@@ -153,13 +153,19 @@ def signed_percent(value: float, digits: int = 1) -> str:
     text = f"{100 * value:+.{digits}f}"
     return f"{text if float(text) else text[1:]} %".replace("-", "−")
 
-# %% ../../nbs/21_strategy.ipynb #826e3657
+# %% ../../nbs/21_strategy.ipynb #6a0e45fb
 def no_bar(panel: Panel, symbol: str) -> str:
     "Why there can be no opinion on `symbol` on the panel's last day."
     missed = int(panel.missed[-1, panel.symbols.index(symbol)])
     if missed < 0:
         return "not listed yet"
-    return f"no bar; last price is {missed} session{'s' * (missed > 1)} old" if missed else "no session"
+    return (
+        f"no bar; last price is {missed} session{'s' * (missed > 1)} old"
+        if missed
+        else "no session"
+        if panel.daily
+        else "no bar at this moment"
+    )
 
 
 def explain(strategy: Strategy, panel: Panel, day: Day | None = None) -> dict[str, str]:
