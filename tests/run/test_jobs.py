@@ -422,7 +422,9 @@ class Unlisted:
 
     def bars(self, symbol: str, start: Any = None, end: Any = None) -> pd.DataFrame:
         days = pd.DatetimeIndex(pd.bdate_range("2024-01-02", "2024-03-08", tz="UTC"))
-        return pd.DataFrame(1.0, days, ["open", "high", "low", "close", "volume"])
+        rising = [100.0 + place for place in range(len(days))]  # the same bar each day would not be trusted
+        prices = {"open": rising, "high": [p + 1 for p in rising], "low": [p - 1 for p in rising], "close": rising}
+        return pd.DataFrame({**prices, "volume": 1000.0}, days)
 
 
 def test_a_source_without_a_list_starts_with_well_known_names(monkeypatch: pytest.MonkeyPatch):
