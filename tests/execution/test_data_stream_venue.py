@@ -252,6 +252,29 @@ def test_ctrl_c_ends_the_command_cleanly(shell: Any, number: int) -> None:
     assert time.monotonic() - began < 4
 
 
+def test_a_pipe_that_closes_ends_the_command_without_a_word(shell: Any) -> None:
+    with VenueServer(fresh()) as server:
+        process = shell("COIN/USD", **at(server))
+        process.stdout.readline()
+        process.stdout.close()
+        for _ in range(100):
+            if process.poll() is not None:
+                break
+            let_run(server, 1, pause=0.1)
+        wrong = process.stderr.read()
+        process.wait(timeout=10)
+    assert (process.returncode, wrong) == (0, "")
+
+
+def test_a_venue_that_is_gone_is_a_failure_and_told(shell: Any) -> None:
+    here = {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    process = shell("BTC/USD", "--for", "1s", **here, **nowhere)
+    said, wrong = process.communicate(timeout=60)
+    assert (process.returncode, wrong) == (1, "")
+    assert "The venue was not reached" in said
+
+
 def test_the_command_refuses_without_keys_symbols_or_a_span(shell: Any) -> None:
     with VenueServer(fresh()) as server:
         for arguments, more, told in (

@@ -129,7 +129,7 @@ def venue_clock(key: str, secret: str, url: str) -> Callable[[], pd.Timestamp]:
     then = AlpacaExecutor(key, secret, url=url).now()
     return lambda: then + pd.Timedelta(seconds=time.monotonic() - began)
 
-# %% ../../nbs/79d_cli_stream.ipynb #3524508f
+# %% ../../nbs/79d_cli_stream.ipynb #04a4af70
 def _json_line(heard: Heard) -> str:
     import json
 
@@ -143,8 +143,8 @@ def _printing(tell: Callable[[Heard], None], over: threading.Event, slips: list[
     def told(heard: Heard) -> None:
         try:
             tell(heard)
-        except OSError as error:
-            slips.append(error)
+        except (OSError, SystemExit) as error:  # rich ends the program by itself when a pipe is closed
+            slips.append(error if isinstance(error, OSError) else BrokenPipeError())
             over.set()
 
     return told
@@ -154,13 +154,13 @@ def _closing(stream: PriceStream, lines: Lines | None) -> list[str]:
     "What to say in the end."
     stats = stream.stats()
     notes = [str(stats).replace(f"{stats.state}: ", "", 1)]
+    if not stream.reached:
+        notes.append(f"The venue was not reached: {stats.trouble or 'no answer'}.")
     if lines is not None and lines.skipped:
         notes.append(f"{lines.skipped:,} of them without a line of their own; --json prints each.")
-    if not stats.received and stats.trouble:
-        notes.append(f"The line: {stats.trouble}")
     return notes
 
-# %% ../../nbs/79d_cli_stream.ipynb #eec8a3f5
+# %% ../../nbs/79d_cli_stream.ipynb #ad68a371
 def stream(
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL...", help="Such as AAPL BTC/USD.")] = None,
     span: Annotated[
@@ -190,7 +190,7 @@ def stream(
         raise slip
     for note in [*(["Stopped."] if stopped else []), *_closing(prices, lines)]:
         typer.echo(note, err=json)
-    return 0
+    return 0 if stopped or prices.reached else 1
 
 
 def _shown(prices: PriceStream, seconds: float | None, over: threading.Event, quiet: bool) -> bool:

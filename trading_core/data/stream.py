@@ -449,7 +449,7 @@ class StreamEndedError(ExecutionError):
     def __str__(self) -> str:
         return f"The stream of prices ended by {self.kind}, which should not happen; the log says where. start() begins it again."
 
-# %% ../../nbs/18f_stream.ipynb #2fd7e9a8
+# %% ../../nbs/18f_stream.ipynb #878687a0
 class _Known(_Life):
     "What can be asked of a stream."
 
@@ -490,6 +490,12 @@ class _Known(_Life):
     def _raise(self) -> None:
         if self.error is not None:
             raise self.error
+
+    @property
+    def reached(self) -> bool:
+        "Whether each line that is wanted was up once."
+        wanted = [coins for coins in (False, True) if self.wants.of(coins)]
+        return all(coins in self._lines and self._lines[coins].known for coins in wanted)
 
     def moment(self) -> pd.Timestamp:
         "What time it is by the clock of this stream."
