@@ -1500,6 +1500,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                              'trading_core.data.csv_files.AmbiguousSymbolError.__str__': ( 'csv.html#ambiguoussymbolerror.__str__',
                                                                                                            'trading_core/data/csv_files.py'),
                                              'trading_core.data.csv_files.CsvBars': ('csv.html#csvbars', 'trading_core/data/csv_files.py'),
+                                             'trading_core.data.csv_files.CsvBars._weekends': ( 'csv.html#csvbars._weekends',
+                                                                                                'trading_core/data/csv_files.py'),
                                              'trading_core.data.csv_files.CsvBars.bars': ( 'csv.html#csvbars.bars',
                                                                                            'trading_core/data/csv_files.py'),
                                              'trading_core.data.csv_files.CsvBars.symbols': ( 'csv.html#csvbars.symbols',

@@ -31,7 +31,7 @@ from ..ledger.orders import FinalStatusError, UnknownOrderError, _order
 from ..ledger.ready import Query
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side
 
-# %% ../../nbs/56a_journal.ipynb #6762020c
+# %% ../../nbs/56a_journal.ipynb #378f7f1f
 FEED, FOREIGN, MANUAL = "fills", "foreign", "manual"  # the cursor; the job and the strategy of what others ordered
 TROUBLE = (OSError, ExecutionError)  # no answer, or none that can be understood
 
@@ -45,6 +45,7 @@ class JournalBase(OrderRouter):
     ):  # fmt: skip
         super().__init__(executor, ledger, dry_run=dry_run)
         self.foreign, self.now = foreign, now
+        self.within_days = False  # whether cycles are of shorter bars, so that a fill's day has to be its minute
 
     def write_down(self, order: OrderRequest, job: str = "", as_of: pd.Timestamp | None = None) -> None:
         "Make it durable that `order` is being sent."
@@ -341,7 +342,7 @@ class Adopting(Attributing):
         if self.ledger.events("foreign", subject).empty:
             self.ledger.note("foreign", subject, **detail)
 
-# %% ../../nbs/56a_journal.ipynb #d5562c7a
+# %% ../../nbs/56a_journal.ipynb #0a71dd9d
 class Syncing(Adopting):
     "Books what changed hands."
 
@@ -349,6 +350,8 @@ class Syncing(Adopting):
         "Book what the venue has done since the last time, and the place up to which that was read; the new fills."
         cursor = self.ledger.cursor(FEED)
         fills, newer = self.executor.fills_after(cursor)
+        if self.within_days:
+            fills = [replace(fill, day=fill.moment.ceil("1min")) if fill.moment else fill for fill in fills]
         self.foreign_fills = ()
         if not fills and newer == cursor:
             return []
