@@ -564,7 +564,7 @@ def check_gaps(symbol: str, calendar: str, parsed: Parsed, rows: np.ndarray, day
             "Get the missing bars, begin after the gap, or accept it with --set market.allow_gaps=yes.",
         )
 
-# %% ../../nbs/12_csv.ipynb #9453c0b3
+# %% ../../nbs/12_csv.ipynb #3a264112
 @dataclass(frozen=True)
 class CsvBars(CsvFiles, Source):
     """Bars from CSV files, plain or .gz: one file per symbol, or files with a symbol column.
@@ -595,7 +595,14 @@ class CsvBars(CsvFiles, Source):
 
     def symbols(self) -> list[str]:
         "What can be asked for, in code-point order."
-        return sorted({pair_of(spelling, self.table(p[0][0]).weekends(p[0][1])) for spelling, p in self.places.items()})
+        return sorted({pair_of(spelling, self._weekends(*places[0])) for spelling, places in self.places.items()})
+
+    def _weekends(self, path: Path, raw: str) -> float:
+        "Which part of a symbol's bars lies on weekends; none of a file that cannot be read, which is told by who asks for it."
+        try:
+            return self.table(path).weekends(raw)
+        except CsvError:
+            return 0.0
 
     def bars(
         self,
