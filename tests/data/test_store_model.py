@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from trading_core.data.adjusting import adjusted
 from trading_core.data.normalizer import HybridDataNormalizer
 from trading_core.data.store import BarStore
 from trading_core.data.store_tidying import tidy
@@ -120,6 +121,17 @@ class StoreMachine(RuleBasedStateMachine):
         found = self.store.bars_many(SYMBOLS)
         for symbol in SYMBOLS:
             assert_same(found.get(symbol), self.known(symbol))
+
+    @invariant()
+    def compares_over_splits(self) -> None:
+        if not hasattr(self, "store") or not any(map(self.known, SYMBOLS)):
+            return
+        store = BarStore(self.store.folder, comparable=True)
+        want = {s: adjusted(table(self.known(s)), "split", "last") for s in SYMBOLS if self.known(s)}
+        for symbol, bars in store.bars_many(SYMBOLS).items():
+            assert np.array_equal(bars.to_numpy(), want[symbol].to_numpy())
+        panel, expected = store.panel(list(want)), HybridDataNormalizer().normalize(want)
+        assert panel.sha256 == expected.sha256
 
 
 def assert_same(found: pd.DataFrame | None, want: dict[int, Values]) -> None:

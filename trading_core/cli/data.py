@@ -51,7 +51,7 @@ def bars(
     if not json:
         typer.echo(repr(panel))
 
-# %% ../../nbs/79c_cli_data.ipynb #bbc5cf8b
+# %% ../../nbs/79c_cli_data.ipynb #a27aa8d4
 Start = Annotated[str, typer.Option(metavar="DAY", help="First day; by default market.start.")]
 End = Annotated[str, typer.Option(metavar="DAY", help="Last day; by default the last one that is over.")]
 File = Annotated[
@@ -83,13 +83,11 @@ def fetch(
     json: Json = False,
 ) -> int:
     "Ask the source for what the store lacks, and keep it; what fails is told and asked for next time."
-    from trading_core.cli import progress_bar
-
     config = config_of(settings, set_)
-    with store_of(config) as store, progress_bar("fetch") as tell:
+    with store_of(config) as store:
         names = symbols_of(config, store, universe, start, end)
         since, how = start or config.market.start, interval or config.market.interval
-        done = store.fetch(names, since, end or None, how, again=again, tell=tell)
+        done = store.fetch(names, since, end or None, how, again=again, progress=None)
     if json:
         facts = {name: getattr(done, name) for name in ("requests", "symbols", "added", "revised", "withdrawn")}
         show_facts(facts | {"failed": {symbol: str(error) for symbol, error in done.failed.items()}})

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KINDS', 'RECHECK', 'Wanted', 'open_source', 'source_options', 'data_keys', 'source_of']
+__all__ = ['KINDS', 'RECHECK', 'REWRITTEN', 'Wanted', 'open_source', 'source_options', 'data_keys', 'source_of']
 
 # %% ../../nbs/18_opening.ipynb #a5769108
 import os
@@ -67,8 +67,9 @@ KINDS: dict[str, Callable[[Wanted], BarSource]] = {
     "yahoo": lambda wanted: YahooBars(today=wanted.today, raw=wanted.raw),
 }
 
-# %% ../../nbs/18_opening.ipynb #7c221add
+# %% ../../nbs/18_opening.ipynb #48fc2c88
 RECHECK = 7  # days
+REWRITTEN = ("alpaca", "yahoo")  # vendors whose adjusted prices all change with each split: a store keeps the raw ones
 
 
 def open_source(
@@ -101,8 +102,12 @@ def open_source(
     """
     if kind not in KINDS:
         raise UnknownNameError("market.source", kind, KINDS)
-    source = KINDS[kind](Wanted(path, allow_gaps, today, label, raw, feed, exchange, url, keys))
-    return source if store is None else BarStore(store, source, recheck=RECHECK, as_of_known=known or None)
+    keeps_raw = store is not None and kind in REWRITTEN
+    source = KINDS[kind](Wanted(path, allow_gaps, today, label, raw or keeps_raw, feed, exchange, url, keys))
+    if store is None:
+        return source
+    comparable = keeps_raw and not raw
+    return BarStore(store, source, recheck=RECHECK, comparable=comparable, as_of_known=known or None)
 
 # %% ../../nbs/18_opening.ipynb #56db6078
 def source_options(config: TradingConfig) -> dict[str, Any]:

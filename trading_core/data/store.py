@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['StoreSourceError', 'owner', 'own', 'StoreDays', 'StoreFetching', 'bounds', 'as_known', 'StoreBars', 'BarStore']
 
-# %% ../../nbs/16h_store.ipynb #9324bdcf
+# %% ../../nbs/16h_store.ipynb #25c29c4e
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -21,14 +21,14 @@ import pandas as pd
 
 from .normalizer import HybridDataNormalizer, NoSymbolsError
 from .panel import Panel, UnknownSymbolError
-from .sources import STEPS, BarSource, NoBarsError, Source, as_source, asked_for, checked_bars
+from .sources import COLUMNS, STEPS, BarSource, NoBarsError, Source, as_source, asked_for, checked_bars
 from .store_care import Damage, Repaired, check, repair
-from .store_fetching import Fetched, fetch, missing
+from .store_fetching import FetchReport, fetch, missing
 from .store_files import put_in_place
 from .store_index import FOREVER, covered, last_known, moment, moment_of
 from .store_learning import Learnt, learn
 from .store_ranges import DAY, EVER, Span, day_number, day_of
-from .store_reading import PanelReading, Shelf, read_bars
+from .store_reading import PanelReading, Shelf, read_bars, shares_then, splits_of
 from .store_tidying import Tidied, small_ones, sweep, tidy
 from ..errors import ConfigError
 from ..model import Asset
@@ -69,7 +69,7 @@ def own(folder: Path, source: BarSource) -> None:
         part.write_text(json.dumps({"source": source.name, "simulated": source.simulated}), encoding="utf-8")
         put_in_place(part, folder / "store.json")
 
-# %% ../../nbs/16h_store.ipynb #b80b992f
+# %% ../../nbs/16h_store.ipynb #e4f1cf34
 class StoreDays(Source):
     """A folder of bars and the source that they come from.
 
@@ -83,6 +83,8 @@ class StoreDays(Source):
         When the newest days are missing, ask again for so many days before them, to learn what was corrected.
     workers : int
         How many symbols a source is asked for at a time.
+    comparable : bool
+        Of bars with splits: hand out prices divided by the later ones, as of the last day that is known; the raw ones are kept.
     as_of_known : time, optional
         Hand out only what was known then, and ask the source for nothing.
     clock : callable
@@ -98,10 +100,11 @@ class StoreDays(Source):
         *,
         recheck: int = 0,
         workers: int = 4,
+        comparable: bool = False,
         as_of_known: Any = None,
         clock: Callable[[], datetime] | None = None,
     ):
-        self.as_of_known = as_of_known
+        self.comparable, self.as_of_known = comparable, as_of_known
         self.folder, self.source = Path(folder), None if source is None else as_source(source)
         self.recheck, self.workers, self.clock = recheck, workers, clock
         self._shelves: dict[str, Shelf] = {}
@@ -147,7 +150,7 @@ class StoreDays(Source):
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
-# %% ../../nbs/16h_store.ipynb #624084b7
+# %% ../../nbs/16h_store.ipynb #053a7787
 class StoreFetching(StoreDays):
     "A store that learns."
 
@@ -165,18 +168,18 @@ class StoreFetching(StoreDays):
         interval: str = "1d",
         *,
         again: bool = False,
-        tell: Callable[[str, float], None] | None = None,
-    ) -> Fetched:
+        progress: bool | None = False,
+    ) -> FetchReport:
         "Ask the source for what is missing, or for all of it `again`; who fails is in `failed`, the others are kept."
         if self.source is None or self.as_of_known is not None:
-            return Fetched()
+            return FetchReport()
         span, asked, today = self.span(start, end, interval), list(dict.fromkeys(symbols)), day_number(self.now())
         wanted = {span: asked} if again else self._wanted(self.missing(asked, start, end, interval), today)
         if not wanted or not asked or span[0] > span[1]:
-            return Fetched()
+            return FetchReport()
         own(self.folder, self.source)
         shelf = self.shelf(interval)
-        done = fetch(shelf, self.source, wanted, today, interval, self.workers, self._time, tell)
+        done = fetch(shelf, self.source, wanted, today, interval, self.workers, self._time, progress)
         tidy(shelf, small_ones)
         return done
 
@@ -207,7 +210,7 @@ class StoreFetching(StoreDays):
         tidy(self.shelf(interval), small_ones)
         return learnt
 
-# %% ../../nbs/16h_store.ipynb #819e0052
+# %% ../../nbs/16h_store.ipynb #6e3713d6
 def bounds(span: Span, interval: str) -> tuple[int, int]:
     "The first and the last label of bars in these days."
     if interval == "1d":
@@ -244,6 +247,7 @@ class StoreBars(StoreFetching):
         "The moment whose knowledge is asked for; for now, what is missing is fetched, and the first failure raised."
         known = self.as_of_known if known is None else known
         if known is None:
+            end = None if self.comparable else end  # a later split concerns these days, too
             for error in self.fetch(symbols, start, end, interval).failed.values():
                 raise error
         return as_known(known)
@@ -286,7 +290,20 @@ class StoreBars(StoreFetching):
             return {}
         span = EVER if start is None else day_number(start), day_number(end) if end is not None else -EVER
         found = read_bars(shelf, symbols, *bounds(span, interval), known)
-        return {symbol: own_bars.bars() for symbol, own_bars in found.items() if len(own_bars)}
+        tables = {symbol: own_bars.bars() for symbol, own_bars in found.items() if len(own_bars)}
+        return self._compared(tables, interval, known) if self.comparable else tables
+
+    def _compared(self, tables: dict[str, pd.DataFrame], interval: str, known: int) -> dict[str, pd.DataFrame]:
+        "Prices that can be compared over splits, whatever the window is."
+        first = min((table.index[0].value for table in tables.values()), default=0)
+        splits = splits_of(self.shelf(interval), tables.keys(), first, known)
+        for symbol, table in tables.items():
+            tables[symbol] = table[list(COLUMNS)]
+            if symbol in splits:
+                shares = shares_then(pd.DatetimeIndex(table.index).asi8, splits[symbol])
+                compared = {name: table[name] / shares for name in COLUMNS[:4]}
+                tables[symbol] = pd.DataFrame(compared | {"volume": table["volume"] * shares})
+        return tables
 
     def _refuse(self, symbol: str, start: Any, end: Any, interval: str) -> None:
         kept = self.kept(interval)
@@ -303,7 +320,7 @@ class StoreBars(StoreFetching):
         if self.source is not None:
             self.source.close()
 
-# %% ../../nbs/16h_store.ipynb #45d0066f
+# %% ../../nbs/16h_store.ipynb #397abbb2
 class BarStore(StoreBars):
     __doc__ = StoreDays.__doc__
 
@@ -347,7 +364,7 @@ class BarStore(StoreBars):
     ) -> Panel:
         if not self.shelf().index.made():
             self._refuse(symbols[0], day_of(span[0]), day_of(span[1]), "1d")
-        reading = PanelReading(self.shelf(), symbols, *span, known)
+        reading = PanelReading(self.shelf(), symbols, *span, known, self.comparable)
         there = reading.meet()
         empty = [symbol for symbol in symbols if symbol not in there]
         if empty and (not skip_empty or not there):

@@ -196,7 +196,7 @@ def repair(shelf: Shelf) -> Repaired:
             done.aside.append(name)
     return done
 
-# %% ../../nbs/16g_store_care.ipynb #c11cf31c
+# %% ../../nbs/16g_store_care.ipynb #a010b12a
 GAP = 10
 
 
@@ -219,7 +219,11 @@ def _found_in(shelf: Shelf, name: str) -> Written:
         for a, b in zip(cuts, np.append(cuts[1:], len(symbols)), strict=True):
             own = rows[int(a) : int(b)]
             numbers = (int(n) for n in (own.time[0], own.time[-1], own.known.min(), own.known.max()))
-            chunks.append(Chunk._make((symbols[a], group.number, int(a), len(own), *numbers, own.plain, True, name)))
+            chunks.append(
+                Chunk._make(
+                    (symbols[a], group.number, int(a), len(own), *numbers, own.plain, True, name, own.has_splits)
+                )
+            )
     return Written(path, groups, tuple(chunks))
 
 # %% ../../nbs/16g_store_care.ipynb #de602215

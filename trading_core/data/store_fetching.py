@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SETTLED', 'BATCH_BARS', 'missing', 'settled', 'Answers', 'ask', 'Fetched', 'batches', 'fetch']
+__all__ = ['SETTLED', 'BATCH_BARS', 'missing', 'settled', 'Answers', 'ask', 'FetchReport', 'batches', 'fetch']
 
-# %% ../../nbs/16f_store_fetching.ipynb #bfaf529a
+# %% ../../nbs/16f_store_fetching.ipynb #1b9a5526
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -55,7 +54,7 @@ def settled(symbol: str, span: Span, last_bar: int | None, today: int) -> Span:
     open_days = sessions(Asset.of(symbol).calendar, day_of(late), day_of(last))
     return first, (int(open_days[0].value // DAY) - 1 if len(open_days) else last)
 
-# %% ../../nbs/16f_store_fetching.ipynb #51ede5e9
+# %% ../../nbs/16f_store_fetching.ipynb #59e4c93e
 @dataclass(frozen=True)
 class Answers:
     "Bars by symbol, empty where there are none, and who could not be asked."
@@ -76,28 +75,29 @@ def _from_many(source: Any, symbols: Sequence[str], start: Any, end: Any, interv
 
 
 def _one_by_one(
-    source: BarSource, symbols: Sequence[str], start: Any, end: Any, interval: str, workers: int
+    source: BarSource, symbols: Sequence[str], start: Any, end: Any, interval: str, workers: int, progress: bool | None
 ) -> Answers:
-    def one(symbol: str) -> pd.DataFrame | Exception:
-        try:
-            return source.bars(symbol, start, end, interval)
-        except Exception as error:
-            return error
+    from trading_core.data.fetching import fetch_bars
 
-    with ThreadPoolExecutor(min(workers, len(symbols))) as pool:
-        found = dict(zip(symbols, pool.map(one, symbols), strict=True))
-    failed = {symbol: answer for symbol, answer in found.items() if isinstance(answer, Exception)}
-    return Answers({s: answer for s, answer in found.items() if isinstance(answer, pd.DataFrame)}, failed)
+    found = fetch_bars(source, symbols, start, end, interval, workers, progress=progress)
+    return Answers(dict(found.bars), dict(found.failed))
 
-# %% ../../nbs/16f_store_fetching.ipynb #0d94441b
-def ask(source: BarSource, symbols: Sequence[str], span: Span, interval: str = "1d", workers: int = 4) -> Answers:
+# %% ../../nbs/16f_store_fetching.ipynb #9fbd6958
+def ask(
+    source: BarSource,
+    symbols: Sequence[str],
+    span: Span,
+    interval: str = "1d",
+    workers: int = 4,
+    progress: bool | None = False,
+) -> Answers:
     "The checked bars of `symbols` in the days of `span`."
     start, end = (None if span[0] <= EVER else day_of(span[0])), day_of(span[1])
     many = hasattr(source, "bars_many")
     found = (
         _from_many(source, symbols, start, end, interval)
         if many
-        else _one_by_one(source, symbols, start, end, interval, workers)
+        else _one_by_one(source, symbols, start, end, interval, workers, progress)
     )
     answers = Answers()
     for symbol in symbols:
@@ -117,9 +117,9 @@ def _inside(symbol: str, bars: pd.DataFrame | None, start: Any, end: Any, interv
     checked = checked_bars(symbol, bars, interval)
     return checked.iloc[in_window(pd.DatetimeIndex(checked.index), start, end, interval)]
 
-# %% ../../nbs/16f_store_fetching.ipynb #852110a6
+# %% ../../nbs/16f_store_fetching.ipynb #a31ef692
 @dataclass
-class Fetched:
+class FetchReport:
     "What a fetch asked for and what it brought."
 
     requests: int = 0
@@ -156,7 +156,7 @@ def batches(missing: Mapping[Span, Sequence[str]], interval: str = "1d") -> Iter
         for at in range(0, len(names), most):
             yield span, names[at : at + most]
 
-# %% ../../nbs/16f_store_fetching.ipynb #33cd0e26
+# %% ../../nbs/16f_store_fetching.ipynb #3f08ea48
 def fetch(
     shelf: Shelf,
     source: BarSource,
@@ -165,13 +165,13 @@ def fetch(
     interval: str = "1d",
     workers: int = 4,
     now: Callable[[], datetime | None] = lambda: None,
-    tell: Callable[[str, float], None] | None = None,
-) -> Fetched:
+    progress: bool | None = False,
+) -> FetchReport:
     "Ask for the `wanted` days and keep what comes."
     shelf.index.make()
-    done, todo = Fetched(), list(batches(wanted, interval))
-    for number, (span, symbols) in enumerate(todo):
-        answers = ask(source, symbols, span, interval, workers)
+    done, todo = FetchReport(), list(batches(wanted, interval))
+    for span, symbols in todo:
+        answers = ask(source, symbols, span, interval, workers, progress)
         with shelf.index.reading() as line:
             last = last_bars(line, answers.bars)
         last |= {symbol: bars.index[-1].value for symbol, bars in answers.bars.items() if len(bars)}
@@ -180,8 +180,6 @@ def fetch(
         done.count(learn(shelf, {s: bars for s, bars in answers.bars.items() if len(bars)}, known, now()))
         done.requests, done.symbols = done.requests + 1, done.symbols + len(symbols)
         done.failed |= answers.failed
-        if tell is not None:
-            tell(f"{len(symbols)} symbols", (number + 1) / len(todo))
     return done
 
 

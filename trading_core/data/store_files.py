@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VALUES', 'CLOSE', 'GROUP_ROWS', 'Versions', 'versions_of', 'together', 'sync_folder', 'put_in_place', 'Group',
-           'Chunk', 'Written', 'packed', 'write_file', 'publish', 'groups_in', 'new_name', 'DamagedStoreError',
+__all__ = ['VALUES', 'CLOSE', 'SPLIT', 'GROUP_ROWS', 'Versions', 'versions_of', 'together', 'sync_folder', 'put_in_place',
+           'Group', 'Chunk', 'Written', 'packed', 'write_file', 'publish', 'groups_in', 'new_name', 'DamagedStoreError',
            'BarFile']
 
 # %% ../../nbs/16a_store_files.ipynb #7929ff76
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-# %% ../../nbs/16a_store_files.ipynb #cda90bae
+# %% ../../nbs/16a_store_files.ipynb #2333cb44
 VALUES = (*COLUMNS, "split", "dividend")
-CLOSE = VALUES.index("close")
+CLOSE, SPLIT = VALUES.index("close"), VALUES.index("split")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,11 @@ class Versions:
     def plain(self) -> bool:
         "Whether they are bars in order, one version of each: what can be read without looking twice."
         return bool((np.diff(self.time) > 0).all() and not self.withdrawn.any())
+
+    @cached_property
+    def has_splits(self) -> bool:
+        "Whether there is a split among them."
+        return bool((np.nan_to_num(self.values[SPLIT], nan=1.0) != 1).any())
 
     def bars(self) -> pd.DataFrame:
         "As a table; `split` and `dividend` where there are any."
@@ -120,7 +125,7 @@ def put_in_place(part: Path, path: Path) -> None:
     os.replace(part, path)
     sync_folder(path.parent)
 
-# %% ../../nbs/16a_store_files.ipynb #b74c7245
+# %% ../../nbs/16a_store_files.ipynb #647c187b
 GROUP_ROWS = 1 << 14
 
 
@@ -147,6 +152,7 @@ class Chunk(NamedTuple):
     plain: bool
     revised: bool = False  # whether a version changed what was known of the past
     file: str = ""
+    splits: bool = False  # whether there is one among them
 
 
 @dataclass(frozen=True)
@@ -157,10 +163,10 @@ class Written:
     groups: tuple[Group, ...]
     chunks: tuple[Chunk, ...]
 
-# %% ../../nbs/16a_store_files.ipynb #cc96773f
+# %% ../../nbs/16a_store_files.ipynb #7b081245
 def _chunk(symbol: str, group: int, offset: int, own: Versions, revised: bool) -> Chunk:
     first, last, early, late = (int(n) for n in (own.time[0], own.time[-1], own.known.min(), own.known.max()))
-    return Chunk(symbol, group, offset, len(own), first, last, early, late, own.plain, revised)
+    return Chunk(symbol, group, offset, len(own), first, last, early, late, own.plain, revised, splits=own.has_splits)
 
 
 def packed(rows: Iterable[tuple[str, Versions]], most: int = GROUP_ROWS) -> Iterator[list[tuple[str, Versions]]]:

@@ -26,14 +26,14 @@ from .store_files import Chunk, Group, Written, sync_folder
 from .store_ranges import Span, joined, without
 from ..errors import DataError, LockedError
 
-# %% ../../nbs/16b_store_index.ipynb #cd8aab05
+# %% ../../nbs/16b_store_index.ipynb #147f945f
 VERSION = 1
 TABLES = """
 create table about (name text primary key, value text not null) without rowid;
 create table files (file text primary key, bytes integer not null, rows integer not null, known_last integer not null) without rowid;
 create table groups (file text, number integer, start integer, length integer, crc integer, primary key (file, number)) without rowid;
 create table chunks (symbol text, file text, grp integer, "offset" integer, rows integer, first integer, last integer,
-  known_first integer, known_last integer, plain integer, revised integer,
+  known_first integer, known_last integer, plain integer, revised integer, splits integer,
   primary key (symbol, file, grp, "offset")) without rowid;
 create index chunks_of_file on chunks (file, grp);
 create table covered (symbol text, first integer, last integer, primary key (symbol, first)) without rowid;
@@ -143,7 +143,7 @@ def next_known(line: sqlite3.Connection, now: datetime | None = None) -> int:
     "The moment of a change that is being made."
     return max(moment(now or datetime.now(UTC)), last_known(line) + 1)
 
-# %% ../../nbs/16b_store_index.ipynb #c621f77a
+# %% ../../nbs/16b_store_index.ipynb #5378a6ac
 def enter_file(line: sqlite3.Connection, made: Written) -> None:
     "From now on a written file counts."
     chunks, name = made.chunks, made.path.name
@@ -153,10 +153,23 @@ def enter_file(line: sqlite3.Connection, made: Written) -> None:
     groups = [(name, g.number, g.start, g.length, g.crc) for g in made.groups]
     line.executemany("insert into groups values (?, ?, ?, ?, ?)", groups)
     rows = [
-        (c.symbol, name, c.group, c.offset, c.rows, c.first, c.last, c.known_first, c.known_last, c.plain, c.revised)
+        (
+            c.symbol,
+            name,
+            c.group,
+            c.offset,
+            c.rows,
+            c.first,
+            c.last,
+            c.known_first,
+            c.known_last,
+            c.plain,
+            c.revised,
+            c.splits,
+        )
         for c in chunks
     ]
-    line.executemany(f"insert into chunks values ({', '.join('?' * 11)})", rows)
+    line.executemany(f"insert into chunks values ({', '.join('?' * 12)})", rows)
 
 
 def drop_files(line: sqlite3.Connection, names: Iterable[str]) -> None:
@@ -164,9 +177,9 @@ def drop_files(line: sqlite3.Connection, names: Iterable[str]) -> None:
     for table in ("files", "groups", "chunks"):
         line.executemany(f"delete from {table} where file = ?", [(name,) for name in names])
 
-# %% ../../nbs/16b_store_index.ipynb #8b765299
+# %% ../../nbs/16b_store_index.ipynb #07cb364e
 CHUNKS = (
-    'select symbol, grp, "offset", rows, first, last, known_first, known_last, plain, revised, file from chunks'
+    'select symbol, grp, "offset", rows, first, last, known_first, known_last, plain, revised, file, splits from chunks'
     " where last >= ? and first <= ? and known_first <= ?"
 )
 FOREVER = 2**63 - 1
@@ -186,7 +199,7 @@ def chunks_of(
     else:
         wanted = CHUNKS + " and symbol in (select value from json_each(?)) order by symbol, first"
         found = line.execute(wanted, [*window, json.dumps(list(symbols))])
-    return [Chunk._make((*row[:8], bool(row[8]), bool(row[9]), row[10])) for row in found]
+    return [Chunk._make((*row[:8], bool(row[8]), bool(row[9]), row[10], bool(row[11]))) for row in found]
 
 
 def groups_of(line: sqlite3.Connection, files: Iterable[str]) -> dict[str, list[Group]]:

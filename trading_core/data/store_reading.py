@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['T', 'latest_of', 'Shelf', 'versions_in', 'read_versions', 'read_bars', 'simple', 'Placing', 'carry_column',
-           'PanelReading']
+__all__ = ['T', 'latest_of', 'Shelf', 'versions_in', 'read_versions', 'read_bars', 'simple', 'Placing', 'splits_of',
+           'shares_then', 'carry_column', 'PanelReading']
 
-# %% ../../nbs/16c_store_reading.ipynb #4a69c5dd
+# %% ../../nbs/16c_store_reading.ipynb #ad6ab32b
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from .panel import FIELDS, Panel
-from .store_files import BarFile, Chunk, Versions, together
+from .store_files import SPLIT, BarFile, Chunk, Versions, together
 from .store_index import FOREVER, IndexFile, chunks_of, groups_of
 from .store_ranges import DAY
 from ..model import Asset
@@ -184,6 +184,26 @@ def _put(target: np.ndarray, column: int, rows: np.ndarray, values: np.ndarray) 
     else:
         target[rows, column] = values
 
+# %% ../../nbs/16c_store_reading.ipynb #b6eb6e56
+def splits_of(
+    shelf: Shelf, symbols: Collection[str], first: int, known: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    "The labels of the bars with a split from `first` on, and the splits, of each symbol that has any."
+    with shelf.index.reading() as line:
+        chunks = [chunk for chunk in chunks_of(line, symbols, first, FOREVER, known) if chunk.splits]
+    found = {}
+    for symbol in {chunk.symbol for chunk in chunks}:
+        own = read_bars(shelf, [symbol], first, known=known)[symbol]
+        ratio = np.nan_to_num(own.values[SPLIT], nan=1.0)
+        found[symbol] = own.time[ratio != 1], ratio[ratio != 1]
+    return found
+
+
+def shares_then(time: np.ndarray, splits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    "How many shares of today one share of each time is: the product of the splits after it."
+    after = np.append(splits[1][::-1].cumprod()[::-1], 1.0)
+    return np.asarray(after[splits[0].searchsorted(time, side="right")])
+
 # %% ../../nbs/16c_store_reading.ipynb #953707b3
 def carry_column(arrays: Mapping[str, np.ndarray], real: np.ndarray, column: int) -> None:
     "Fill the rows of a column that have no bar: the last close, volume 0; NaN before the first bar."
@@ -196,12 +216,15 @@ def carry_column(arrays: Mapping[str, np.ndarray], real: np.ndarray, column: int
     for name in FIELDS:
         arrays[name][holes, column] = np.where(last >= 0, 0.0, np.nan) if name == "volume" else closes
 
-# %% ../../nbs/16c_store_reading.ipynb #57ae5677
+# %% ../../nbs/16c_store_reading.ipynb #6f9ffdee
 class PanelReading:
     "One reading of many symbols into a panel."
 
-    def __init__(self, shelf: Shelf, symbols: Sequence[str], first: int, last: int, known: int):
+    def __init__(
+        self, shelf: Shelf, symbols: Sequence[str], first: int, last: int, known: int, comparable: bool = False
+    ):
         self.shelf, self.symbols, self.known = shelf, symbols, known
+        self.splits = splits_of(shelf, symbols, first * DAY, known) if comparable else {}
         self.column = {symbol: place for place, symbol in enumerate(symbols)}
         chunks = shelf.chunks(symbols, first * DAY, last * DAY, known)
         own: dict[str, list[Chunk]] = {}
@@ -243,6 +266,11 @@ class PanelReading:
         _in_parallel(self._values, self.groups.keys())
         for column in range(shape[1]):
             carry_column(self.arrays, self.real, column)
+        for symbol, splits in self.splits.items():
+            shares = shares_then(days.asi8, splits)
+            for name in FIELDS:
+                column_of = self.arrays[name][:, self.column[symbol]]
+                column_of[:] = column_of * shares if name == "volume" else column_of / shares
         return Panel(days, tuple(self.symbols), assets, self.arrays, self.real)
 
     def _values(self, place: tuple[str, int]) -> None:
