@@ -1,0 +1,84 @@
+"`trading run` on hours: the whole way from files to a report, once for each bar."
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from intraday import bars_on
+
+from trading_core.config import load_config
+from trading_core.data.intervals import grid
+from trading_core.ledger import Ledger
+from trading_core.run import run_job
+from trading_core.run.runner import RunResult
+
+SETTINGS = """
+[market]
+source = csv
+path = data
+interval = 1h
+label = end
+start = 2024-05-01
+[strategies.sma]
+class = SmaCross
+fast = 5
+slow = 20
+[jobs]
+daily = trade
+scan = trade
+[schedule]
+scan = 1-59/30 9-16 * * mon-fri America/New_York, only in session
+"""
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    "A folder with hours of two stocks and a coin."
+    for name in [name for name in os.environ if name.startswith("TRADING_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRADING_TRIALS", "memory")
+    (tmp_path / "data").mkdir()
+    for seed, (name, calendar) in enumerate({"BOLT": "XNYS", "CORD": "XNYS", "ETH-USD": "24/7"}.items(), 1):
+        bars = bars_on(grid(calendar, "1h", "2024-05-01", "2024-07-05"), seed, missing=0.01)
+        bars.index = bars.index.strftime("%Y-%m-%dT%H:%M:%SZ")
+        bars.rename_axis("time").to_csv(tmp_path / "data" / f"{name}.csv")
+    (tmp_path / "settings.ini").write_text(SETTINGS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(as_of: str) -> RunResult:
+    return run_job("scan", config=load_config(), as_of=as_of)
+
+
+def facts(result: RunResult) -> dict[str, object]:
+    return dict(json.loads((result.folder / "run.json").read_text()))
+
+
+def test_runs_at_three_bars_of_a_half_day_decide_each_once_and_an_older_one_is_refused(book: Path) -> None:
+    first, second, again, older = (run(f"2024-07-03T{time}") for time in ("15:30", "16:30", "16:45", "15:30"))
+    assert [result.status for result in (first, second, again, older)] == ["done", "done", "done", "refused"], (
+        first.error
+    )
+    assert [facts(result)["as_of"] for result in (first, second, again)] == [
+        "2024-07-03T15:30", "2024-07-03T16:30", "2024-07-03T16:30"
+    ]  # fmt: skip
+    assert "has come to 2024-07-03T16:30, and 2024-07-03T15:30 is before that" in older.error
+    assert dict(facts(first)["data"])["interval"] == "1h"  # type: ignore[call-overload]
+    with Ledger(load_config().ledger_url, account="csv") as ledger:
+        assert [f"{moment:%H:%M}" for moment in ledger.cycles()["as_of"]] == ["16:30", "15:30"]
+        ids = ledger.orders()["client_id"]
+        assert ids.is_unique
+        assert ids.str.match(r"20240703T1[56]30-").all()
+    page = (second.folder / "trade.html").read_text()
+    assert "3 Jul 2024 16:30" in page
+    assert "3 Jul 2024 15:30" in page
+
+
+def test_a_run_without_fresh_bars_is_refused(book: Path) -> None:
+    late = run("2024-07-08T18:00")
+    assert late.status == "refused"
+    assert "prices end on 2024-07-06, but the run is about 2024-07-08T18:00" in late.error
