@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Repair', 'Why', 'Keep', 'NothingToCompare', 'journal_of', 'facts_of', 'tell', 'clock_warning', 'doctor', 'add_to']
+__all__ = ['Repair', 'Why', 'Keep', 'Online', 'NothingToCompare', 'journal_of', 'facts_of', 'tell', 'clock_warning', 'doctor',
+           'add_to']
 
 # %% ../../nbs/76_cli_journal.ipynb #2ef77d0e
 import re
@@ -87,20 +88,26 @@ def clock_warning(url: str, executor: ExecutorBase) -> str:
     except VenueError:
         return ""
 
-# %% ../../nbs/76_cli_journal.ipynb #bafcfc69
+# %% ../../nbs/76_cli_journal.ipynb #175ba844
 Repair = Annotated[bool, typer.Option("--repair", help="Mend what differs; needs --why.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, which is kept with every entry.")]
 Keep = Annotated[bool, typer.Option("--no-adopt", help="Do not take in what others traded there.")]
+Online = Annotated[bool, typer.Option("--online", help="Ask the source and the venue one small question each.")]
 
 
 def doctor(
-    repair: Repair = False, why: Why = "", no_adopt: Keep = False, live: Live = False, given: Set = None,
-    settings: Settings = "settings.ini", as_json: Json = False,
+    repair: Repair = False, why: Why = "", no_adopt: Keep = False, online: Online = False, live: Live = False,
+    given: Set = None, settings: Settings = "settings.ini", as_json: Json = False,
 ) -> None:  # fmt: skip
     "Compare the ledger with the venue: what differs, what explains it, and what would mend it."
     from trading_core.execution.doctor import Doctor, NoWhyError
 
     config = config_of(settings, given)
+    if online:
+        from trading_core.cli.online import tell_online
+
+        tell_online(config)
+        return
     if repair and not why.strip():
         raise NoWhyError(config.account)
     try:
