@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['RATIOS', 'hundredfold', 'split_ratio', 'forgotten_splits', 'splits_twice', 'spikes', 'wicks', 'jumps']
+__all__ = ['RATIOS', 'split_ratio', 'forgotten_splits', 'splits_twice', 'hundredfold', 'spikes', 'wicks', 'jumps']
 
 # %% ../../nbs/17d_quality_prices.ipynb #58fb60bd
 from collections.abc import Iterator
@@ -16,40 +16,6 @@ import pandas as pd
 
 from .findings import Finding, Thresholds
 from .stack import Runs
-
-# %% ../../nbs/17d_quality_prices.ipynb #cb8d4ce2
-def hundredfold(stack: Runs) -> Iterator[Finding]:
-    "Closes a hundred, or a thousand, times the one before or a part of it."
-    tens = np.nan_to_num(stack.move / np.log(10))
-    edge = ((np.abs(np.abs(tens) - 2) < 0.12) | (np.abs(np.abs(tens) - 3) < 0.12)) & (
-        np.abs(np.nan_to_num(stack.gap)) > np.log(30)
-    )
-    rows = np.flatnonzero(edge)
-    last = _until_back(stack, rows, tens)
-    cure = "One side has another unit, such as cents: multiply it, or get these days again."
-    yield from stack.findings(rows[~_ends(stack, rows, last)], "hundredfold", "fatal", np.exp(stack.move), cure, last)
-
-
-def _until_back(stack: Runs, rows: np.ndarray, size: np.ndarray) -> np.ndarray:
-    "For rows at which a level begins, the row before it ends: at the next of `rows` that leads back, or with the symbol."
-    last = np.arange(len(stack.days))
-    if len(rows):
-        last[rows] = stack.bounds[stack.code[rows] + 1] - 1
-        back = (stack.code[rows[:-1]] == stack.code[rows[1:]]) & (np.abs(size[rows[:-1]] + size[rows[1:]]) < 0.15)
-        last[rows[:-1][back]] = rows[1:][back] - 1
-    return last
-
-
-def _ends(stack: Runs, rows: np.ndarray, last: np.ndarray) -> np.ndarray:
-    "Which of the rows only lead back from where the one before them led."
-    back = np.zeros(len(rows), dtype=bool)
-    for place in range(1, len(rows)):
-        back[place] = (
-            last[rows[place - 1]] == rows[place] - 1
-            and stack.code[rows[place]] == stack.code[rows[place - 1]]
-            and not back[place - 1]
-        )
-    return back
 
 # %% ../../nbs/17d_quality_prices.ipynb #0ea7e2cc
 RATIOS = np.array(
@@ -113,6 +79,41 @@ def splits_twice(stack: Runs) -> Iterator[Finding]:
     rows = np.flatnonzero((np.abs(size) > 0.15) & ~stack.first & (np.abs(raw) < 0.4 * np.abs(size)))
     cure = "The prices are adjusted already: drop the column split, or take prices as they were traded."
     yield from stack.findings(rows, "split_twice", "fatal", stack.split, cure)
+
+# %% ../../nbs/17d_quality_prices.ipynb #a7dc4390
+def hundredfold(stack: Runs) -> Iterator[Finding]:
+    "Opens and closes a hundred or a thousand times the one before, or otherwise further from it than any news can bring them."
+    tens = np.nan_to_num(stack.move / np.log(10))
+    edge = (np.abs(np.abs(tens) - 2) < 0.12) | (np.abs(np.abs(tens) - 3) < 0.12)
+    far = np.flatnonzero(~edge & ((tens > 1.05) | (tens < -1.3)))
+    edge[far] = _steady(stack, far) & np.isnan(split_ratio(stack)[far]) if len(far) else False
+    edge &= np.abs(np.nan_to_num(stack.gap)) > np.log(8)
+    rows = np.flatnonzero(edge)
+    last = _until_back(stack, rows, tens)
+    cure = "One side has another unit, such as cents: multiply it, or get these days again."
+    yield from stack.findings(rows[~_ends(stack, rows, last)], "hundredfold", "fatal", np.exp(stack.move), cure, last)
+
+
+def _until_back(stack: Runs, rows: np.ndarray, size: np.ndarray) -> np.ndarray:
+    "For rows at which a level begins, the row before it ends: at the next of `rows` that leads back, or with the symbol."
+    last = np.arange(len(stack.days))
+    if len(rows):
+        last[rows] = stack.bounds[stack.code[rows] + 1] - 1
+        back = (stack.code[rows[:-1]] == stack.code[rows[1:]]) & (np.abs(size[rows[:-1]] + size[rows[1:]]) < 0.15)
+        last[rows[:-1][back]] = rows[1:][back] - 1
+    return last
+
+
+def _ends(stack: Runs, rows: np.ndarray, last: np.ndarray) -> np.ndarray:
+    "Which of the rows only lead back from where the one before them led."
+    back = np.zeros(len(rows), dtype=bool)
+    for place in range(1, len(rows)):
+        back[place] = (
+            last[rows[place - 1]] == rows[place] - 1
+            and stack.code[rows[place]] == stack.code[rows[place - 1]]
+            and not back[place - 1]
+        )
+    return back
 
 # %% ../../nbs/17d_quality_prices.ipynb #43e280b2
 def spikes(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
