@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['AlpacaBars', 'BarSource', 'BarStore', 'CcxtBars', 'CsvBars', 'Fetched', 'HybridDataNormalizer', 'Panel',
+__all__ = ['AlpacaBars', 'BarSource', 'BarStore', 'CcxtBars', 'CsvBars', 'Fetched', 'Finding', 'HybridDataNormalizer', 'Panel',
            'ParquetBars', 'SimulatedBars', 'Source', 'YahooBars', 'as_source', 'check_source', 'fetch_bars',
-           'load_panel', 'open_source', 'source_of']
+           'load_panel', 'open_source', 'source_of', 'Thresholds', 'quality_of']
 
-# %% ../../nbs/19_data_init.ipynb #bd1a4773
+# %% ../../nbs/19_data_init.ipynb #20172b22
 from .alpaca_bars import AlpacaBars
 from .ccxt_bars import CcxtBars
 from .csv_files import CsvBars
 from .fetching import Fetched, fetch_bars
 from .normalizer import HybridDataNormalizer, load_panel
+from .findings import Finding, Thresholds
 from .panel import Panel
+from .quality import quality_of
 from .simulated import SimulatedBars
 from .opening import open_source, source_of
 from .parquet_files import ParquetBars
@@ -24,7 +26,7 @@ from .sources import BarSource, Source, as_source, check_source
 from .store import BarStore
 from .yahoo import YahooBars
 
-# %% ../../nbs/19_data_init.ipynb #0fe2c65f
+# %% ../../nbs/19_data_init.ipynb #82dc191e
 _all_ = [
     "AlpacaBars",
     "BarSource",
@@ -32,6 +34,7 @@ _all_ = [
     "CcxtBars",
     "CsvBars",
     "Fetched",
+    "Finding",
     "HybridDataNormalizer",
     "Panel",
     "ParquetBars",
@@ -44,4 +47,6 @@ _all_ = [
     "load_panel",
     "open_source",
     "source_of",
+    "Thresholds",
+    "quality_of",
 ]
