@@ -8,8 +8,9 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['CHANNEL', 'Manners', 'Actor', 'Speech', 'Stage']
 
-# %% ../../nbs/18c_stream_stage.ipynb #5c011858
+# %% ../../nbs/18c_stream_stage.ipynb #5fb8b3e0
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from http import HTTPStatus
@@ -115,7 +116,11 @@ class Speech(Actor):
         except ConnectionClosed:
             self.visitors.pop(web, None)
 
-# %% ../../nbs/18c_stream_stage.ipynb #bfe7ad0a
+# %% ../../nbs/18c_stream_stage.ipynb #590b8138
+_QUIET = logging.Logger("stage")  # what goes wrong here is meant to
+_QUIET.disabled = True
+
+
 class Stage(Speech):
     "A stream of prices on this machine. A context manager; `url` is its address."
 
@@ -138,7 +143,8 @@ class Stage(Speech):
         from websockets.asyncio.server import serve
 
         async with serve(
-            self.serve, "127.0.0.1", self.port, process_request=self.admit, compression=None, close_timeout=0.2, ping_interval=None
+            self.serve, "127.0.0.1", self.port, process_request=self.admit, compression=None, close_timeout=0.2, ping_interval=None,
+            logger=_QUIET,
         ) as server:  # fmt: skip
             self.port = next(iter(server.sockets)).getsockname()[1]
             self._up.set()
