@@ -8,11 +8,12 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['packed', 'Crew']
 
-# %% ../../nbs/25aa_causal_cores.ipynb #0975af49
+# %% ../../nbs/25aa_causal_cores.ipynb #0c2904b6
 import io
 import os
 import pickle
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -56,15 +57,15 @@ def packed(make: Callable[..., Callable[[int], Any]], *given: Any) -> tuple[byte
         return None
     return file.getvalue(), sorted({folder for module in packer.modules if (folder := _folder(module))} - set(sys.path))
 
-# %% ../../nbs/25aa_causal_cores.ipynb #990d5cd1
+# %% ../../nbs/25aa_causal_cores.ipynb #e8203980
 _ASK: list[Callable[[int], Any]] = []  # of this process
 
 
-def _begin(sent: bytes, folders: list[str]) -> None:
+def _begin(file: str, folders: list[str]) -> None:
     "Make what answers."
     sys.path += folders
     try:
-        make, given = pickle.loads(sent)
+        make, given = pickle.loads(Path(file).read_bytes())
         _ASK[:] = [make(*given)]
     except Exception:  # said when it is asked
         _ASK.clear()
@@ -81,14 +82,18 @@ def _answers(rows: Sequence[int]) -> list[tuple[int, Any]]:
         raise LookupError("the question could not be made here")
     return [(row, _ASK[0](row)) for row in rows]
 
-# %% ../../nbs/25aa_causal_cores.ipynb #2b2514d8
+# %% ../../nbs/25aa_causal_cores.ipynb #43992be7
 class Crew:
     "Some processes that answer for rows."
 
     def __init__(self, sent: tuple[bytes, list[str]], processes: int):
         self.before = set(active_children())
+        handle, self.file = tempfile.mkstemp(prefix="trading-crew-")
+        # in a file: who starts a process waits until it has read what it is given, and for ever if it dies before that
+        with os.fdopen(handle, "wb") as file:
+            file.write(sent[0])
         # spawned and not forked: a fork would copy the locks of threads that it does not copy
-        self.pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin, sent)
+        self.pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin, (self.file, sent[1]))
         self.places = 2 * processes  # pieces of work under way: nobody waits for the next one
         self.first = self.pool.submit(_ready)
 
@@ -120,3 +125,4 @@ class Crew:
         self.pool.shutdown(wait=False, cancel_futures=True)
         for child in set(active_children()) - self.before:
             child.terminate()
+        Path(self.file).unlink(missing_ok=True)
