@@ -66,6 +66,7 @@ def test_every_command_and_setting_that_is_mentioned_exists():
     from trading_core.config import Sections
 
     names = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    names |= {group.name for group in app.registered_groups}
     assert set(re.findall(r"(?:^|`|/)trading ([a-z-]+)\b", README, re.MULTILINE)) <= names
     mentioned = set(re.findall(r"--set ([a-z]+)\.", README))
     assert mentioned - {"section"} <= set(Sections.model_fields)
