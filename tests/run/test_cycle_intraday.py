@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from intraday import mixed_panel
+from test_cycle_on_a_venue import Desk
 from test_cycle_proof import assert_profit_adds_up, assert_same_book, live
 
 from trading_core.backtest import backtest
+from trading_core.data import HybridDataNormalizer
+from trading_core.data.intervals import resample
 from trading_core.data.panel import Panel
 from trading_core.ledger import Ledger
 from trading_core.model import ExitRules
@@ -149,3 +152,42 @@ def test_a_dry_run_at_a_bar_writes_nothing(ledger: Ledger) -> None:
     report = decide(panel, ledger, panel.days[45], dry_run=True)
     assert report.as_of == panel.days[45]
     assert (len(ledger.cycles()), len(ledger.equity()), len(ledger.orders())) == before
+
+
+# At a venue -----------------------------------------------------------------------------------------------------------
+
+
+def test_at_a_venue_each_bar_is_decided_once_its_fills_are_booked_at_their_minute_and_bars_are_counted() -> None:
+    panel = mixed_panel("1h", "2024-07-01", "2024-07-10", stocks=2, coins=2, missing=0.0)
+    days = {symbol: resample(panel.own(symbol), "1d", panel.assets[symbol].calendar) for symbol in panel.symbols}
+    desk = Desk(HybridDataNormalizer().normalize(days))
+
+    class Hours(SmaCross):
+        exits = ExitRules(time_stop=6)
+
+    def at(moment: pd.Timestamp) -> CycleReport:
+        desk.clock.advance(moment + pd.Timedelta(seconds=20))
+        return run_cycle(
+            panel, {"sma": (Hours(fast=3, slow=9), 0.8)}, ledger=desk.book, account="desk", as_of=moment, cash=10_000,
+            costs=Costs(rate=0), source_kind="test", job="scan", executor=desk.executor,
+        )  # type: ignore[arg-type]  # fmt: skip
+
+    moments = panel.days[(panel.days >= "2024-07-02 13:00") & (panel.days <= "2024-07-03 20:00")]
+    reports = [at(moment) for moment in moments]
+    again = at(moments[-1])
+    assert again.resumed
+    fills = desk.book.fills()
+    assert len(fills) > 6
+    assert all(fill.moment is not None and fill.day == fill.moment.ceil("1min") for fill in fills)
+    assert sum(len(report.fills) for report in reports) == len(fills)
+    assert len(desk.book.cycles()) == len(moments)
+    assert set(desk.orders_at_venue().values()) == {1}
+    assert {s: p.quantity for s, p in desk.book.positions().items()} == {
+        s: p.quantity for s, p in desk.executor().positions().items()
+    }
+    stopped = [fill for fill in fills if fill.reason == "time_stop"]
+    assert stopped
+    for sold in stopped:
+        bought = max(fill.day for fill in fills if fill.symbol == sold.symbol and fill.day < sold.day)
+        own = panel.own(sold.symbol).index
+        assert ((own >= bought) & (own < sold.day)).sum() == 6
