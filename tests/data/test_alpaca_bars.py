@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from trading_core.data.alpaca_bars import AlpacaBars, AlpacaSaidNoError, NoKeysError, TurningError, actions_table
+from trading_core.data.fetching import fetch_bars
 from trading_core.data.intervals import grid
 from trading_core.data.loopback import Answer, Loopback
 from trading_core.data.normalizer import HybridDataNormalizer
@@ -266,3 +267,63 @@ def test_recorded_answers_are_read(service: Loopback, real_data):
     bars = replace(source_of(service), today="2022-03-01").bars("AAPL", "2022-02-01", "2022-02-02")
     assert bars["close"].tolist() == [174.61, 175.84]
     assert bars.index.strftime("%m-%d").tolist() == ["02-01", "02-02"]
+
+
+def test_many_symbols_are_one_question_and_the_same_bars(venue: AlpacaBars):
+    wanted = ["COIN/USD", "ACME", "NONE"]
+    many = fetch_bars(venue, wanted, "2024-01-02")
+    assert list(many.bars) == ["COIN/USD", "ACME"]
+    for symbol, bars in many.bars.items():
+        pd.testing.assert_frame_equal(bars, venue.bars(symbol, "2024-01-02"))
+    assert isinstance(many.failed["NONE"], NoBarsError)
+
+
+class Hundreds:
+    "An Alpaca of many stocks; it refuses a question in which one of `bad` is named."
+
+    def __init__(self, bad: tuple[str, ...] = ()):
+        self.bad = bad
+
+    def __call__(self, path: str, query: dict[str, str]) -> object:
+        symbols, place = query["symbols"].split(","), int(query.get("page_token", 0))
+        if set(symbols) & set(self.bad):
+            return Answer({"message": "invalid symbol"}, 400)
+        if "corporate" in path:
+            return {
+                "corporate_actions": {
+                    "cash_dividends": [{"symbol": s, "ex_date": "2024-01-03", "rate": 1.0} for s in symbols[:1]]
+                }
+            }
+        rows = [(s, day) for s in symbols for day in sessions("XNYS", "2024-01-02", "2024-01-05")]
+        found: dict[str, list[object]] = {}
+        for symbol, day in rows[place : place + 70]:  # a page may end in the middle of a symbol
+            found.setdefault(symbol, []).append(
+                {"t": f"{day:%Y-%m-%d}T05:00:00Z", "o": 1, "h": 1, "l": 1, "c": 1, "v": 1}
+            )
+        return {"bars": found, "next_page_token": str(place + 70) if place + 70 < len(rows) else None}
+
+
+def test_five_hundred_symbols_are_five_questions_and_their_pages(service: Loopback):
+    service.say = Hundreds()
+    symbols = [f"S{n:03d}" for n in range(500)]
+    found = source_of(service).bars_many(symbols, "2024-01-02", "2024-01-05")
+    assert list(found.bars) == symbols
+    assert all(len(bars) == 4 for bars in found.bars.values())
+    assert {symbol for symbol, bars in found.bars.items() if bars["dividend"].any()} == {
+        "S000",
+        "S100",
+        "S200",
+        "S300",
+        "S400",
+    }
+    asked = [query for path, query in service.asked if path == "/v2/stocks/bars"]
+    assert len([query for query in asked if "page_token" not in query]) == 5
+    assert len(service.asked) == 5 * 6 + 5
+
+
+def test_a_symbol_that_spoils_the_question_is_found_and_left_out(service: Loopback):
+    service.say = Hundreds(("S007", "S250"))
+    found = source_of(service).bars_many([f"S{n:03d}" for n in range(300)], "2024-01-02", "2024-01-05")
+    assert sorted(found.failed) == ["S007", "S250"]
+    assert len(found.bars) == 298
+    assert all(isinstance(error, AlpacaSaidNoError) for error in found.failed.values())

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'frame_of', 'NoKeysError', 'AlpacaSaidNoError',
-           'actions_table', 'with_actions', 'TurningError', 'AlpacaLineData', 'AlpacaBars']
+__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'BATCH', 'by_day', 'frame_of', 'NoKeysError',
+           'AlpacaSaidNoError', 'actions_table', 'with_actions', 'TurningError', 'AlpacaLineData', 'named',
+           'AlpacaReading', 'AlpacaMany', 'AlpacaBars']
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #d17e4829
+# %% ../../nbs/13b_alpaca_bars.ipynb #7f6d43e6
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -19,18 +20,25 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from .intervals import labelled_by_end, resample
-from .patience import Line, Manners, SaidNoError
+from .fetching import Fetched
+from .intervals import days_of, labelled_by_end, resample
+from .patience import Line, Manners, SaidNoError, SourceError
 from .sources import COLUMNS, DAY, MINUTE, NoBarsError, Source, asked_for, checked_bars, complete_bars
 from .sources import in_window, latest_table, moment, on_sessions
 from ..errors import ConfigError, DataError
 from ..model import Asset
 from ..sessions import Day
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #850c390a
+# %% ../../nbs/13b_alpaca_bars.ipynb #a6e10b01
 URL = "https://data.alpaca.markets"
 FRAMES = {"1m": "1Min", "5m": "5Min", "15m": "15Min", "30m": "30Min", "1h": "30Min", "1d": "1Day"}  # what is asked for
 COINS = FRAMES | {"1h": "1Hour", "1d": "1Hour"}
+
+
+def by_day(begun: pd.DataFrame) -> pd.DataFrame:
+    "Days of a stock, stamped with New York's midnight, by UTC midnight."
+    local = pd.DatetimeIndex(begun.index).tz_convert("America/New_York").tz_localize(None)
+    return begun.set_axis(local.normalize().tz_localize("UTC").as_unit("ns"))
 
 
 def frame_of(rows: list[Mapping[str, Any]]) -> pd.DataFrame:
@@ -176,9 +184,148 @@ class AlpacaLineData:
         if "line" in self.__dict__:
             self.line.close()
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #e592c973
+# %% ../../nbs/13b_alpaca_bars.ipynb #d0f6c18d
+BATCH = 100  # symbols in a question
+
+
+def named(symbols: Sequence[str]) -> str:
+    "Some symbols, in few words."
+    return symbols[0] if len(symbols) == 1 else f"{symbols[0]} and {len(symbols) - 1} more"
+
+
 @dataclass(frozen=True)
-class AlpacaBars(AlpacaLineData, Source):
+class AlpacaReading(AlpacaLineData, Source):
+    "Reads what Alpaca has, by symbol, and turns it into bars by our labels."
+
+    today: Day | None = None
+    extended: bool = False
+    raw: bool = True
+
+    name: ClassVar[str] = "alpaca"
+    simulated: ClassVar[bool] = False
+    intervals: ClassVar[tuple[str, ...]] = ("1m", "5m", "15m", "30m", "1h", "1d")
+
+    def _tables(self, path: str, symbols: Sequence[str], query: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+        rows: dict[str, list[Mapping[str, Any]]] = {symbol: [] for symbol in symbols}
+        asked = {"symbols": ",".join(symbols), "limit": 10_000, "sort": "asc", **query}
+        for answer in self.pages(path, asked, named(symbols)):
+            for symbol, some in (answer.get("bars") or {}).items():
+                rows.setdefault(symbol, []).extend(some or [])
+        return {symbol: frame_of(rows[symbol]) for symbol in symbols}
+
+    def coins(
+        self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str
+    ) -> dict[str, pd.DataFrame]:
+        "Bars of coins from `first` to before `stop`, by our labels; days are made of hours."
+        end = min(stop, self.now()) - MINUTE  # both ends are included, and a bar that begins at `stop` is another day's
+        query = {"timeframe": COINS[interval], "start": first.isoformat(), "end": end.isoformat()}
+        tables = self._tables("/v1beta3/crypto/us/bars", symbols, query)
+        return {symbol: self._by_end(symbol, begun, interval, "1h") for symbol, begun in tables.items()}
+
+    def stocks(
+        self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str
+    ) -> dict[str, pd.DataFrame]:
+        "Bars of stocks from `first` to before `stop`, by our labels, with what happened to them."
+        now, daily = self.now(), interval == "1d"
+        end = min(stop, now) - MINUTE
+        if daily and self.feed == "sip":  # a session was over long before, so nothing of it is held back
+            end = min(end, now - 16 * MINUTE)
+        query = {
+            "timeframe": FRAMES[interval], "start": first.isoformat(), "end": end.isoformat(),
+            "adjustment": "raw" if self.raw else "split", "feed": self.feed,
+        }  # fmt: skip
+        begun = self._tables("/v2/stocks/bars", symbols, query)
+        made = {s: by_day(t) if daily else self._by_end(s, t, interval, "30m") for s, t in begun.items()}
+        if not self.raw or all(table.empty for table in made.values()):
+            return made
+        happened = self._actions(symbols, first, stop)
+        days = {s: t.index if daily else days_of(t.index, "1m", Asset.of(s).calendar) for s, t in made.items()}
+        return {
+            s: with_actions(t, actions_table(happened, s)[first : stop - DAY], days[s]) if len(t) else t
+            for s, t in made.items()
+        }
+
+    def _by_end(self, symbol: str, begun: pd.DataFrame, interval: str, parts: str) -> pd.DataFrame:
+        "Bars of the session, or of all hours, by their ends; those of an hour or a day of a coin are made of `parts`."
+        if begun.empty:
+            return begun
+        calendar, asked = Asset.of(symbol).calendar, parts if interval in ("1h", "1d") else interval
+        ended = complete_bars(symbol, labelled_by_end(begun, calendar, asked, "start", symbol), asked, self.now())
+        if ended.empty:
+            return ended
+        return resample(ended, interval, calendar, extended=self.extended, known=self.now(), symbol=symbol)
+
+    def _actions(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp) -> dict[str, list[Any]]:
+        "What happened to shares in those days, and around them."
+        query = {
+            "symbols": ",".join(symbols), "types": ",".join(kind.removesuffix("s") for kind in KINDS), "limit": 1000,
+            "start": f"{first - 10 * DAY:%Y-%m-%d}", "end": f"{stop + PROCESSED * DAY:%Y-%m-%d}", "sort": "asc",
+        }  # fmt: skip
+        found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+        for answer in self.pages("/v1/corporate-actions", query, f"splits and dividends of {named(symbols)}"):
+            for kind in KINDS:
+                found[kind] += (answer.get("corporate_actions") or {}).get(kind) or []
+        return found
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #39c14551
+@dataclass(frozen=True)
+class AlpacaMany(AlpacaReading):
+    "Asks for many symbols at once; one that Alpaca refuses does not cost the others."
+
+    def bars_many(
+        self, symbols: Iterable[str], start: Day | None = None, end: Day | None = None, interval: str = "1d"
+    ) -> Fetched:
+        "The bars of many symbols, in questions of a hundred each."
+        found, (first, last) = Fetched(), self.window(start, end, interval, None)
+        stop = self.now().normalize() + (0 if interval == "1d" else 1) * DAY  # the first day that is not asked for
+        stop = stop if last is None else min(last + DAY, stop)
+        first = pd.Timestamp("2015-01-01", tz="UTC") if first is None else first
+        wanted = list(dict.fromkeys(symbols))
+        if first >= stop:
+            note = f"The last complete day is {self.now().normalize() - DAY:%Y-%m-%d}."
+            return Fetched({}, {s: NoBarsError("Alpaca", s, asked_for(first, last), note) for s in wanted})
+        for coins in (False, True):
+            some = [symbol for symbol in wanted if ("/" in symbol) is coins]
+            for place in range(0, len(some), BATCH):
+                self._batch(some[place : place + BATCH], first, stop, interval, found)
+        return found
+
+    def _batch(
+        self, symbols: list[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str, found: Fetched
+    ) -> None:
+        read = self.coins if "/" in symbols[0] else self.stocks
+        try:
+            tables = read(symbols, first, stop, interval)
+        except AlpacaSaidNoError as no:
+            if len(symbols) > 1 and no.status in (400, 422):  # perhaps it is about one of them
+                for half in (symbols[: len(symbols) // 2], symbols[len(symbols) // 2 :]):
+                    self._batch(half, first, stop, interval, found)
+                return
+            found.failed.update(dict.fromkeys(symbols, no))
+            return
+        except (SourceError, DataError) as error:
+            found.failed.update(dict.fromkeys(symbols, error))
+            return
+        for symbol in symbols:
+            try:
+                found.bars[symbol] = self._finished(symbol, tables[symbol], first, stop, interval)
+            except DataError as error:
+                found.failed[symbol] = error
+
+    def _finished(
+        self, symbol: str, table: pd.DataFrame, first: pd.Timestamp, stop: pd.Timestamp, interval: str
+    ) -> pd.DataFrame:
+        found = complete_bars(symbol, table, interval, self.now())
+        found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
+        if found.empty:
+            note = "It may be delisted, listed later, or spelled otherwise; Alpaca's history begins in 2016, that of coins in 2021."
+            raise NoBarsError("Alpaca", symbol, asked_for(first, stop - DAY), note)
+        checked = checked_bars(symbol, found, interval)
+        return on_sessions("Alpaca", symbol, checked) if interval == "1d" else checked
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #9ca427af
+@dataclass(frozen=True)
+class AlpacaBars(AlpacaMany):
     """Bars from Alpaca.
 
     Parameters
@@ -191,14 +338,6 @@ class AlpacaBars(AlpacaLineData, Source):
         Prices as traded, with the columns split and dividend; else adjusted for splits, dividends left alone.
     """
 
-    today: Day | None = None
-    extended: bool = False
-    raw: bool = True
-
-    name: ClassVar[str] = "alpaca"
-    simulated: ClassVar[bool] = False
-    intervals: ClassVar[tuple[str, ...]] = ("1m", "5m", "15m", "30m", "1h", "1d")
-
     def bars(
         self,
         symbol: str,
@@ -210,80 +349,10 @@ class AlpacaBars(AlpacaLineData, Source):
     ) -> pd.DataFrame:
         "Bars of the days from `start` to `end`, both included, complete ones only."
         first, last = self.window(start, end, interval, days_back)
-        now = self.now()
-        stop = now.normalize() + (0 if interval == "1d" else 1) * DAY  # the first day that is not asked for
-        stop = stop if last is None else min(last + DAY, stop)
-        first = pd.Timestamp("2015-01-01", tz="UTC") if first is None else first
-        if first >= stop:
-            note = f"The last complete day is {now.normalize() - DAY:%Y-%m-%d}."
-            raise NoBarsError("Alpaca", symbol, asked_for(first, last), note)
-        read = self._coin if "/" in symbol else self._stock
-        found = complete_bars(symbol, read(symbol, first, stop, interval), interval, now)
-        found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
-        if found.empty:
-            note = "It may be delisted, listed later, or spelled otherwise; Alpaca's history begins in 2016, that of coins in 2021."
-            raise NoBarsError("Alpaca", symbol, asked_for(first, last), note)
-        checked = checked_bars(symbol, found, interval)
-        return on_sessions("Alpaca", symbol, checked) if interval == "1d" else checked
-
-    def _rows(self, path: str, symbol: str, query: Mapping[str, Any]) -> pd.DataFrame:
-        rows: list[Mapping[str, Any]] = []
-        for answer in self.pages(path, {"symbols": symbol, "limit": 10_000, "sort": "asc", **query}, symbol):
-            rows += (answer.get("bars") or {}).get(symbol) or []
-        return frame_of(rows)
-
-    def _coin(self, symbol: str, first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> pd.DataFrame:
-        end = min(stop, self.now()) - MINUTE  # both ends are included, and a bar that begins at `stop` is another day's
-        query = {"timeframe": COINS[interval], "start": f"{first.isoformat()}", "end": end.isoformat()}
-        begun = self._rows("/v1beta3/crypto/us/bars", symbol, query)
-        short = "1h" if interval == "1d" else interval
-        ended = labelled_by_end(begun, "24/7", short, "start", symbol)
-        ended = complete_bars(symbol, ended, short, self.now())
-        return (
-            resample(ended, "1d", "24/7", known=self.now(), symbol=symbol) if interval == "1d" and len(ended) else ended
-        )
-
-    def _stock(self, symbol: str, first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> pd.DataFrame:
-        now, daily = self.now(), interval == "1d"
-        end = min(stop, now) - MINUTE
-        if daily and self.feed == "sip":  # a session was over long before, so nothing of it is held back
-            end = min(end, now - 16 * MINUTE)
-        query = {
-            "timeframe": FRAMES[interval], "start": first.isoformat(), "end": end.isoformat(),
-            "adjustment": "raw" if self.raw else "split", "feed": self.feed,
-        }  # fmt: skip
-        begun = self._rows("/v2/stocks/bars", symbol, query)
-        if begun.empty:
-            return begun
-        ended = self._by_day(begun) if daily else self._by_end(symbol, begun, interval)
-        if not self.raw:
-            return ended
-        days = ended.index if daily else (ended.index - pd.Timedelta(1)).normalize()
-        return with_actions(ended, self._actions(symbol, first, stop), days)
-
-    def _by_day(self, begun: pd.DataFrame) -> pd.DataFrame:
-        local = pd.DatetimeIndex(begun.index).tz_convert("America/New_York").tz_localize(None)
-        return begun.set_axis(local.normalize().tz_localize("UTC").as_unit("ns"))
-
-    def _by_end(self, symbol: str, begun: pd.DataFrame, interval: str) -> pd.DataFrame:
-        "Bars of the session, or of all hours, by their ends."
-        calendar, asked = Asset.of(symbol).calendar, "30m" if interval == "1h" else interval
-        ended = complete_bars(symbol, labelled_by_end(begun, calendar, asked, "start", symbol), asked, self.now())
-        if ended.empty:
-            return ended
-        return resample(ended, interval, calendar, extended=self.extended, known=self.now(), symbol=symbol)
-
-    def _actions(self, symbol: str, first: pd.Timestamp, stop: pd.Timestamp) -> pd.DataFrame:
-        "What happened to a share in those days."
-        query = {
-            "symbols": symbol, "types": ",".join(kind.removesuffix("s") for kind in KINDS), "limit": 1000, "sort": "asc",
-            "start": f"{first - 10 * DAY:%Y-%m-%d}", "end": f"{stop + PROCESSED * DAY:%Y-%m-%d}",
-        }  # fmt: skip
-        found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
-        for answer in self.pages("/v1/corporate-actions", query, f"{symbol}'s splits and dividends"):
-            for kind in KINDS:
-                found[kind] += (answer.get("corporate_actions") or {}).get(kind) or []
-        return actions_table(found, symbol)[first : stop - DAY]
+        found = self.bars_many([symbol], first, last, interval)
+        if symbol in found.failed:
+            raise found.failed[symbol]
+        return found.bars[symbol]
 
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the price of the last trade and its time; NaN and NaT where there is none."
@@ -296,7 +365,7 @@ class AlpacaBars(AlpacaLineData, Source):
         ):
             some = [symbol for symbol in wanted if ("/" in symbol) is coins]
             if some:
-                trades = self.get(path, {"symbols": ",".join(some), **query}, ", ".join(some)).get("trades") or {}
+                trades = self.get(path, {"symbols": ",".join(some), **query}, named(some)).get("trades") or {}
                 found |= {
                     name: (float(trades[name]["p"]), moment(trades[name]["t"])) for name in some if name in trades
                 }

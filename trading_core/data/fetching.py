@@ -113,7 +113,7 @@ class _Fetch:
             self.failed[symbol] = NothingFetchedError(self.source.name, symbol, self.silent, self.reason)
             self.told(symbol, self.failed[symbol])
 
-# %% ../../nbs/13d_fetching.ipynb #9365845c
+# %% ../../nbs/13d_fetching.ipynb #7bf8cc89
 def fetch_bars(
     source: Any,
     symbols: Iterable[str],
@@ -129,7 +129,7 @@ def fetch_bars(
     Parameters
     ----------
     source : BarSource
-        Whose rate limit is its own business; a class with `bars` alone will do.
+        Whose rate limit is its own business; a class with `bars` alone will do. One that has `bars_many` is asked for all at once.
     workers : int
         Most questions in the air at the same time.
     progress : bool, optional
@@ -143,6 +143,12 @@ def fetch_bars(
     if workers < 1:
         raise ConfigError(f"workers={workers} arrived, but at least 1 is needed.")
     wanted, asked = list(dict.fromkeys(symbols)), as_source(source)
+    together = getattr(asked, "bars_many", None)
+    if together is not None and len(wanted) > 1:  # a source that takes many in one question
+        many = together(wanted, start, end, interval)
+        return Fetched(
+            {s: many.bars[s] for s in wanted if s in many.bars}, {s: many.failed[s] for s in wanted if s in many.failed}
+        )
     with progress_bar(f"bars from {asked.name}", len(wanted), progress) as told:
         fetch = _Fetch(asked, (start, end, interval), told)
         fetch.run(wanted, workers)
