@@ -176,3 +176,26 @@ def test_a_lot_of_the_venue_counts_on_minutes_too():
     fills = backtest(Drawn(2), other).fills
     assert len(fills) > 10
     assert (fills["quantity"] % 10 == 0).all()
+
+
+def test_a_strategy_of_backtraders_own_keeps_its_times():
+    import backtrader as bt
+
+    class Cross(bt.Strategy):
+        def __init__(self):
+            self.fast, self.slow = bt.ind.SMA(period=3), bt.ind.SMA(period=9)
+
+        def next(self):
+            if not self.position and self.fast[0] > self.slow[0]:
+                self.buy(size=10)
+            elif self.position and self.fast[0] < self.slow[0]:
+                self.close()
+
+    panel = mixed_panel("5m", "2024-07-02", "2024-07-03", stocks=1, coins=0, missing=0.0)
+    result = backtest(Cross, panel)
+    assert len(result.fills) > 4
+    assert set(result.fills["day"]) <= set(panel.days)
+    assert result.equity.index.equals(panel.days)
+    fill = result.fills.iloc[0]
+    assert fill["price"] == pytest.approx(panel.open.at[fill["day"], "S0"])
+    assert result.equity.nunique() > 40

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['panel_backtest', 'ClassFee', 'NativeBroker', 'Recorder', 'native_backtest']
 
-# %% ../../nbs/43a_in_backtrader.ipynb #9075cf22
+# %% ../../nbs/43a_in_backtrader.ipynb #8299ee7f
 import time
 import warnings
 from typing import Any
@@ -24,6 +24,7 @@ from ..data.panel import Panel
 from ..model import AssetClass, Fill, Side, cash_of, money, price_of
 from ..portfolio.costs import Costs
 from ..portfolio.risk import RiskLimits
+from ..sessions import bar_text
 from ..strategies.strategy import checked_signals
 
 # %% ../../nbs/43a_in_backtrader.ipynb #ff0de3dc
@@ -97,11 +98,16 @@ class Recorder(bt.Analyzer):  # type: ignore[misc]
         broker = self.strategy.broker
         self.values[self.strategy.lines.datetime[0]] = broker.getvalue(), broker.getcash()
 
-# %% ../../nbs/43a_in_backtrader.ipynb #36af777f
+# %% ../../nbs/43a_in_backtrader.ipynb #b178ad14
+def _moment_of(number: float) -> pd.Timestamp:
+    "A day, or the end of a bar, from backtrader's number, in which a minute is not exact."
+    return pd.Timestamp(bt.num2date(number), tz="UTC").round("min").as_unit("ns")
+
+
 def _fills_of(recorder: Recorder, strategy: str) -> list[Fill]:
     fills = []
     for number, (symbol, day, size, price, fee) in enumerate(recorder.fills):
-        when = pd.Timestamp(bt.num2date(day), tz="UTC").normalize()
+        when = _moment_of(day)
         side = Side.BUY if size > 0 else Side.SELL
         name = f"backtrader-{number}"
         fills.append(
@@ -133,7 +139,7 @@ def _warn_of_late(panel: Panel, start: pd.Timestamp) -> None:
             stacklevel=4,
         )
 
-# %% ../../nbs/43a_in_backtrader.ipynb #b2099fe2
+# %% ../../nbs/43a_in_backtrader.ipynb #a6ff5297
 def _native(cls: type, panel: Panel, start: pd.Timestamp, cash: float, costs: Costs) -> tuple[Recorder, dict[str, Any]]:
     "Run a backtrader class on the panel's real bars; its recorder and its parameters."
     cerebro = bt.Cerebro(stdstats=False)
@@ -158,12 +164,12 @@ def native_backtest(
     recorder, params = _native(cls, seen, start, cash, costs)
     days = seen.days[seen.days >= start]
     values = pd.DataFrame(list(recorder.values.values()), columns=["equity", "cash"], dtype=float)
-    values.index = pd.DatetimeIndex([pd.Timestamp(bt.num2date(d), tz="UTC").normalize() for d in recorder.values])
+    values.index = pd.DatetimeIndex([_moment_of(number) for number in recorder.values])
     values = values[~values.index.duplicated(keep="last")].reindex(days).ffill().fillna(cash)
     fills = fills_table(_fills_of(recorder, cls.__name__))
     exposure = _native_exposure(fills, seen, values)
     setup = setup_of("backtrader", {cls.__name__: {"class": cls.__name__, "share": 1.0, "params": params}}, cash, costs,
-                   start=f"{start:%Y-%m-%d}", end=f"{end:%Y-%m-%d}")  # fmt: skip
+                   start=bar_text(start), end=bar_text(end))  # fmt: skip
     none = pd.Series(np.nan, list(panel.symbols))  # a bt.Strategy has orders, no signals
     return BacktestResult(values["equity"], fills, refusals_table([]), exposure, none, annual_days(panel), setup,
                           seen.sha256, time.perf_counter() - began)  # fmt: skip
