@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Start', 'End', 'File', 'store_of', 'bars', 'symbols_of', 'fetch', 'check', 'repair', 'compact', 'coverage', 'add_to']
+__all__ = ['Start', 'End', 'File', 'store_of', 'bars', 'symbols_of', 'fetch', 'check', 'repair', 'quality', 'compact', 'coverage',
+           'add_to']
 
 # %% ../../nbs/79c_cli_data.ipynb #b078d976
 from pathlib import Path
@@ -95,7 +96,7 @@ def fetch(
         typer.echo(str(done))
     return 1 if done.failed else 0
 
-# %% ../../nbs/79c_cli_data.ipynb #1b581c64
+# %% ../../nbs/79c_cli_data.ipynb #49140c8c
 def check(set_: Set = None, settings: Settings = "settings.ini", json: Json = False) -> int:
     "Compare every byte of the store with what was written; exit code 1 if something is damaged."
     found = store_of(config_of(settings, set_)).check()
@@ -121,12 +122,25 @@ def repair(set_: Set = None, settings: Settings = "settings.ini", json: Json = F
         show(one.table, False, "")
 
 
+def quality(set_: Set = None, settings: Settings = "settings.ini", json: Json = False) -> int:
+    "What is wrong with the bars of the store, the worst first; exit code 1 if something is fatal."
+    from trading_core.data.findings import findings_table
+    from trading_core.data.quality import quality_of
+
+    config = config_of(settings, set_)
+    with store_of(config) as store:
+        names = store.kept(config.market.interval)
+        found = quality_of(store.bars_many(names, interval=config.market.interval, as_of_known=store.now()))
+    show(findings_table(found), json, f"{len(names)} symbols, nothing is wrong with the prices.")
+    return 1 if any(finding.severity == "fatal" for finding in found) else 0
+
+
 def compact(set_: Set = None, settings: Settings = "settings.ini") -> None:
     "Put small files together, so that reading is fast; no version of a bar is forgotten."
     for interval, done in store_of(config_of(settings, set_)).compact().items():
         typer.echo(f"{interval}: {done}")
 
-# %% ../../nbs/79c_cli_data.ipynb #4c04ee6e
+# %% ../../nbs/79c_cli_data.ipynb #b0e63883
 def coverage(
     universe: File = "",
     start: Start = "",
@@ -158,6 +172,6 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(
         invoke_without_command=True, callback=bars, context_settings={"help_option_names": ["-h", "--help"]}
     )
-    for command in (fetch, check, repair, compact, coverage):
+    for command in (fetch, check, quality, repair, compact, coverage):
         group.command()(command)
     app.add_typer(group, name="data")

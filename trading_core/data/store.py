@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['StoreSourceError', 'owner', 'own', 'StoreDays', 'StoreFetching', 'bounds', 'as_known', 'StoreBars', 'BarStore']
+__all__ = ['StoreSourceError', 'owner', 'own', 'StoreSource', 'StoreDays', 'StoreFetching', 'bounds', 'as_known', 'StoreReading',
+           'StoreBars', 'StorePanels', 'BarStore']
 
 # %% ../../nbs/16h_store.ipynb #25c29c4e
 import json
@@ -69,8 +70,8 @@ def own(folder: Path, source: BarSource) -> None:
         part.write_text(json.dumps({"source": source.name, "simulated": source.simulated}), encoding="utf-8")
         put_in_place(part, folder / "store.json")
 
-# %% ../../nbs/16h_store.ipynb #e4f1cf34
-class StoreDays(Source):
+# %% ../../nbs/16h_store.ipynb #7cb12663
+class StoreSource(Source):
     """A folder of bars and the source that they come from.
 
     Parameters
@@ -123,6 +124,10 @@ class StoreDays(Source):
     def simulated(self) -> bool:
         "Whether the prices were invented."
         return self.source.simulated if self.source is not None else bool(owner(self.folder).get("simulated", False))
+
+# %% ../../nbs/16h_store.ipynb #b89d47f5
+class StoreDays(StoreSource):
+    "A store that knows what day it is."
 
     @property
     def benchmark(self) -> str:
@@ -210,7 +215,7 @@ class StoreFetching(StoreDays):
         tidy(self.shelf(interval), small_ones)
         return learnt
 
-# %% ../../nbs/16h_store.ipynb #6e3713d6
+# %% ../../nbs/16h_store.ipynb #7a6b6bce
 def bounds(span: Span, interval: str) -> tuple[int, int]:
     "The first and the last label of bars in these days."
     if interval == "1d":
@@ -225,8 +230,8 @@ def as_known(time: Any) -> int:
     return time if isinstance(time, int) else moment(time)
 
 
-class StoreBars(StoreFetching):
-    "A store that hands out bars."
+class StoreReading(StoreFetching):
+    "A store that looks up what it has."
 
     def symbols(self) -> list[str]:
         "What the source offers, or what the store has."
@@ -251,6 +256,37 @@ class StoreBars(StoreFetching):
             for error in self.fetch(symbols, start, end, interval).failed.values():
                 raise error
         return as_known(known)
+
+    def _read(self, symbols: list[str], start: Any, end: Any, interval: str, known: int) -> dict[str, pd.DataFrame]:
+        shelf = self.shelf(interval)
+        if not shelf.index.made():
+            return {}
+        span = EVER if start is None else day_number(start), day_number(end) if end is not None else -EVER
+        found = read_bars(shelf, symbols, *bounds(span, interval), known)
+        tables = {symbol: own_bars.bars() for symbol, own_bars in found.items() if len(own_bars)}
+        return self._compared(tables, interval, known) if self.comparable else tables
+
+    def _compared(self, tables: dict[str, pd.DataFrame], interval: str, known: int) -> dict[str, pd.DataFrame]:
+        "Prices that can be compared over splits, whatever the window is."
+        first = min((table.index[0].value for table in tables.values()), default=0)
+        splits = splits_of(self.shelf(interval), tables.keys(), first, known)
+        for symbol, table in tables.items():
+            tables[symbol] = table[list(COLUMNS)]
+            if symbol in splits:
+                shares = shares_then(pd.DatetimeIndex(table.index).asi8, splits[symbol])
+                compared = {name: table[name] / shares for name in COLUMNS[:4]}
+                tables[symbol] = pd.DataFrame(compared | {"volume": table["volume"] * shares})
+        return tables
+
+    def _refuse(self, symbol: str, start: Any, end: Any, interval: str) -> None:
+        kept = self.kept(interval)
+        if symbol not in kept and self.source is None:
+            raise UnknownSymbolError(f"The store {self.folder.name}", symbol, kept)
+        raise NoBarsError(self.name, symbol, asked_for(start, end))
+
+# %% ../../nbs/16h_store.ipynb #e55ec6d9
+class StoreBars(StoreReading):
+    "A store that hands out bars."
 
     def bars(
         self,
@@ -284,33 +320,6 @@ class StoreBars(StoreFetching):
         known = self._ready(asked, start, end, interval, as_of_known)
         return self._read(asked, start, end, interval, known)
 
-    def _read(self, symbols: list[str], start: Any, end: Any, interval: str, known: int) -> dict[str, pd.DataFrame]:
-        shelf = self.shelf(interval)
-        if not shelf.index.made():
-            return {}
-        span = EVER if start is None else day_number(start), day_number(end) if end is not None else -EVER
-        found = read_bars(shelf, symbols, *bounds(span, interval), known)
-        tables = {symbol: own_bars.bars() for symbol, own_bars in found.items() if len(own_bars)}
-        return self._compared(tables, interval, known) if self.comparable else tables
-
-    def _compared(self, tables: dict[str, pd.DataFrame], interval: str, known: int) -> dict[str, pd.DataFrame]:
-        "Prices that can be compared over splits, whatever the window is."
-        first = min((table.index[0].value for table in tables.values()), default=0)
-        splits = splits_of(self.shelf(interval), tables.keys(), first, known)
-        for symbol, table in tables.items():
-            tables[symbol] = table[list(COLUMNS)]
-            if symbol in splits:
-                shares = shares_then(pd.DatetimeIndex(table.index).asi8, splits[symbol])
-                compared = {name: table[name] / shares for name in COLUMNS[:4]}
-                tables[symbol] = pd.DataFrame(compared | {"volume": table["volume"] * shares})
-        return tables
-
-    def _refuse(self, symbol: str, start: Any, end: Any, interval: str) -> None:
-        kept = self.kept(interval)
-        if symbol not in kept and self.source is None:
-            raise UnknownSymbolError(f"The store {self.folder.name}", symbol, kept)
-        raise NoBarsError(self.name, symbol, asked_for(start, end))
-
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "What the source says now; without one, the last close that is kept."
         return self.source.latest(symbols) if self.source is not None else super().latest(symbols)
@@ -320,9 +329,9 @@ class StoreBars(StoreFetching):
         if self.source is not None:
             self.source.close()
 
-# %% ../../nbs/16h_store.ipynb #397abbb2
-class BarStore(StoreBars):
-    __doc__ = StoreDays.__doc__
+# %% ../../nbs/16h_store.ipynb #496df96c
+class StorePanels(StoreBars):
+    "A store that hands out panels."
 
     def panel(
         self,
@@ -388,6 +397,10 @@ class BarStore(StoreBars):
             if symbol not in found and not skip_empty:
                 self._refuse(symbol, start, end, interval)
         return HybridDataNormalizer().normalize(found, assets, interval)
+
+# %% ../../nbs/16h_store.ipynb #0b02142c
+class BarStore(StorePanels):
+    __doc__ = StoreSource.__doc__
 
     @property
     def known(self) -> pd.Timestamp | None:

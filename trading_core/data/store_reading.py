@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['T', 'latest_of', 'Shelf', 'versions_in', 'read_versions', 'read_bars', 'simple', 'Placing', 'splits_of',
-           'shares_then', 'carry_column', 'PanelReading']
+           'shares_then', 'carry_column', 'PanelPlan', 'PanelReading']
 
 # %% ../../nbs/16c_store_reading.ipynb #ad6ab32b
 import os
@@ -216,9 +216,9 @@ def carry_column(arrays: Mapping[str, np.ndarray], real: np.ndarray, column: int
     for name in FIELDS:
         arrays[name][holes, column] = np.where(last >= 0, 0.0, np.nan) if name == "volume" else closes
 
-# %% ../../nbs/16c_store_reading.ipynb #6f9ffdee
-class PanelReading:
-    "One reading of many symbols into a panel."
+# %% ../../nbs/16c_store_reading.ipynb #85f2a19d
+class PanelPlan:
+    "What is to be read for a panel of many symbols, and the days that are there."
 
     def __init__(
         self, shelf: Shelf, symbols: Sequence[str], first: int, last: int, known: int, comparable: bool = False
@@ -253,6 +253,10 @@ class PanelReading:
         time = self.files[place[0]].read(place[1], ["time"])["time"]
         for chunk in self.groups[place]:
             self.placing.meet(chunk, time[chunk.offset : chunk.offset + chunk.rows])
+
+# %% ../../nbs/16c_store_reading.ipynb #e2164922
+class PanelReading(PanelPlan):
+    "One reading of many symbols into a panel."
 
     def panel(self, assets: Mapping[str, Asset]) -> Panel:
         "Read the values, each to its place."

@@ -1,0 +1,86 @@
+"""`trading data` as people type it: fill a store, find what is damaged, mend it, and see the gaps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trading_core.cli import main
+
+SETTINGS = "[market]\nsymbols = AQVA, BTC/USD, MERL\nstart = 2024-01-02\nstore = bars\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "settings.ini").write_text(SETTINGS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["data", *arguments])
+    heard = capsys.readouterr()
+    return int(ended.value.code or 0), heard.out + heard.err
+
+
+def test_a_store_is_filled_damaged_and_mended(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert said(capsys, "check") == (0, "All is as it was written.\n")
+    assert said(capsys, "coverage") == (0, "The store is empty. Fill it: trading data fetch\n")
+    code, told = said(capsys, "fetch", "--end", "2024-06-28", "--json")
+    first = json.loads(told)
+    assert (code, first["requests"], first["symbols"], first["failed"]) == (0, 1, 3, {})
+    assert json.loads(said(capsys, "fetch", "--end", "2024-06-28", "--json")[1])["requests"] == 0
+    (file,) = (folder / "bars" / "1d").glob("*.parquet")
+    data = bytearray(file.read_bytes())
+    data[500] ^= 4
+    file.write_bytes(data)
+    code, told = said(capsys, "check")
+    assert code == 1
+    assert "another checksum" in told
+    assert "`trading data repair` mends it." in told
+    code, told = said(capsys, "--as-of", "2024-06-28")
+    assert (code, "is damaged" in told, "Traceback" in told) == (2, True, False)
+    code, told = said(capsys, "repair")
+    assert code == 0
+    assert f"{first['added']} bars of 3 symbols are to be fetched again" in told
+    assert said(capsys, "check")[0] == 0
+    again = json.loads(said(capsys, "fetch", "--end", "2024-06-28", "--json")[1])
+    assert again["added"] == first["added"]
+    assert said(capsys, "compact")[0] == 0
+    assert said(capsys, "quality")[0] == 0
+    rows = json.loads(said(capsys, "coverage", "--json")[1])
+    assert [(row["symbol"], row["gaps"]) for row in rows] == [("AQVA", 0), ("BTC/USD", 0), ("MERL", 0)]
+
+
+def test_a_universe_is_fetched_with_those_who_left(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / "index.csv").write_text("symbol,start,end\nMERL,2020-01-01,2024-02-01\nAQVA,2019-01-01,2020-01-01\n")
+    code, told = said(capsys, "fetch", "--universe", "index.csv", "--end", "2024-03-28")
+    assert (code, told.startswith("1 request for 1 symbol brought")) == (0, True)
+    (folder / "wrong.csv").write_text("symbol,start,end\nMERL,yesterday,\n")
+    code, told = said(capsys, "fetch", "--universe", "wrong.csv")
+    assert (code, "wrong.csv, line 2: 'yesterday' is no day" in told) == (2, True)
+
+
+def test_what_fails_is_told_and_the_rest_is_kept(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    code, told = said(capsys, "fetch", "--end", "2024-03-28", "--set", "market.symbols=MERL,MERLIN")
+    assert code == 1
+    assert "MERLIN" in told
+    assert "Did you mean 'MERL'?" in told
+    assert [row["symbol"] for row in json.loads(said(capsys, "coverage", "--json")[1])] == ["MERL"]
+
+
+def test_without_a_folder_a_sentence_says_how_to_name_one(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / "settings.ini").write_text("[market]\n", encoding="utf-8")
+    for command in ("fetch", "check", "repair", "compact", "coverage", "quality"):
+        code, told = said(capsys, command)
+        assert (code, "--set market.store=bars" in told) == (2, True)
+
+
+def test_bars_of_two_sources_are_kept_apart(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    said(capsys, "fetch", "--end", "2024-03-28")
+    code, told = said(capsys, "check", "--set", "market.source=yahoo")
+    assert (code, "holds bars of 'simulated'" in told) == (2, True)
