@@ -238,7 +238,7 @@ def undo(
         typer.echo(f"{plan.run_id}: nothing of it is left to take back.")
     return code_of(results, "canceled", "accepted", "filled", "partially_filled") if results else 0
 
-# %% ../../nbs/78b_cli_people.ipynb #af034981
+# %% ../../nbs/78b_cli_people.ipynb #be4ded57
 def why(
     symbol: Annotated[str, typer.Argument(help="Such as AAPL or BTC/USD.")],
     as_of: AsOf = "",
@@ -248,32 +248,35 @@ def why(
 ) -> None:
     "Why a symbol was, or was not, traded after a day's close: signal, limits with their margins, orders, fills."
     from trading_core.ledger import Ledger
-    from trading_core.run.context import as_of_day
+    from trading_core.run.context import as_of_moment
     from trading_core.run.explaining import why as explain
 
     config = config_of(settings, set_)
     run = opened(config)
     with Ledger(config.ledger_url, account=config.account) as books:
         last = books.last_cycle()
-        day = as_of_day(as_of) if as_of else last.as_of if last else run.as_of
+        day = last.as_of if last else run.as_of
+        if as_of:
+            moment = as_of_moment(as_of, config.market.interval)
+            day = moment if run.panel.daily else run.panel.until(moment).last
         answer = explain(symbol.upper(), day, panel=run.panel, strategies=run.strategies, ledger=books)
     if json:
         show_facts(answer.to_dict())
     else:
         typer.echo(str(answer))
 
-# %% ../../nbs/78b_cli_people.ipynb #a3a68b6e
+# %% ../../nbs/78b_cli_people.ipynb #d7248d89
 def _past_highs(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Timestamp]) -> dict[str, Any]:
     "Open positions on the last day that is over at the venue, with their highest closes; nothing, with a word, without market data."
     from trading_core.errors import TradingError
     from trading_core.portfolio import track
-    from trading_core.run.context import as_of_day, load_market
+    from trading_core.run.context import as_of_moment, load_market
 
     if not ledger.positions():
         return {}
     try:
         panel = load_market(config).panel
-        panel = panel.until(min(panel.last, as_of_day("", now())))
+        panel = panel.until(min(panel.last, as_of_moment("", config.market.interval, now())))
         known = [fill for fill in ledger.fills() if fill.symbol in panel.symbols]
         return dict(track(known, panel, panel.last))
     except (TradingError, OSError) as error:

@@ -91,9 +91,9 @@ def show_facts(facts: Mapping[str, Any]) -> None:
 
     typer.echo(json.dumps(facts, indent=1, default=str, ensure_ascii=False))
 
-# %% ../../nbs/72a_cli_tools.ipynb #05492701
+# %% ../../nbs/72a_cli_tools.ipynb #58f9e8f6
 def opened(config: TradingConfig, as_of: str = "") -> Run:
     "The context of a command that looks at the market."
-    from trading_core.run.context import Run, as_of_day, load_market
+    from trading_core.run.context import Run, as_of_moment, load_market
 
-    return Run(config, load_market(config, as_of_day(as_of) if as_of else None))
+    return Run(config, load_market(config, as_of_moment(as_of, config.market.interval) if as_of else None))

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Step', 'Why', 'bar_step', 'signal_step', 'held_step', 'margin_of', 'check_steps', 'order_steps', 'verdict_of', 'why']
 
-# %% ../../nbs/70_why.ipynb #8b44e85e
+# %% ../../nbs/70_why.ipynb #22ff8f08
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -27,10 +27,10 @@ from ..portfolio import track
 from ..portfolio.risk import Check
 from ..report.backtest_page import reason_text
 from ..report.day import stop_price
-from ..sessions import is_session
+from ..sessions import is_session, bar_text
 from ..strategies.strategy import Strategy, checked_signals, explain
 
-# %% ../../nbs/70_why.ipynb #319c0bbf
+# %% ../../nbs/70_why.ipynb #adac6352
 @dataclass(frozen=True)
 class Step:
     "One thing that was the case, or was done."
@@ -53,17 +53,17 @@ class Why:
     def to_dict(self) -> dict[str, Any]:
         "Ready for JSON."
         plain = asdict(self)
-        return plain | {"day": f"{self.day:%Y-%m-%d}", "steps": [dict(step) for step in plain["steps"]]}
+        return plain | {"day": bar_text(self.day), "steps": [dict(step) for step in plain["steps"]]}
 
     def __str__(self) -> str:
-        lines = [f"{self.symbol} {self.day:%Y-%m-%d} ({self.account}): {self.verdict}", ""]
+        lines = [f"{self.symbol} {bar_text(self.day)} ({self.account}): {self.verdict}", ""]
         return "\n".join(lines + [f"{step.kind:<9} {step.text}" for step in self.steps])
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{escape(s.kind)}</td><td>{escape(s.text)}</td></tr>" for s in self.steps)
         return f"<p><b>{escape(str(self).splitlines()[0])}</b></p><table>{rows}</table>"
 
-# %% ../../nbs/70_why.ipynb #c3d89da4
+# %% ../../nbs/70_why.ipynb #19a0f588
 def bar_step(panel: Panel, symbol: str, day: pd.Timestamp) -> Step:
     "What the panel has of a symbol on a day, or why it has nothing."
     if symbol not in panel.symbols:
@@ -84,12 +84,12 @@ def bar_step(panel: Panel, symbol: str, day: pd.Timestamp) -> Step:
 
 def _no_bar(panel: Panel, symbol: str, own: pd.DatetimeIndex, day: pd.Timestamp) -> str:
     if day > panel.last:
-        return f"No bar: the data ends on {panel.last:%Y-%m-%d}."
+        return f"No bar: the data ends on {bar_text(panel.last)}."
     if not len(own) or day < own[0]:
-        first = f"its first one is of {own[0]:%Y-%m-%d}" if len(own) else "it has none at all"
+        first = f"its first one is of {bar_text(own[0])}" if len(own) else "it has none at all"
         return f"No bar: {first}."
     calendar, before = panel.assets[symbol].calendar, own[own < day]
-    last = f"; the last one is of {before[-1]:%Y-%m-%d}" if len(before) else ""
+    last = f"; the last one is of {bar_text(before[-1])}" if len(before) else ""
     if not is_session(calendar, day):
         return f"No bar: {calendar} was closed{last}."
     return f"No bar although {calendar} was open: a halt, or a gap in the data{last}."
@@ -130,7 +130,7 @@ class _Case:
         "Whether the symbol has a bar on that day."
         return "close" in bar_step(self.panel, self.symbol, self.day).facts
 
-# %% ../../nbs/70_why.ipynb #75f871c3
+# %% ../../nbs/70_why.ipynb #0b515b8d
 def signal_step(case: _Case, name: str) -> Step:
     "What a strategy said of the symbol, and the values behind it."
     strategy, past, symbol = case.strategies[name][0], case.past, case.symbol
@@ -150,7 +150,7 @@ def signal_step(case: _Case, name: str) -> Step:
     elif strength is None and not strategy.is_decision_day(past, case.day):
         coming = strategy.next_decision(past, case.day)
         because += (
-            f"; it does not decide on this day, next on {coming:%Y-%m-%d}"
+            f"; it does not decide on this day, next on {bar_text(coming)}"
             if coming is not None
             else "; it does not decide on this day"
         )
@@ -165,7 +165,7 @@ def _strength(strategy: Strategy, case: _Case) -> float | None:
     value = float(table[case.symbol].iloc[-1]) if len(table) and table.index[-1] == case.day else float("nan")
     return value if value == value else None
 
-# %% ../../nbs/70_why.ipynb #ac2c4c05
+# %% ../../nbs/70_why.ipynb #83b9c256
 def held_step(case: _Case) -> Step | None:
     "The position at that day's close, and how far it is from its exits; None when nothing was held."
     held = (
@@ -180,7 +180,7 @@ def held_step(case: _Case) -> Step | None:
     lines = [f"stop at {stop:,.6g} ({stop / close - 1:+.1%} from the close)"] if stop else []
     lines += [f"target at {take:,.6g}"] if take else []
     lines += [f"bar {held.bars} of {rules.time_stop}"] if rules.time_stop else []
-    told = f"{held.quantity:f} by {held.strategy} since {held.entry_day:%Y-%m-%d} at {held.entry_price:,.6g}"
+    told = f"{held.quantity:f} by {held.strategy} since {bar_text(held.entry_day)} at {held.entry_price:,.6g}"
     facts = {"quantity": str(held.quantity), "entry": held.entry_price, "stop": stop, "take": take, "bars": held.bars}
     return Step("held", f"{told}; {', '.join(lines) or 'no exit rule'}.", facts)
 
@@ -200,7 +200,7 @@ def check_steps(case: _Case) -> list[Step]:
         steps.append(Step("check", f"{told}: {check.sentence}.", facts | {"margin": margin_of(check)}))
     return steps
 
-# %% ../../nbs/70_why.ipynb #ec3bf555
+# %% ../../nbs/70_why.ipynb #db464ffc
 def order_steps(case: _Case) -> Iterator[Step]:
     "The orders in the symbol that were decided on that day, their events, approvals and fills."
     table = case.ledger.orders()
@@ -243,11 +243,11 @@ def _events(ledger: Ledger, subject: str) -> Iterator[Step]:
 
 
 def _fill(fill: Fill) -> Step:
-    text = f"{fill.side} {fill.quantity:f} at {fill.price:f} on {fill.day:%Y-%m-%d}, fee {fill.fee:f}, {reason_text(fill.reason)}"
+    text = f"{fill.side} {fill.quantity:f} at {fill.price:f} on {bar_text(fill.day)}, fee {fill.fee:f}, {reason_text(fill.reason)}"
     facts = {"venue_id": fill.venue_id, "quantity": str(fill.quantity), "price": str(fill.price), "fee": str(fill.fee)}
-    return Step("fill", text, facts | {"day": f"{fill.day:%Y-%m-%d}", "client_id": fill.client_id})
+    return Step("fill", text, facts | {"day": bar_text(fill.day), "client_id": fill.client_id})
 
-# %% ../../nbs/70_why.ipynb #6cf91f25
+# %% ../../nbs/70_why.ipynb #dc1d6e04
 def verdict_of(case: _Case, steps: list[Step]) -> str:
     "What happened, or why nothing did, in one sentence."
     first = {
@@ -275,9 +275,9 @@ def _no_cycle(case: _Case) -> str:
     if not len(days):
         return f"account {case.ledger.account!r} has not decided anything yet."
     if case.day < days.min():
-        return f"the account's first decision is of {days.min():%Y-%m-%d}."
+        return f"the account's first decision is of {bar_text(days.min())}."
     if case.day > days.max():
-        return f"the account's last decision is of {days.max():%Y-%m-%d}."
+        return f"the account's last decision is of {bar_text(days.max())}."
     return "no cycle ran for it. The signals below are what would have been said."
 
 # %% ../../nbs/70_why.ipynb #c12d9184
