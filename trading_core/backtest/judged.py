@@ -6,22 +6,27 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Agreement', 'check_engines', 'Judgement', 'judge']
+__all__ = ['Agreement', 'check_engines', 'Judgement', 'judge', 'quick_verdict']
 
-# %% ../../nbs/46e_judged.ipynb #7d57825d
+# %% ../../nbs/46e_judged.ipynb #d5a30a14
+import threading
 import time
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .edge import Honesty, honesty
+from .edge import Honesty, _about_luck, honesty
 from .engines import backtest
 from .holdout import Holdout
+from .metrics import returns_of
 from .overfitting import Overfitting
 from .parity import Parity, compare_results
 from .result import BacktestResult
+from .sharpe import Interval, deflated_sharpe, luck, moments, sharpe
 from .trials import Family, looks, recorded_as, table, trials_of, yearly
 from ..data.panel import Panel
 from ..sessions import as_day
@@ -131,3 +136,29 @@ def judge(
         result.equity, result.fills, result.annual_days, trials_of(tried, result.annual_days), overfitted=overfitted
     )
     return Judgement(found, yearly(tried), sealed, looks(sealed, place=place) if sealed is not None else 0)
+
+# %% ../../nbs/46e_judged.ipynb #0708a66f
+def _tried_luck(result: BacktestResult, family: Family) -> str:
+    "What the verdict says of luck, after all tries of a family."
+    seen, tries = moments(returns_of(result.equity)), trials_of(table(family), result.annual_days)
+    of = Honesty(
+        days=seen.days, annual_days=result.annual_days, sharpe=sharpe(seen, result.annual_days),
+        interval=Interval(np.nan, np.nan), luck=luck(seen, tries) * result.annual_days**0.5, probabilistic=np.nan,
+        deflated=deflated_sharpe(seen, tries), trials=tries.count, track_days=np.nan, turnover=np.nan, break_even=np.nan,
+    )  # fmt: skip
+    return "" if np.isnan(of.deflated) else _about_luck(of)
+
+
+def quick_verdict(result: BacktestResult, seconds: float = 0.5) -> str:
+    "The verdict's sentence on luck, if it can be had within `seconds`; else empty, whatever goes wrong."
+    family, told = getattr(result, "family", None), list[str]()
+
+    def ask() -> None:
+        with suppress(Exception):
+            told.append(_tried_luck(result, family))
+
+    if family and len(result.equity) > 1:
+        helper = threading.Thread(target=copy_context().run, args=(ask,), daemon=True)
+        helper.start()
+        helper.join(seconds)
+    return told[0] if told else ""

@@ -218,7 +218,7 @@ def shown_metrics(metrics: pd.Series) -> dict[str, str]:
         texts[label] = "–" if pd.isna(value) else form.format(value).replace("-", "−")
     return texts
 
-# %% ../../nbs/41_result.ipynb #e0aaa6cb
+# %% ../../nbs/41_result.ipynb #83613b6a
 def result_html(result: BacktestResult) -> str:
     "The notebook display of a result."
     from trading_core.figures import sparkline, svg
@@ -231,7 +231,18 @@ def result_html(result: BacktestResult) -> str:
     money = f"{result.equity.iloc[0]:,.2f} became <b>{result.equity.iloc[-1]:,.2f}</b>"
     halt = result.setup.get("halted")
     stopped = f"<br><b style='color:#b3261e'>■ {escape(halt[:1].upper() + halt[1:])}</b>" if halt else ""
-    return f"<div style='max-width:420px'>{head}<br>{money}{stopped}<div>{line}</div><table>{cells}</table></div>"
+    said = f"<p style='margin:8px 0 0'>{escape(verdict)}</p>" if (verdict := _verdict(result)) else ""
+    return f"<div style='max-width:420px'>{head}<br>{money}{stopped}<div>{line}</div><table>{cells}</table>{said}</div>"
+
+
+def _verdict(result: BacktestResult) -> str:
+    "A sentence on luck; empty where nothing can be said at once. A display must not fail."
+    try:
+        from trading_core.backtest.judged import quick_verdict
+
+        return quick_verdict(result)
+    except Exception:
+        return ""
 
 # %% ../../nbs/41_result.ipynb #84a11927
 def _dated(table: pd.DataFrame) -> pd.DataFrame:
