@@ -89,7 +89,7 @@ def measure(seconds: float, frame: int = 1, most: int = 10_000) -> dict[str, Any
     bars: list[float] = []
     try:
         port = json.loads(speaker.stdout.readline())["port"]
-        stream = PriceStream("k", "s", url=f"http://127.0.0.1:{port}", most=most, extended=True)
+        stream = PriceStream("k", "s", url=f"http://127.0.0.1:{port}", most=most, extended=True, repair=None)
         note, clock = ways.append, time.time_ns
         stream.listen(lambda one: note(clock() - one.nanos), "trades", "quotes")
         stream.listen(lambda bar: bars.append(bar.volume), "bars")

@@ -92,7 +92,7 @@ def made(stage: Stage, clock: Clock) -> Iterator[Callable[..., PriceStream]]:
     streams = []
 
     def make(**options: Any) -> PriceStream:
-        options = {"url": stage.url, "clock": clock, "pause": 0.01} | options
+        options = {"url": stage.url, "clock": clock, "pause": 0.01, "repair": None} | options
         streams.append(PriceStream("a-key", SECRET, **options))
         return streams[-1]
 

@@ -98,10 +98,9 @@ class Lines:
         before, self._last[trade.symbol] = self._last.get(trade.symbol, trade.price), trade.price
         return "green" if trade.price > before else "red" if trade.price < before else ""
 
-# %% ../../nbs/79d_cli_stream.ipynb #24faab58
+# %% ../../nbs/79d_cli_stream.ipynb #8a3f3c42
 def stream_of(config: TradingConfig, feed: str = "iex") -> PriceStream:
     "The stream that belongs to the settings."
-    from trading_core.data.alpaca_bars import AlpacaBars
     from trading_core.data.stream import PriceStream, stream_urls
     from trading_core.errors import ConfigError
 
@@ -112,11 +111,9 @@ def stream_of(config: TradingConfig, feed: str = "iex") -> PriceStream:
         )
     key, secret = given[0].get_secret_value(), given[1].get_secret_value()
     url = config.execution.url if config.execution.executor == "alpaca" else ""
-    url = "" if stream_urls(url) == stream_urls() else url  # that of Alpaca's orders is not that of its prices
-    archive = AlpacaBars(key, secret, url=url, feed=feed)
-    if not url:
-        return PriceStream(key, secret, feed=feed, repair=archive)
-    return PriceStream(key, secret, url=url, feed=feed, repair=archive, clock=venue_clock(key, secret, url), grace=None)
+    if stream_urls(url) == stream_urls():
+        return PriceStream(key, secret, feed=feed)
+    return PriceStream(key, secret, url=url, feed=feed, clock=venue_clock(key, secret, url), grace=None)
 
 
 def venue_clock(key: str, secret: str, url: str) -> Callable[[], pd.Timestamp]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest', 'Callbacks',
-           'StreamEndedError', 'PriceStream', 'Trade', 'BidAsk', 'MinuteBar', 'StreamRefusedError']
+           'StreamEndedError', 'archive_of', 'PriceStream', 'Trade', 'BidAsk', 'MinuteBar', 'StreamRefusedError']
 
 # %% ../../nbs/18f_stream.ipynb #bd9aa354
 import asyncio
@@ -449,6 +449,14 @@ class StreamEndedError(ExecutionError):
     def __str__(self) -> str:
         return f"The stream of prices ended by {self.kind}, which should not happen; the log says where. start() begins it again."
 
+# %% ../../nbs/18f_stream.ipynb #e31f9b15
+def archive_of(key: str, secret: str, url: str = "", feed: str = "iex") -> BarSource:
+    "Where the bars are that a stream of this venue missed."
+    from trading_core.data.alpaca_bars import AlpacaBars
+
+    own = stream_urls(url) == stream_urls()  # the address of Alpaca's orders is not that of its prices
+    return AlpacaBars(key, secret, url="" if own else url, feed=feed)
+
 # %% ../../nbs/18f_stream.ipynb #878687a0
 class _Known(_Life):
     "What can be asked of a stream."
@@ -521,7 +529,7 @@ class _Chosen(_Known):
         "Call it with each `Trade`, `BidAsk` and `MinuteBar`, or only with some of `trades`, `quotes`, `bars`."
         return self.callbacks.add(callback, kinds)
 
-# %% ../../nbs/18f_stream.ipynb #93c95d0d
+# %% ../../nbs/18f_stream.ipynb #b9f276f3
 class PriceStream(_Chosen):
     """Trades, quotes and minute bars as they are made, in a thread of its own. A context manager.
 
@@ -533,8 +541,8 @@ class PriceStream(_Chosen):
         A venue's address, such as that of `trading venue`; Alpaca's own if empty.
     feed : str
         Of shares: `iex` (in every plan), `sip`, `delayed_sip`, or `test`.
-    repair : BarSource or function of symbol, start and end
-        Where bars that were missed are fetched, labelled by their ends.
+    repair : BarSource, function of symbol, start and end, "alpaca" or None
+        Where bars that were missed are fetched, labelled by their ends; by default from the venue's own REST interface, with None nowhere.
     stale : float
         Seconds of silence, in market hours, after which a line is given up and opened again.
     most : int
@@ -556,12 +564,13 @@ class PriceStream(_Chosen):
 
     def __init__(
         self, key: str = "", secret: str = "", *, url: str = "", feed: str = "iex",
-        repair: BarSource | Fetch | None = None, stale: float = 120.0, most: int = 10_000, extended: bool = False,
+        repair: BarSource | Fetch | str | None = "alpaca", stale: float = 120.0, most: int = 10_000, extended: bool = False,
         clock: Callable[[], pd.Timestamp] | None = None, grace: float | None = 5.0, pause: float = 0.5,
     ):  # fmt: skip
         key, secret = key or os.environ.get("ALPACA_API_KEY", ""), secret or os.environ.get("ALPACA_SECRET_KEY", "")
         if not (key and secret):
             raise ConfigError("A stream needs a key: set ALPACA_API_KEY and ALPACA_SECRET_KEY, or give key and secret.")
+        repair = archive_of(key, secret, url, feed) if repair == "alpaca" else repair
         super().__init__(
             Keys(key, secret), stream_urls(url, feed), fetching(repair), stale=stale, most=most, extended=extended,
             clock=clock, grace=grace, pause=pause,

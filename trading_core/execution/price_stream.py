@@ -23,12 +23,12 @@ def quote_of(trade: Trade) -> Quote:
     "A trade as a price that a monitor decides on."
     return Quote(trade.symbol, money(float(trade.price)), trade.time)
 
-# %% ../../nbs/58d_price_stream.ipynb #fc876a4c
+# %% ../../nbs/58d_price_stream.ipynb #c2b6b6a6
 class WatchedPrices:
     "Hands every trade of the watched symbols to `heard`, in a thread of its own. A context manager."
 
     def __init__(self, key: str, secret: str, heard: Callable[[Quote], object], *, url: str = "", **options: Any):
-        self.stream = PriceStream(key, secret, url=url, grace=None, **options)
+        self.stream = PriceStream(key, secret, url=url, grace=None, repair=None, **options)
         self.stream.listen(lambda trade: heard(quote_of(trade)), "trades")
 
     @property
