@@ -10,7 +10,7 @@ __all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'BATCH', 'b
            'AlpacaSaidNoError', 'actions_table', 'with_actions', 'TurningError', 'AlpacaLineData', 'named',
            'AlpacaReading', 'AlpacaMany', 'AlpacaBars']
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #7f6d43e6
+# %% ../../nbs/13b_alpaca_bars.ipynb #3701b0c6
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from .answers import reading
 from .fetching import Fetched
 from .intervals import days_of, labelled_by_end, resample
 from .patience import Line, Manners, SaidNoError, SourceError
@@ -267,7 +268,7 @@ class AlpacaReading(AlpacaLineData, Source):
                 found[kind] += (answer.get("corporate_actions") or {}).get(kind) or []
         return found
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #39c14551
+# %% ../../nbs/13b_alpaca_bars.ipynb #2336fb80
 @dataclass(frozen=True)
 class AlpacaMany(AlpacaReading):
     "Asks for many symbols at once; one that Alpaca refuses does not cost the others."
@@ -295,7 +296,8 @@ class AlpacaMany(AlpacaReading):
     ) -> None:
         read = self.coins if "/" in symbols[0] else self.stocks
         try:
-            tables = read(symbols, first, stop, interval)
+            with reading("Alpaca", ", ".join(symbols[:5])):
+                tables = read(symbols, first, stop, interval)
         except AlpacaSaidNoError as no:
             if len(symbols) > 1 and no.status in (400, 422):  # perhaps it is about one of them
                 for half in (symbols[: len(symbols) // 2], symbols[len(symbols) // 2 :]):
@@ -315,7 +317,8 @@ class AlpacaMany(AlpacaReading):
     def _finished(
         self, symbol: str, table: pd.DataFrame, first: pd.Timestamp, stop: pd.Timestamp, interval: str
     ) -> pd.DataFrame:
-        found = complete_bars(symbol, table, interval, self.now())
+        with reading("Alpaca", symbol):
+            found = complete_bars(symbol, table, interval, self.now())
         found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
         if found.empty:
             note = "It may be delisted, listed later, or spelled otherwise; Alpaca's history begins in 2016, that of coins in 2021."

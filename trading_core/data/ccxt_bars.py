@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Row', 'Page', 'DOLLARS', 'USUAL', 'forwards', 'rows_table', 'CcxtMissingError', 'market_of', 'moved', 'open_market',
            'CcxtSaidNoError', 'said', 'CcxtLine', 'CcxtBars']
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #bccfa1d2
+# %% ../../nbs/13c_ccxt_bars.ipynb #57c55b3a
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from .answers import reading
 from .panel import UnknownSymbolError
 from .patience import Manners, NoAnswerError, patiently
 from .sources import COLUMNS, DAY, NoBarsError, Source, asked_for, checked_bars, complete_bars
@@ -181,7 +182,7 @@ class CcxtLine:
         if opened is not None and opened.session is not None:
             opened.session.close()
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #cdc2f1df
+# %% ../../nbs/13c_ccxt_bars.ipynb #b6b0530c
 def _ticker(market: str, exchange: Any) -> Any:
     return exchange.fetch_ticker(market)
 
@@ -234,7 +235,8 @@ class CcxtBars(CcxtLine, Source):
         stop = now.normalize() + DAY if last is None else min(last + DAY, now.normalize() + DAY)
         if first is None:
             first = self._listed(symbol, market, stop) if interval != "1d" else pd.Timestamp("2010-01-01", tz="UTC")
-        found = self._read(symbol, market, first, stop, interval)
+        with reading(self.exchange, symbol):
+            found = self._read(symbol, market, first, stop, interval)
         if interval != "1d":
             found = found.set_axis(found.index + step_of(interval))
         found = complete_bars(symbol, found, interval, now)
