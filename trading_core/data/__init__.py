@@ -10,21 +10,50 @@ __all__ = ['AlpacaBars', 'BarSource', 'BarStore', 'CcxtBars', 'CsvBars', 'Fetche
            'ParquetBars', 'SimulatedBars', 'Source', 'YahooBars', 'as_source', 'check_source', 'fetch_bars',
            'load_panel', 'open_source', 'source_of', 'Thresholds', 'quality_of']
 
-# %% ../../nbs/19_data_init.ipynb #20172b22
-from .alpaca_bars import AlpacaBars
-from .ccxt_bars import CcxtBars
-from .csv_files import CsvBars
-from .fetching import Fetched, fetch_bars
+# %% ../../nbs/19_data_init.ipynb #9780b424
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .normalizer import HybridDataNormalizer, load_panel
-from .findings import Finding, Thresholds
 from .panel import Panel
-from .quality import quality_of
-from .simulated import SimulatedBars
-from .opening import open_source, source_of
-from .parquet_files import ParquetBars
 from .sources import BarSource, Source, as_source, check_source
-from .store import BarStore
-from .yahoo import YahooBars
+
+if TYPE_CHECKING:
+    from trading_core.data.alpaca_bars import AlpacaBars
+    from trading_core.data.ccxt_bars import CcxtBars
+    from trading_core.data.csv_files import CsvBars
+    from trading_core.data.fetching import Fetched, fetch_bars
+    from trading_core.data.findings import Finding, Thresholds
+    from trading_core.data.opening import open_source, source_of
+    from trading_core.data.parquet_files import ParquetBars
+    from trading_core.data.quality import quality_of
+    from trading_core.data.simulated import SimulatedBars
+    from trading_core.data.store import BarStore
+    from trading_core.data.yahoo import YahooBars
+
+# %% ../../nbs/19_data_init.ipynb #bcb90482
+_LATER = {
+    "AlpacaBars": "alpaca_bars",
+    "BarStore": "store",
+    "CcxtBars": "ccxt_bars",
+    "CsvBars": "csv_files",
+    "Fetched": "fetching",
+    "Finding": "findings",
+    "ParquetBars": "parquet_files",
+    "SimulatedBars": "simulated",
+    "Thresholds": "findings",
+    "YahooBars": "yahoo",
+    "fetch_bars": "fetching",
+    "open_source": "opening",
+    "quality_of": "quality",
+    "source_of": "opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
 
 # %% ../../nbs/19_data_init.ipynb #82dc191e
 _all_ = [
