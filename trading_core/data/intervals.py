@@ -260,7 +260,7 @@ def check_labels(symbol: str, index: pd.DatetimeIndex, calendar: str, interval: 
             symbol, f"{where:%Y-%m-%d %H:%M}", "the session begins with the start of a bar", needed, cure
         )
 
-# %% ../../nbs/10a_intervals.ipynb #3a3dd467
+# %% ../../nbs/10a_intervals.ipynb #86d3332d
 def interval_of(index: pd.DatetimeIndex) -> Interval:
     "How long the bars of an index are: the most frequent step that is an interval on whose marks all of them lie."
     labels = index.as_unit("ns").asi8
@@ -280,11 +280,16 @@ def _joins(
         return False
     for anchor in ("open", "clock"):
         ends = bar_spans(calendar, source, *days, ext, anchor)[1]
-        if np.isin(fine.as_unit("ns").asi8, ends).all():
-            return bool(np.isin(marks, ends).all())
+        if _are_in(fine.as_unit("ns").asi8, ends):
+            return _are_in(marks, ends)
     return False
 
-# %% ../../nbs/10a_intervals.ipynb #e0a210e8
+
+def _are_in(some: np.ndarray, of: np.ndarray) -> bool:
+    "Whether all of `some` are among the ascending `of`."
+    return bool(len(of) and (of[np.minimum(np.searchsorted(of, some), len(of) - 1)] == some).all())
+
+# %% ../../nbs/10a_intervals.ipynb #81ad81aa
 RULES = {
     "open": "first",
     "high": "max",
@@ -317,20 +322,19 @@ def resample(
         A bar would have to be cut in two.
     """
     length, index = Interval.of(interval), bars.index.as_unit("ns")
-    days = days_of(index, "1m", calendar)
-    span = days[0], days[-1]
-    left, right = stretches(calendar, *span, extended) if length.daily else bar_spans(
-        calendar, length, *span, extended, anchor
+    first, last = days_of(index[[0, -1]], "1m", calendar)
+    left, right = stretches(calendar, first, last, extended) if length.daily else bar_spans(
+        calendar, length, first, last, extended, anchor
     )  # fmt: skip
     inside, place = _placed(index.asi8, left, right)
-    if not _joins(index[inside], right, interval_of(index), calendar, span, extended):
+    if not _joins(index[inside], right, interval_of(index), calendar, (first, last), extended):
         cure = "Ask for bars that end at the same marks, for shorter ones, or for whole days."
         arrived = f"bars of {interval_of(index)} do not fit into bars of {length}"
         raise BadBarsError(symbol, f"index from {index[0]:%Y-%m-%d %H:%M}", arrived, "a bar is not cut in two", cure)
     complete = (index[-1] if known is None else known).value
-    keys = days[inside] if length.daily else pd.DatetimeIndex(right[place[inside]], tz="UTC")
+    keys = days_of(index[inside], "1m", calendar) if length.daily else pd.DatetimeIndex(right[place[inside]], tz="UTC")
     rules = {name: rule for name, rule in RULES.items() if name in bars.columns}
-    made = bars[inside].groupby(keys.rename(None)).agg(rules)
+    made = bars[inside].groupby(keys.rename(None), sort=False).agg(rules)
     over = closings(calendar, made.index, extended) if length.daily else made.index
     return made[over.asi8 <= complete]
 
