@@ -10,13 +10,14 @@ import pytest
 from intraday import bars_on, mixed_panel
 
 from trading_core.backtest import annual_days, backtest
+from trading_core.backtest.event import Account, run_panel
 from trading_core.backtest.parity import compare_results
 from trading_core.data import HybridDataNormalizer
 from trading_core.data.intervals import grid
 from trading_core.errors import ConfigError
 from trading_core.model import Asset, ExitRules
 from trading_core.portfolio import Costs, RiskLimits
-from trading_core.strategies import CryptoReversal, EquityReversal, SmaCross, Strategy
+from trading_core.strategies import CryptoReversal, EquityReversal, SmaCross, Strategy, checked_signals
 
 COSTS = Costs(rate=0.0005, slippage_bps=2.0, volume_share=0.1)
 LIMITS = RiskLimits(max_weight=0.3, max_positions=4, cash_buffer=0.02, max_daily_loss=0.03)
@@ -199,3 +200,19 @@ def test_a_strategy_of_backtraders_own_keeps_its_times():
     fill = result.fills.iloc[0]
     assert fill["price"] == pytest.approx(panel.open.at[fill["day"], "S0"])
     assert result.equity.nunique() > 40
+
+
+def test_two_orders_of_one_asset_on_one_day_have_ids_of_their_own():
+    panel = mixed_panel("1h", "2024-07-01", "2024-07-12", missing=0.0)
+    strength = np.where(np.arange(len(panel.days)) % 2 == 0, 1.0, 0.0)[:, None] * np.ones(len(panel.symbols))
+
+    class InAndOut(Strategy):
+        def signals(self, panel):
+            return pd.DataFrame(np.where(panel.real, strength, np.nan), panel.days, list(panel.symbols))
+
+    strategies = {"in and out": (InAndOut(), 1.0)}
+    signals = {"in and out": checked_signals(InAndOut(), panel).to_numpy()}
+    fills = run_panel(Account(panel, strategies, signals, Costs(), 100_000.0), panel.first).fills
+    ids = [fill.client_id for fill in fills]
+    assert len(ids) > len({(fill.symbol, fill.side, fill.day.normalize()) for fill in fills})
+    assert len(set(ids)) == len(ids)

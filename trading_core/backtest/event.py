@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['ArrayFeed', 'ordinals_of', 'has_bar', 'create_bt_feeds', 'Record', 'Books', 'Account', 'ExactBroker', 'PanelBroker',
            'ExactFee', 'PanelStrategy', 'ClockFeed', 'PanelCerebro', 'run_panel', 'BooksDifferError']
 
-# %% ../../nbs/40_event.ipynb #e88de961
+# %% ../../nbs/40_event.ipynb #28c0c020
 import array
 import warnings
 from bisect import bisect_right
@@ -30,6 +30,7 @@ from ..portfolio.deciding import Decision, Evening, Plan, decide_row
 from ..portfolio.exits import Book
 from ..portfolio.fills import ENDED_AFTER, Opening, Refusal, close_ended, opening_order
 from ..portfolio.risk import RiskLimits
+from ..sessions import bar_text
 from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
@@ -164,7 +165,7 @@ class Books:
             self.take(fill)
         return fills
 
-# %% ../../nbs/40_event.ipynb #c2ab496a
+# %% ../../nbs/40_event.ipynb #58a6d3bc
 class Account(Books):
     "An account that values itself and decides at each close."
 
@@ -192,7 +193,7 @@ class Account(Books):
             evening, self.strategies, holdings, pending, money(equity), self.opening.cash, breaker=self.breaker
         )
         rows = {name: strengths[row] for name, strengths in self.strengths.items()}
-        cycle = f"backtest|backtest|{day:%Y-%m-%d}"
+        cycle = f"backtest|backtest|{bar_text(day, panel.interval)}"
         plan = decide_row(decision, rows, limits=self.limits, resize=self.resize, cycle=cycle)
         self.record.refusals += [(day, refusal) for refusal in plan.refusals]
         return plan
