@@ -140,7 +140,7 @@ def compact(set_: Set = None, settings: Settings = "settings.ini") -> None:
     for interval, done in store_of(config_of(settings, set_)).compact().items():
         typer.echo(f"{interval}: {done}")
 
-# %% ../../nbs/79c_cli_data.ipynb #b0e63883
+# %% ../../nbs/79c_cli_data.ipynb #9ff17e2d
 def coverage(
     universe: File = "",
     start: Start = "",
@@ -151,7 +151,7 @@ def coverage(
     json: Json = False,
 ) -> None:
     "What the store knows of each symbol: first and last bar, gaps, days that were never asked for."
-    from trading_core.data.coverage import coverage_figure, coverage_states, coverage_table, coverage_title
+    from trading_core.data.coverage import coverage_states, coverage_table, coverage_title
 
     config = config_of(settings, set_)
     store = store_of(config)
@@ -162,6 +162,8 @@ def coverage(
     states = coverage_states(store, names, start or None, end or None)
     show(coverage_table(states), json, "")
     if picture:
+        from trading_core.report.coverage_picture import coverage_figure
+
         coverage_figure(states).savefig(Path(picture))
     if not json:
         typer.echo(coverage_title(states) + (f". Picture: {picture}" if picture else "."))
