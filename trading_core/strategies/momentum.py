@@ -8,11 +8,11 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['month_ends', 'PacedStrategy', 'best_of_each', 'first_of_each', 'momentum_phrase', 'Momentum']
 
-# %% ../../nbs/26b_momentum.ipynb #16246e95
+# %% ../../nbs/26b_momentum.ipynb #faa1cbf7
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -24,13 +24,19 @@ from .lines import Line, LineStrategy, decides, zero
 from .reversal import last_sessions
 from .strategy import ParameterError, WithExits, need_bars, need_fraction, signed_percent
 
-# %% ../../nbs/26b_momentum.ipynb #be7c48ae
+# %% ../../nbs/26b_momentum.ipynb #e82ee0e3
 def month_ends(calendar: str, start: Day, end: Day) -> pd.DatetimeIndex:
     "The last session of each month that falls between `start` and `end`."
     first, last = as_day(start), as_day(end)
-    days = sessions(calendar, first, last + pd.offsets.MonthEnd(0))
-    ends = days[~(12 * days.year + days.month).duplicated(keep="last")]
-    return ends[ends <= last]
+    ends = _month_ends(calendar, first, last + pd.offsets.MonthEnd(0))
+    return ends[: ends.searchsorted(last, side="right")]
+
+
+@lru_cache(maxsize=512)  # asked for the same months day after day
+def _month_ends(calendar: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+    "The last session of each month from the day `first` to the end of the month `last`."
+    days = sessions(calendar, first, last)
+    return days[~(12 * days.year + days.month).duplicated(keep="last")]
 
 # %% ../../nbs/26b_momentum.ipynb #7606545e
 class PacedStrategy(LineStrategy):
