@@ -110,7 +110,9 @@ def test_a_day_is_a_utc_midnight(wrong: pd.Timestamp) -> None:
 
 
 def test_the_end_of_a_shorter_bar_stands_where_a_day_stands_and_comes_after_its_midnight(tmp_path: Path) -> None:
-    ends = [pd.Timestamp(text, tz="UTC") for text in ("2024-03-29", "2024-03-29 13:35", "2024-03-29 20:00", "2024-03-30")]
+    ends = [
+        pd.Timestamp(text, tz="UTC") for text in ("2024-03-29", "2024-03-29 13:35", "2024-03-29 20:00", "2024-03-30")
+    ]
     assert [through(end, Day()) for end in ends] == ends
     with Ledger.open(tmp_path / "ledger.db", "demo") as ledger:
         ledger.bind("csv", "paper", Decimal(100))

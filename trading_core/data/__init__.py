@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['AlpacaBars', 'BarSource', 'BarStore', 'CcxtBars', 'CsvBars', 'Fetched', 'Finding', 'HybridDataNormalizer', 'Panel',
-           'ParquetBars', 'SimulatedBars', 'Source', 'YahooBars', 'as_source', 'check_source', 'fetch_bars',
-           'load_panel', 'open_source', 'source_of', 'Thresholds', 'quality_of']
+__all__ = ['AlpacaBars', 'BarSource', 'BarStore', 'CcxtBars', 'CsvBars', 'Fetched', 'Finding', 'HybridDataNormalizer', 'Interval',
+           'Panel', 'ParquetBars', 'SimulatedBars', 'Source', 'YahooBars', 'as_source', 'check_source', 'fetch_bars',
+           'grid', 'label_of', 'labelled_by_end', 'load_panel', 'open_source', 'resample', 'source_of', 'Thresholds',
+           'quality_of']
 
-# %% ../../nbs/19_data_init.ipynb #9780b424
+# %% ../../nbs/19_data_init.ipynb #f2c393ab
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .intervals import Interval, grid, label_of, labelled_by_end, resample
 from .normalizer import HybridDataNormalizer, load_panel
 from .panel import Panel
 from .sources import BarSource, Source, as_source, check_source
@@ -55,7 +57,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
 
-# %% ../../nbs/19_data_init.ipynb #82dc191e
+# %% ../../nbs/19_data_init.ipynb #7530c9a1
 _all_ = [
     "AlpacaBars",
     "BarSource",
@@ -65,6 +67,7 @@ _all_ = [
     "Fetched",
     "Finding",
     "HybridDataNormalizer",
+    "Interval",
     "Panel",
     "ParquetBars",
     "SimulatedBars",
@@ -73,8 +76,12 @@ _all_ = [
     "as_source",
     "check_source",
     "fetch_bars",
+    "grid",
+    "label_of",
+    "labelled_by_end",
     "load_panel",
     "open_source",
+    "resample",
     "source_of",
     "Thresholds",
     "quality_of",
