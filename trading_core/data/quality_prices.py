@@ -17,7 +17,7 @@ import pandas as pd
 from .findings import Finding, Thresholds
 from .stack import Runs
 
-# %% ../../nbs/17d_quality_prices.ipynb #0ea7e2cc
+# %% ../../nbs/17d_quality_prices.ipynb #f2c9b8e9
 RATIOS = np.array(
     [1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50]
 )  # new shares for an old one, and old for a new
@@ -40,7 +40,7 @@ def split_ratio(stack: Runs) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
             busy = stack.turnover[rows] / stack.typical(stack.turnover, rows, range(-20, 0))
         fits &= ~(
-            busy > np.where(size < np.log(1.6), 2.0, np.where(small, 3.0, np.where(size < np.log(5.5), 8.0, np.inf)))
+            busy > np.where(size < np.log(1.6), 2.0, np.where(small, 3.0, np.where(size < np.log(5.5), 5.0, np.inf)))
         )
         fits &= _steady(stack, rows)
         ratio[rows[fits]] = np.exp(-np.sign(gap) * size)[fits]
@@ -143,11 +143,14 @@ def wicks(stack: Runs) -> Iterator[Finding]:
     rows = np.flatnonzero((far > allowed) & ~stack.first)
     yield from stack.findings(rows, "wick", "warn", far, "Nothing that looks at closes notices; highs and lows do.")
 
-# %% ../../nbs/17d_quality_prices.ipynb #484686ea
+# %% ../../nbs/17d_quality_prices.ipynb #b1f52a1b
 def jumps(stack: Runs) -> Iterator[Finding]:
     "Moves that are far out of a symbol's usual range, on days on which the others were calm."
     sizes = np.abs(np.nan_to_num(stack.move)) / np.maximum(stack.usual[stack.code], 1e-4)
-    rows = stack.few(np.flatnonzero((sizes > 10) & (np.abs(np.nan_to_num(stack.move)) > 0.1)))
+    rows = np.flatnonzero((sizes > 10) & (np.abs(np.nan_to_num(stack.move)) > 0.1))
+    earlier = np.nan_to_num(stack.around(stack.move, rows, range(-1, 0))[:, 0])
+    back = np.abs(stack.move[rows] + earlier) < 0.3 * np.abs(stack.move[rows])  # the way back from a spike
+    rows = stack.few(rows[~back])
     days = np.unique(stack.days[rows])
     place = np.minimum(np.searchsorted(days, stack.days), max(len(days) - 1, 0))
     same = np.flatnonzero(days[place] == stack.days) if len(days) else rows

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Read', 'read_symbols', 'thresholds_of', 'findings_of', 'made_panel', 'held_since', 'guarded_panel', 'held_back']
+__all__ = ['BROKEN', 'Read', 'read_symbols', 'thresholds_of', 'findings_of', 'made_panel', 'held_since', 'guarded_panel',
+           'held_back']
 
-# %% ../../nbs/70_trusted.ipynb #69942627
+# %% ../../nbs/70_trusted.ipynb #ac8f0c57
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,9 @@ import numpy as np
 import pandas as pd
 
 from ..config import TradingConfig
+from ..data.adjusting import ActionError
+from ..data.answers import BadAnswerError
+from ..data.parquet_files import ParquetError
 from ..data import BarSource, BarStore, HybridDataNormalizer, Panel
 from ..data.csv_files import CsvError
 from ..data.findings import Finding, Thresholds, refusals_of
@@ -33,7 +37,16 @@ from ..portfolio.fills import Refusal
 if TYPE_CHECKING:
     from trading_core.ledger import Ledger
 
-# %% ../../nbs/70_trusted.ipynb #5ade8b15
+# %% ../../nbs/70_trusted.ipynb #b5e86346
+BROKEN = (
+    BadBarsError,
+    CsvError,
+    ParquetError,
+    ActionError,
+    BadAnswerError,
+)  # what is wrong with the bars of one symbol
+
+
 @dataclass(frozen=True)
 class Read:
     "What a source gave, and what it refused to give."
@@ -55,7 +68,7 @@ def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfi
         except NoBarsError:
             if config.market.symbols:
                 raise
-        except (BadBarsError, CsvError) as error:
+        except BROKEN as error:
             if config.quality.refuse == "none":
                 raise
             refused[symbol] = error

@@ -1,0 +1,147 @@
+"""Rules about prices, on bars that are made for them."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trading_core.data import Thresholds, quality_of
+from trading_core.data.findings import Finding, refusals_of
+from trading_core.model import Asset, AssetClass
+from trading_core.sessions import sessions
+
+DAYS = sessions("XNYS", "2019-01-01", "2020-12-31")
+
+
+def quiet(seed: int = 0, days: pd.DatetimeIndex = DAYS, level: float = 40.0, usual: float = 0.012) -> pd.DataFrame:
+    "A share on which nothing happens."
+    rng = np.random.default_rng(seed)
+    close = level * np.exp(rng.normal(0, usual, len(days)).cumsum())
+    opens = close * np.exp(rng.normal(0, usual / 3, len(days)))
+    high, low = np.maximum(opens, close) * 1.004, np.minimum(opens, close) * 0.996
+    table = {"open": opens, "high": high, "low": low, "close": close, "volume": rng.uniform(0.8e6, 1.2e6, len(days))}
+    return pd.DataFrame(table, days)
+
+
+def scaled(bars: pd.DataFrame, rows: slice, factor: float, volume: float = 1.0) -> pd.DataFrame:
+    changed = bars.copy()
+    changed.iloc[rows, :4] *= factor
+    changed.iloc[rows, 4] *= volume
+    return changed
+
+
+def fatal(bars: pd.DataFrame, **options: object) -> set[tuple[str, pd.Timestamp | None]]:
+    return {(f.rule, f.day) for f in quality_of({"X": bars}, **options) if f.severity == "fatal"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_quiet_share_has_no_finding(seed: int) -> None:
+    assert quality_of({"X": quiet(seed)}) == []
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 4, 5, 7, 10, 20, 1 / 2, 1 / 4, 1 / 10, 1 / 15])
+def test_a_forgotten_split_is_found_on_its_day(ratio: float) -> None:
+    assert fatal(scaled(quiet(), slice(200, None), 1 / ratio, ratio)) == {("split", DAYS[200])}
+
+
+def test_three_shares_for_two_are_found_only_where_nothing_else_happened() -> None:
+    assert fatal(scaled(quiet(usual=0.004), slice(200, None), 2 / 3, 1.5)) == {("split", DAYS[200])}
+
+
+@pytest.mark.parametrize("share", [0.35, 0.5, 0.6, 0.75])
+def test_a_crash_that_brings_everybody_to_trade_is_no_split(share: float) -> None:
+    crashed = scaled(quiet(), slice(200, None), 1 - share)
+    crashed.iloc[200:205, 4] *= 30.0
+    assert fatal(crashed) == set()
+
+
+@pytest.mark.parametrize("factor", [100.0, 0.01, 1000.0, 60.0, 0.02])
+@pytest.mark.parametrize("end", [None, 230])
+def test_another_unit_is_found_whether_it_ends_or_not(factor: float, end: int | None) -> None:
+    found = [f for f in quality_of({"X": scaled(quiet(), slice(200, end), factor)}) if f.severity == "fatal"]
+    assert {(f.rule, f.day) for f in found} <= {("hundredfold", DAYS[200]), ("split", DAYS[200]), ("split", DAYS[230])}
+    assert found[0].day == DAYS[200]
+    if factor in (100.0, 0.01, 1000.0):
+        assert found[0].last == (DAYS[229] if end else DAYS[-1])
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.1, 3.2, 0.3, 100.0])
+def test_a_spike_of_a_day_is_fatal_from_three_times_on(factor: float) -> None:
+    assert ("spike", DAYS[200]) in fatal(scaled(quiet(), slice(200, 201), factor))
+    assert ("spike", DAYS[200]) not in fatal(scaled(quiet(), slice(200, 201), factor), terms=Thresholds(spike=200.0))
+
+
+@pytest.mark.parametrize("factor", [1.6, 0.6, 2.5])
+def test_a_smaller_spike_is_a_warning(factor: float) -> None:
+    found = quality_of({"X": scaled(quiet(), slice(200, 201), factor)})
+    assert [(f.rule, f.severity) for f in found] == [("spike", "warn")]
+
+
+def test_a_split_that_is_noted_is_none_that_was_forgotten() -> None:
+    raw = scaled(quiet(), slice(200, None), 0.25, 4.0).assign(split=np.where(np.arange(len(DAYS)) == 200, 4.0, 1.0))
+    assert fatal(raw) == set()
+    assert fatal(quiet().assign(split=raw["split"])) == {("split_twice", DAYS[200])}
+
+
+def test_coins_are_not_split() -> None:
+    days = pd.date_range("2019-01-01", "2020-12-31", tz="UTC")
+    halved = scaled(quiet(days=days, usual=0.03), slice(300, None), 0.5, 2.0)
+    assert {f.severity for f in quality_of({"X/USD": halved})} == {"note"}
+
+
+def test_a_dividend_that_nobody_could_pay_is_found() -> None:
+    dividend = np.where(np.arange(len(DAYS)) == 200, 30.0, 0.0)
+    assert fatal(quiet().assign(dividend=dividend)) == {("dividend_size", DAYS[200])}
+    special = scaled(quiet(), slice(200, None), 0.4).assign(dividend=dividend * quiet()["close"].iloc[199] * 0.6 / 30)
+    special.iloc[200, 4] *= 20.0
+    assert fatal(special) == set()
+
+
+def test_no_bar_after_the_end_is_looked_at() -> None:
+    wrong = scaled(quiet(), slice(300, None), 100.0)
+    assert quality_of({"X": wrong}, end=DAYS[299]) == []
+    for last in (300, 320, len(DAYS) - 1):
+        known, cut = (quality_of({"X": b}, end=DAYS[last]) for b in (wrong, wrong.iloc[: last + 1]))
+        assert known == cut
+
+
+def test_the_newest_days_are_judged_as_with_the_whole_history() -> None:
+    wrong = scaled(scaled(quiet(), slice(-2, -1), 4.0), slice(100, 101), 4.0)
+    whole = [f for f in quality_of({"X": wrong}) if f.day >= DAYS[-10]]
+    assert whole
+    assert quality_of({"X": wrong}, start=DAYS[-10]) == whole
+
+
+def test_unequal_calendars_are_each_asked_their_own() -> None:
+    days = sessions("XSTO", "2023-01-01", "2023-12-31")
+    own = {"V": Asset("V", AssetClass.EQUITY, "XSTO", Asset.of("V").lot)}
+    assert quality_of({"V": quiet(days=days)}, own) == []
+    assert {f.rule for f in quality_of({"V": quiet(days=days)})} == {"holiday", "missing"}
+
+
+def test_a_million_broken_bars_are_told_in_a_few_lines() -> None:
+    broken = {f"S{n}": quiet(n) * np.where(np.arange(len(DAYS)) % 2, 100.0, 1.0)[:, None] for n in range(20)}
+    found = quality_of(broken)
+    assert len(refusals_of(found)) == 20
+    assert len(found) <= 20 * 20 * 4
+
+
+def test_a_quarter_of_a_million_bars_take_less_than_a_second_of_work() -> None:
+    days = sessions("XNYS", "2011-01-01", "2020-12-31")
+    tables = {f"S{n}": quiet(n % 10, days) for n in range(100)}
+    spent = []
+    for _ in range(3):
+        began = time.thread_time()
+        assert [f for f in quality_of(tables) if f.severity == "fatal"] == []
+        spent.append(time.thread_time() - began)
+    assert min(spent) < 1.0  # measured: 0.1 s
+
+
+def test_a_finding_is_told_in_one_sentence() -> None:
+    finding = Finding("X", DAYS[3], "spike", 10.0, "fatal", "Get it again.", DAYS[3])
+    assert (
+        str(finding) == "X, 2019-01-07: the price is 10 times its neighbours, and back on the next bar. Get it again."
+    )
