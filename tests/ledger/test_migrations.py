@@ -6,9 +6,11 @@ import json
 import sqlite3
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from sqlalchemy import Engine, create_engine, inspect
 
@@ -186,6 +188,21 @@ def test_a_book_on_a_server_is_brought_up_to_date_by_a_writer_and_a_reader_says_
     with Ledger.open(f"{server}?options=-csearch_path%3Dfresh", "small") as new:
         assert shape(new.engine) == upgraded
     assert Ledger(first_on_server, account="small").events()["kind"].tolist() == ["resumed"]
+
+
+def test_a_book_on_a_server_takes_the_end_of_a_bar_once_it_is_up_to_date(first_on_server: str) -> None:
+    ends = [
+        pd.Timestamp(text, tz="UTC") for text in ("2024-03-04", "2024-03-04 14:30", "2024-03-04 15:30", "2024-03-05")
+    ]
+    with Ledger.open(first_on_server, "small") as ledger:
+        for end in reversed(ends):
+            ledger.set_equity(end, Decimal(100), Decimal(100))
+        assert list(ledger.equity().index) == ends
+        assert list(ledger.equity_since(ends[2]).index) == ends[2:]
+        assert ledger.evening(ends[1]) is not None
+        assert [fill.day for fill in ledger.fills()] == [ends[0]]
+        assert ledger.fills(ends[1]) == []
+    assert Ledger(first_on_server, account="small").last_day() == ends[-1]
 
 
 def test_alembic_is_not_loaded_unless_it_is_needed(tmp_path: Path) -> None:
