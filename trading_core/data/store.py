@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['StoreSourceError', 'owner', 'own', 'StoreSource', 'StoreDays', 'StoreFetching', 'bounds', 'as_known', 'StoreReading',
-           'StoreBars', 'StorePanels', 'BarStore']
+__all__ = ['StoreSourceError', 'owner', 'own', 'StoreSource', 'StoreNames', 'StoreDays', 'StoreFetching', 'bounds', 'as_known',
+           'StoreReading', 'StoreAnswers', 'StoreBars', 'StoreIntraday', 'StorePlaced', 'StorePanels', 'BarStore']
 
 # %% ../../nbs/16h_store.ipynb #25c29c4e
 import json
@@ -70,7 +70,7 @@ def own(folder: Path, source: BarSource) -> None:
         part.write_text(json.dumps({"source": source.name, "simulated": source.simulated}), encoding="utf-8")
         put_in_place(part, folder / "store.json")
 
-# %% ../../nbs/16h_store.ipynb #7cb12663
+# %% ../../nbs/16h_store.ipynb #957f642f
 class StoreSource(Source):
     """A folder of bars and the source that they come from.
 
@@ -115,6 +115,10 @@ class StoreSource(Source):
         ):
             raise StoreSourceError(self.folder.name, holds, self.source.name)
 
+# %% ../../nbs/16h_store.ipynb #50b85dd8
+class StoreNames(StoreSource):
+    "A store that says whose bars it holds."
+
     @cached_property
     def name(self) -> str:
         "The source's name, also when the store is opened without it."
@@ -125,8 +129,8 @@ class StoreSource(Source):
         "Whether the prices were invented."
         return self.source.simulated if self.source is not None else bool(owner(self.folder).get("simulated", False))
 
-# %% ../../nbs/16h_store.ipynb #b89d47f5
-class StoreDays(StoreSource):
+# %% ../../nbs/16h_store.ipynb #0d863981
+class StoreDays(StoreNames):
     "A store that knows what day it is."
 
     @property
@@ -215,7 +219,7 @@ class StoreFetching(StoreDays):
         tidy(self.shelf(interval), small_ones)
         return learnt
 
-# %% ../../nbs/16h_store.ipynb #7a6b6bce
+# %% ../../nbs/16h_store.ipynb #1b8e0488
 def bounds(span: Span, interval: str) -> tuple[int, int]:
     "The first and the last label of bars in these days."
     if interval == "1d":
@@ -247,6 +251,10 @@ class StoreReading(StoreFetching):
             return [
                 row[0] for row in line.execute("select symbol from covered union select symbol from chunks order by 1")
             ]
+
+# %% ../../nbs/16h_store.ipynb #57a8362e
+class StoreAnswers(StoreReading):
+    "A store that fetches what an answer lacks."
 
     def _ready(self, symbols: list[str], start: Day | None, end: Day | None, interval: str, known: Any) -> int:
         "The moment whose knowledge is asked for; for now, what is missing is fetched, and the first failure raised."
@@ -284,8 +292,8 @@ class StoreReading(StoreFetching):
             raise UnknownSymbolError(f"The store {self.folder.name}", symbol, kept)
         raise NoBarsError(self.name, symbol, asked_for(start, end))
 
-# %% ../../nbs/16h_store.ipynb #e55ec6d9
-class StoreBars(StoreReading):
+# %% ../../nbs/16h_store.ipynb #d36728fc
+class StoreBars(StoreAnswers):
     "A store that hands out bars."
 
     def bars(
@@ -329,8 +337,46 @@ class StoreBars(StoreReading):
         if self.source is not None:
             self.source.close()
 
-# %% ../../nbs/16h_store.ipynb #496df96c
-class StorePanels(StoreBars):
+# %% ../../nbs/16h_store.ipynb #27522686
+class StoreIntraday(StoreBars):
+    "A store whose panels may be of hours and minutes."
+
+    def _normalized(
+        self, symbols: list[str], start: Any, end: Any, interval: str, known: int, assets: Any, skip_empty: bool
+    ) -> Panel:
+        found = self._read(symbols, start, end, interval, known)
+        for symbol in symbols:
+            if symbol not in found and not skip_empty:
+                self._refuse(symbol, start, end, interval)
+        return HybridDataNormalizer().normalize(found, assets, interval)
+
+# %% ../../nbs/16h_store.ipynb #ed89904c
+class StorePlaced(StoreIntraday):
+    "A store whose daily bars go straight into a panel."
+
+    def _placed(
+        self, symbols: list[str], span: Span, known: int, assets: Mapping[str, Asset] | None, skip_empty: bool
+    ) -> Panel:
+        if not self.shelf().index.made():
+            self._refuse(symbols[0], day_of(span[0]), day_of(span[1]), "1d")
+        reading = PanelReading(self.shelf(), symbols, *span, known, self.comparable)
+        there = reading.meet()
+        empty = [symbol for symbol in symbols if symbol not in there]
+        if empty and (not skip_empty or not there):
+            self._refuse(
+                empty[0],
+                None if span[0] <= EVER else day_of(span[0]),
+                None if span[1] >= -EVER else day_of(span[1]),
+                "1d",
+            )
+        if empty:
+            return self._placed(
+                sorted(there), span, known, {s: a for s, a in (assets or {}).items() if s in there}, False
+            )
+        return reading.panel({symbol: Asset.of(symbol) for symbol in symbols} | dict(assets or {}))
+
+# %% ../../nbs/16h_store.ipynb #2ebc861b
+class StorePanels(StorePlaced):
     "A store that hands out panels."
 
     def panel(
@@ -367,36 +413,6 @@ class StorePanels(StoreBars):
             return self._normalized(asked, start, end, interval, known, assets, skip_empty)
         span = EVER if start is None else day_number(start), -EVER if end is None else day_number(end)
         return self.shelf(interval).steady(lambda: self._placed(asked, span, known, assets, skip_empty))
-
-    def _placed(
-        self, symbols: list[str], span: Span, known: int, assets: Mapping[str, Asset] | None, skip_empty: bool
-    ) -> Panel:
-        if not self.shelf().index.made():
-            self._refuse(symbols[0], day_of(span[0]), day_of(span[1]), "1d")
-        reading = PanelReading(self.shelf(), symbols, *span, known, self.comparable)
-        there = reading.meet()
-        empty = [symbol for symbol in symbols if symbol not in there]
-        if empty and (not skip_empty or not there):
-            self._refuse(
-                empty[0],
-                None if span[0] <= EVER else day_of(span[0]),
-                None if span[1] >= -EVER else day_of(span[1]),
-                "1d",
-            )
-        if empty:
-            return self._placed(
-                sorted(there), span, known, {s: a for s, a in (assets or {}).items() if s in there}, False
-            )
-        return reading.panel({symbol: Asset.of(symbol) for symbol in symbols} | dict(assets or {}))
-
-    def _normalized(
-        self, symbols: list[str], start: Any, end: Any, interval: str, known: int, assets: Any, skip_empty: bool
-    ) -> Panel:
-        found = self._read(symbols, start, end, interval, known)
-        for symbol in symbols:
-            if symbol not in found and not skip_empty:
-                self._refuse(symbol, start, end, interval)
-        return HybridDataNormalizer().normalize(found, assets, interval)
 
 # %% ../../nbs/16h_store.ipynb #0b02142c
 class BarStore(StorePanels):

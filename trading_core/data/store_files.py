@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['VALUES', 'CLOSE', 'SPLIT', 'GROUP_ROWS', 'Versions', 'versions_of', 'together', 'sync_folder', 'put_in_place',
            'Group', 'Chunk', 'Written', 'packed', 'write_file', 'publish', 'groups_in', 'new_name', 'DamagedStoreError',
-           'BarFile']
+           'CheckedFile', 'BarFile']
 
 # %% ../../nbs/16a_store_files.ipynb #7929ff76
 import json
@@ -277,9 +277,9 @@ class DamagedStoreError(DataError):
             f"aside and forgets what it held, which is then fetched again."
         )
 
-# %% ../../nbs/16a_store_files.ipynb #d2a9e350
-class BarFile:
-    "A file of bars, open for reading; each group is checked the first time that it is read."
+# %% ../../nbs/16a_store_files.ipynb #14d59bd1
+class CheckedFile:
+    "The bytes of a file; each group is checked the first time that it is read."
 
     def __init__(self, path: Path, groups: Iterable[Group]):
         self.path, self.groups = path, {group.number: group for group in groups}
@@ -300,6 +300,10 @@ class BarFile:
         if crc != group.crc:
             raise DamagedStoreError(self.path.name, f"bytes from {group.start:,} on have another checksum")
         self._checked.add(number)
+
+# %% ../../nbs/16a_store_files.ipynb #d9744abf
+class BarFile(CheckedFile):
+    "A file of bars, open for reading."
 
     @cached_property
     def _meta(self) -> pq.FileMetaData:

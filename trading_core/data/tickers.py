@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TickerError', 'Use', 'Tickers', 'RenamedBars']
+__all__ = ['TickerError', 'Use', 'NamesRead', 'Tickers', 'RenamedBars']
 
-# %% ../../nbs/16l_tickers.ipynb #56ff7c4c
+# %% ../../nbs/16l_tickers.ipynb #ace55a24
 import csv
 import datetime as dt
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -48,10 +48,10 @@ class Use:
         "Whether it had it on `day`."
         return self.first <= day <= self.last
 
-# %% ../../nbs/16l_tickers.ipynb #c2a14b77
+# %% ../../nbs/16l_tickers.ipynb #71bd3383
 @dataclass(frozen=True)
-class Tickers:
-    "Which company had which ticker on which days."
+class NamesRead:
+    "Which company had which ticker on which days, from a file."
 
     uses: tuple[Use, ...]
 
@@ -66,7 +66,7 @@ class Tickers:
                     )
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Tickers:
+    def read(cls, path: str | os.PathLike[str]) -> Self:
         "From a CSV file with the columns current_symbol, last_date and ticker."
         last: dict[str, dt.date] = {}
         uses = []
@@ -77,6 +77,15 @@ class Tickers:
                     uses.append(Use(company, row["ticker"], last[company], day))
                 last[company] = day + dt.timedelta(days=1) if company in last else day
         return cls(_joined(uses))
+
+
+def _joined(uses: Iterable[Use]) -> tuple[Use, ...]:
+    "Without empty stretches."
+    return tuple(use for use in uses if use.first <= use.last)
+
+# %% ../../nbs/16l_tickers.ipynb #198a346c
+class Tickers(NamesRead):
+    "Which company had which ticker on which days."
 
     def ticker(self, company: str, day: Day) -> str:
         "The name of a company on a day."
@@ -102,11 +111,6 @@ class Tickers:
             Use(company, use.ticker, max(first, use.first), min(last, use.last))
             for use in sorted(own, key=lambda use: use.first)
         ]
-
-
-def _joined(uses: Iterable[Use]) -> tuple[Use, ...]:
-    "Without empty stretches."
-    return tuple(use for use in uses if use.first <= use.last)
 
 # %% ../../nbs/16l_tickers.ipynb #50d413b4
 class RenamedBars(Source):
