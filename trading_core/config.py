@@ -249,7 +249,7 @@ class ExecutionSettings(Section):
         description="a strategy that may look ahead: require a certificate, or only warn on paper; live always requires one",
     )
 
-# %% ../nbs/02_config.ipynb #0de8e2f6
+# %% ../nbs/02_config.ipynb #22fa1f5d
 class MonitorSettings(Section):
     "How open positions are watched between two runs."
 
@@ -271,7 +271,7 @@ class ResearchSettings(Section):
         description="days that stay sealed, such as 2024-01-01.. or 2024-01-01..2024-12-31; each look at them is counted",
     )
 
-
+# %% ../nbs/02_config.ipynb #93bcc808
 class QualitySettings(Section):
     "Which bars are trusted."
 

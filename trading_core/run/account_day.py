@@ -10,7 +10,7 @@ __all__ = ['Signals', 'GateMaker', 'Step', 'AsOfError', 'checked_day', 'PastCycl
            'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'gate_of', 'leftovers', 'finish_earlier',
            'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of']
 
-# %% ../../nbs/70_account_day.ipynb #cf813736
+# %% ../../nbs/70_account_day.ipynb #fa878ee6
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..data.guarded import barred_of
 from ..data.panel import Panel, end_of
 from ..errors import DataError, LedgerError
 from ..execution import ExecutorBase, OrderRouter, plan_record, stored_plan
@@ -198,7 +199,7 @@ def gate_of(
     closes = panel.arrays["close"][panel.days.get_loc(day)]
     return make(ledger, venue, {s: money(float(x)) for s, x in zip(panel.symbols, closes, strict=True) if x == x})
 
-# %% ../../nbs/70_account_day.ipynb #e4b9f5d6
+# %% ../../nbs/70_account_day.ipynb #7ab4f7d5
 def leftovers(
     ledger: Ledger, panel: Panel, cycle: Cycle, day: pd.Timestamp
 ) -> tuple[list[OrderRequest], list[OrderRequest]]:
@@ -210,7 +211,8 @@ def leftovers(
     for order in ledger.intents(cycle.job, cycle.as_of):
         if status[order.client_id] in (OrderStatus.PLANNED, OrderStatus.UNKNOWN):
             opened = panel.real[since, panel.symbols.index(order.symbol)].any()
-            (late if opened and not order.whole else send).append(order)
+            barred = order.symbol in barred_of(panel)
+            (late if (opened or barred) and not order.whole else send).append(order)
     return send, late
 
 # %% ../../nbs/70_account_day.ipynb #15579c5a
