@@ -32,7 +32,7 @@ def quality_title(quality: Mapping[str, Any]) -> str:
     )
     return f"{count(symbols, 'symbol')} checked, {said}"
 
-# %% ../../nbs/65a_quality_section.ipynb #1e987223
+# %% ../../nbs/65a_quality_section.ipynb #e6818ef0
 MARKS = {"fatal": "✕", "warn": "!", "note": "·"}
 
 
@@ -57,7 +57,7 @@ def _kept(barred: Mapping[str, str], held: Collection[str] | None) -> Html:
     rest = "at the last price that can be trusted. Exits are looked at again when the prices are mended."
     return el("p", f"{they} untouched, {rest}")
 
-
+# %% ../../nbs/65a_quality_section.ipynb #0a1eb8cb
 def quality_section(
     quality: Mapping[str, Any] | None, held: Collection[str] | None = None, *, quiet: bool = False
 ) -> Html:

@@ -37,7 +37,7 @@ from ..portfolio.fills import Refusal
 if TYPE_CHECKING:
     from trading_core.ledger import Ledger
 
-# %% ../../nbs/70_trusted.ipynb #b5e86346
+# %% ../../nbs/70_trusted.ipynb #ad5222d2
 BROKEN = (
     BadBarsError,
     CsvError,
@@ -76,7 +76,7 @@ def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfi
         raise next(iter(refused.values()))
     return Read(bars, {symbol: str(error) for symbol, error in refused.items()})
 
-
+# %% ../../nbs/70_trusted.ipynb #756dd3e1
 def _stored(store: BarStore, symbols: Iterable[str], config: TradingConfig) -> Read:
     "What a store has of the symbols."
     start, interval, refused = config.market.start, config.market.interval, {}
