@@ -8,7 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['packed', 'Crew']
 
-# %% ../../nbs/25aa_causal_cores.ipynb #0c2904b6
+# %% ../../nbs/25aa_causal_cores.ipynb #d948554e
+import ctypes
 import io
 import os
 import pickle
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from types import FunctionType
@@ -57,13 +59,26 @@ def packed(make: Callable[..., Callable[[int], Any]], *given: Any) -> tuple[byte
         return None
     return file.getvalue(), sorted({folder for module in packer.modules if (folder := _folder(module))} - set(sys.path))
 
-# %% ../../nbs/25aa_causal_cores.ipynb #e8203980
+# %% ../../nbs/25aa_causal_cores.ipynb #f22ca7bb
 _ASK: list[Callable[[int], Any]] = []  # of this process
+
+
+def _keep_memory() -> None:
+    "Keep freed memory in this process, where its C library can."
+    with suppress(Exception):
+        library = ctypes.CDLL(None)
+        for option, size in (
+            (-1, 1 << 28),
+            (-3, 1 << 25),
+            (-2, 1 << 26),
+        ):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_TOP_PAD
+            library.mallopt(option, size)
 
 
 def _begin(file: str, folders: list[str]) -> None:
     "Make what answers."
     sys.path += folders
+    _keep_memory()
     try:
         make, given = pickle.loads(Path(file).read_bytes())
         _ASK[:] = [make(*given)]
