@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['StoreSourceError', 'owner', 'own', 'StoreSource', 'StoreNames', 'StoreDays', 'StoreFetching', 'bounds', 'as_known',
-           'StoreReading', 'StoreAnswers', 'StoreBars', 'StoreIntraday', 'StorePlaced', 'StorePanels', 'BarStore']
+__all__ = ['StoreSourceError', 'owner', 'own', 'StoreSource', 'StoreNames', 'StoreDays', 'StoreFetching', 'StoreLearning',
+           'bounds', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StoreIntraday', 'StorePlaced',
+           'StorePanels', 'BarStore']
 
 # %% ../../nbs/16h_store.ipynb #25c29c4e
 import json
@@ -159,7 +160,7 @@ class StoreDays(StoreNames):
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
-# %% ../../nbs/16h_store.ipynb #053a7787
+# %% ../../nbs/16h_store.ipynb #f2ad8221
 class StoreFetching(StoreDays):
     "A store that learns."
 
@@ -203,6 +204,10 @@ class StoreFetching(StoreDays):
     def _time(self) -> datetime | None:
         return self.clock() if self.clock is not None else None
 
+# %% ../../nbs/16h_store.ipynb #1fe014ef
+class StoreLearning(StoreFetching):
+    "A store that is also given bars by hand."
+
     def add(
         self,
         bars: Mapping[str, pd.DataFrame],
@@ -219,7 +224,7 @@ class StoreFetching(StoreDays):
         tidy(self.shelf(interval), small_ones)
         return learnt
 
-# %% ../../nbs/16h_store.ipynb #1b8e0488
+# %% ../../nbs/16h_store.ipynb #2a029aa8
 def bounds(span: Span, interval: str) -> tuple[int, int]:
     "The first and the last label of bars in these days."
     if interval == "1d":
@@ -234,7 +239,7 @@ def as_known(time: Any) -> int:
     return time if isinstance(time, int) else moment(time)
 
 
-class StoreReading(StoreFetching):
+class StoreReading(StoreLearning):
     "A store that looks up what it has."
 
     def symbols(self) -> list[str]:
