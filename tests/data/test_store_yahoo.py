@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trading_core.data import BarStore
+from trading_core.data import BarStore, Panel
+from trading_core.data.store_revisions import revised_since
 from trading_core.data.yahoo import YahooBars, fetch
 from trading_core.data.yahoo_loopback import YahooLoopback
 from trading_core.sessions import as_day, sessions
@@ -60,3 +61,23 @@ def test_a_split_changes_what_is_handed_out_and_revises_nothing(tmp_path: Path) 
     assert raw["dividend"].max() == 2.0
     then = BarStore(folder, comparable=True).bars("ACME", as_of_known=moment)
     assert then["close"].iloc[-1] == 420.0  # nobody knew of the split
+
+
+def test_a_correction_before_a_split_is_tried_at_the_prices_of_then(tmp_path: Path) -> None:
+    raw = BarStore(tmp_path / "bars")
+    raw.add({"ACME": traded("2024-01-31")})
+    since = raw.known
+    before = BarStore(raw.folder, comparable=True).panel(["ACME"], as_of_known=since)
+    raw.add({"ACME": traded("2024-02-09").loc["2024-02-01":]})
+    wrong = traded("2024-01-31").loc["2024-01-12":"2024-01-12"]
+    raw.add({"ACME": wrong.assign(close=wrong["close"] + 1)})
+    store = BarStore(raw.folder, comparable=True)
+    seen: list[float] = []
+
+    def decide(panel: Panel) -> pd.DataFrame:
+        seen.append(float(panel.close["ACME"].max()))
+        return panel.close.ge(410.0).astype(float)
+
+    revised = revised_since(store, before, since, decide)
+    assert str(revised) == "1 bar was revised since the last run; none would have changed a decision."
+    assert seen == [420.0, 420.0]

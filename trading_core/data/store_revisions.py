@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['COLUMNS', 'Decide', 'revisions', 'with_bar', 'differ', 'Revised', 'revised_since']
 
-# %% ../../nbs/16i_store_revisions.ipynb #3ad301b2
+# %% ../../nbs/16i_store_revisions.ipynb #55d89c03
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from .panel import FIELDS, Panel
 from .store import BarStore, as_known
 from .store_files import CLOSE, VALUES, Versions
 from .store_index import FOREVER, chunks_of, moment_of
-from .store_reading import carry_column, latest_of, versions_in
+from .store_reading import carry_column, latest_of, shares_then, splits_of, versions_in
 
 # %% ../../nbs/16i_store_revisions.ipynb #dbb4b4ed
 COLUMNS = ["symbol", "time", "known", "kind", "changed", "close_before", "close"]
@@ -127,7 +127,7 @@ class Revised:
             return text + "none alone, but all together would have changed a decision."
         return text + (f"{some} would have changed a decision." if some else "none would have changed a decision.")
 
-# %% ../../nbs/16i_store_revisions.ipynb #4a54d4dc
+# %% ../../nbs/16i_store_revisions.ipynb #643567a3
 def revised_since(
     store: BarStore, before: Panel, since: Any, decide: Decide, until: Any = None, most: int = 50
 ) -> Revised:
@@ -153,7 +153,7 @@ def revised_since(
     then, panel, now = decide(before), before, {}
     for row in found.itertuples():
         now[row.Index] = (
-            _bar_now(store, row.symbol, row.time, before.interval, until) if row.kind != "withdrawn" else None
+            _bar_now(store, row.symbol, row.time, before.interval, since, until) if row.kind != "withdrawn" else None
         )
         panel = with_bar(panel, row.symbol, row.time, now[row.Index])
     if not len(differ(then, decide(panel))):
@@ -167,7 +167,13 @@ def revised_since(
     return Revised(found, table, min(most, len(found)), True)
 
 
-def _bar_now(store: BarStore, symbol: str, time: pd.Timestamp, interval: str, until: Any) -> np.ndarray:
-    known = as_known(until)
-    bars = store.bars(symbol, time - pd.Timedelta(days=1), time, interval, as_of_known=known)
-    return np.asarray(bars.loc[time, list(FIELDS)].to_numpy(dtype=float))
+def _bar_now(store: BarStore, symbol: str, time: pd.Timestamp, interval: str, since: Any, until: Any) -> np.ndarray:
+    "The bar as it is now; where prices are comparable ones, by the splits that were known then."
+    raw = BarStore(store.folder)
+    bars = raw.bars(symbol, time - pd.Timedelta(days=1), time, interval, as_of_known=as_known(until))
+    values = np.array(bars.loc[time, list(FIELDS)].to_numpy(dtype=float))
+    splits = splits_of(store.shelf(interval), [symbol], time.value, as_known(since)) if store.comparable else {}
+    if symbol in splits:
+        shares = float(shares_then(np.array([time.value]), splits[symbol])[0])
+        values[:4], values[4] = values[:4] / shares, values[4] * shares
+    return values

@@ -8,14 +8,14 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['runs_on', 'decisions_on', 'revised_facts']
 
-# %% ../../nbs/70_revised.ipynb #0af74974
+# %% ../../nbs/70_revised.ipynb #5db67007
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from ..config import TradingConfig
-from ..data import BarStore, Panel
+from ..data import BarStore, Panel, source_of
 from ..data.store_revisions import Decide, revised_since
 from ..strategies import Strategy
 from ..strategies.strategy import checked_signals
@@ -43,7 +43,7 @@ def decisions_on(strategies: Mapping[str, tuple[Strategy, float]], days: Iterabl
 
     return decide
 
-# %% ../../nbs/70_revised.ipynb #5584f7bd
+# %% ../../nbs/70_revised.ipynb #c48e8443
 def revised_facts(
     config: TradingConfig,
     symbols: Iterable[str],
@@ -54,7 +54,8 @@ def revised_facts(
     earlier = runs_on(runs, config.account)
     if config.market_store is None or config.market.known or not earlier:
         return None
-    (known, last), store, interval = earlier[0], BarStore(config.market_store), config.market.interval
+    (known, last), store, interval = earlier[0], source_of(config), config.market.interval
+    assert isinstance(store, BarStore)
     before = store.panel(symbols, config.market.start, last, interval=interval, as_of_known=known, skip_empty=True)
     decide = decisions_on(strategies, (day for _, day in earlier))
     found = revised_since(store, before, known, decide)
