@@ -242,13 +242,13 @@ class Turns:
         "Seconds."
         return self.end - time.perf_counter()
 
-# %% ../../nbs/25a_causal_search.ipynb #d366a19e
+# %% ../../nbs/25a_causal_search.ipynb #ab20b52a
 class Paced(Turns):
     "How fast it goes, and whether there is a better way."
 
-    def new_pace(self) -> None:
-        "From now on it may go faster, or slower."
-        self.since, self.counted = time.perf_counter(), len(self.done)
+    def new_pace(self, sharing: int = 1) -> None:
+        "From now on it may go faster, or slower: so many processes share the work."
+        self.since, self.counted, self.sharing = time.perf_counter(), len(self.done), sharing
 
     def pace(self) -> float:
         "Seconds that a day takes."
@@ -262,15 +262,17 @@ class Paced(Turns):
         "Whether pieces are wanted: a memory is declared and short, and the rest would take too long without them."
         if self.memory is None or self.reach + _BLOCK > 0.6 * len(self.panel.days):
             return False
-        spent = time.perf_counter() - self.began
-        known = len(self.done) - self.counted >= LEAST
-        return known and self.work_left() > self.time_left() and spent > (spent + self.time_left()) / 6
+        spent, left, work = time.perf_counter() - self.began, self.time_left(), self.work_left()
+        if len(self.done) - self.counted < LEAST or work <= left or spent <= (spent + left) / 6:
+            return False
+        share = max(0.25, (self.reach + _BLOCK + _TAIL) / len(self.panel.days))  # of the work, in pieces
+        return 1.3 * share * work * self.sharing > left  # later there would be no time for the others
 
     def crew_helps(self) -> bool:
         "Whether other processes would be done sooner."
         return self.processes > 1 and self.work_left() > _WORTH
 
-# %% ../../nbs/25a_causal_search.ipynb #540ea8f5
+# %% ../../nbs/25a_causal_search.ipynb #1df5899c
 class Whole(Paced):
     "Days with the whole history before them."
 
@@ -300,7 +302,7 @@ class Whole(Paced):
     def take(self, crew: Crew, size: int) -> None:
         "Answers of other processes, which ask about `size` days at a time."
         rows = [row for row in self.order if row not in self.done]
-        self.new_pace()
+        self.new_pace(self.processes)
         for row, (found, compared) in crew.answers(rows, size, self.end):
             self.whole += 1
             if not self.note(row, found, compared) or self.pieces_help():
