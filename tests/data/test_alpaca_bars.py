@@ -108,9 +108,18 @@ def test_the_last_fifteen_minutes_of_all_the_market_are_refused_with_the_way_out
     assert len(replace(venue, feed="iex").bars("ACME", "2024-03-27", interval="5m")) == 54
 
 
-def test_daily_bars_of_all_the_market_need_no_subscription_just_after_midnight(venue: AlpacaBars):
-    late = replace(venue, today="2024-03-27 00:01")  # a minute after the day of the 26th, four hours after its session
-    assert late.bars("ACME").index[-1] == as_day("2024-03-26")
+def test_daily_bars_of_all_the_market_need_no_subscription_just_after_midnight():
+    now = "2024-03-27 00:01"  # a minute after the day of the 26th, four hours after its session
+    paper = PaperVenue(PanelMarket(HybridDataNormalizer().normalize({"ACME": ACME})), clock=ManualClock(now))
+    with VenueServer(paper) as server:
+        source = AlpacaBars(paper.key, paper.secret, server.url, today=now, manners=QUICK)
+        assert source.bars("ACME").index[-1] == as_day("2024-03-26")
+        source.close()
+
+
+def test_a_dividend_that_is_paid_after_the_window_is_in_it(venue: AlpacaBars):
+    bars = venue.bars("ACME", "2024-02-05", "2024-02-09")  # paid on the 23rd
+    assert bars["dividend"].to_dict()[as_day("2024-02-08")] == 0.5
 
 
 def test_latest_has_stocks_and_coins_and_says_nothing_of_strangers(venue: AlpacaBars):

@@ -182,6 +182,21 @@ def test_pages_of_minutes_meet_without_a_gap_or_a_double(home: Home):
     assert sum(query.get("interval") == "1m" for _, query in server.asked) == 4
 
 
+def test_a_bar_on_the_seam_of_two_pages_comes_once(home: Home):
+    own = intraday("BTC/USD", "1m", "2024-02-20", "2024-03-02")
+    server, source = home(
+        {"BTC/USD": daily("2024-02-20", "2024-03-02", "BTC/USD")}, "2024-03-03", short={"BTC/USD": {"1m": own}}
+    )
+    say = server.say
+
+    def generous(path: str, query: dict[str, str]) -> Any:  # both ends included, as Yahoo has it on some days
+        more = {"period2": str(int(query["period2"]) + 120)} if query.get("interval") == "1m" else {}
+        return say(path, query | more)
+
+    server.say = generous
+    assert source.bars("BTC/USD", "2024-02-20", "2024-03-02", "1m").index.equals(own.index)
+
+
 def test_the_minute_that_is_not_over_is_left_out(home: Home):
     own = intraday("ACME", "5m", "2024-03-08", "2024-03-08")
     _, source = home({"ACME": daily("2024-03-01", "2024-03-08")}, "2024-03-08 16:02:30", short={"ACME": {"5m": own}})
