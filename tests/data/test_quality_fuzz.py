@@ -193,6 +193,7 @@ line = st.one_of(good, good, good, good, good, st.text(alphabet="0123456789.,-/:
 @example(["2024-01-02,\u0661,1,1,1,1"], "date,open,high,low,close,volume", False)
 @example(["9999-12-31,1,1,1,1,1"], "date,open,high,low,close,volume", False)
 @example(["0001-01-01,1,1,1,1,1"], "date,open,high,low,close,volume", False)
+@example(["9999-12-31,10,10,10,10,10", "2023-12-20,10,10,10,10,10"], "date,open,high,low,close,volume", False)
 def test_any_file_is_read_rightly_or_refused_with_a_type(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], header: str, broken: bool
 ) -> None:

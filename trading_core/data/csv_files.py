@@ -118,7 +118,7 @@ def layout_of(file: str, header: Sequence[str]) -> Layout:
         raise CsvError(file, 1, "", f"the header is {shown!r}", f"there is no column for {', '.join(missing)}", cure)
     return Layout(file, tuple(header), places)
 
-# %% ../../nbs/12_csv.ipynb #e1e09427
+# %% ../../nbs/12_csv.ipynb #630b79a0
 DAY = re.compile(
     r"\s*(\d{4})([-/]?)(\d{2})\2(\d{2})"  # 2020-08-02, 2020/08/02, 20200802
     r"(?:[T ]+(\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?) ?(?:Z|UTC|[+-]\d{2}:?\d{2})?)?\s*",
@@ -129,7 +129,7 @@ DAY = re.compile(
 def day_of(text: str) -> tuple[int, str]:
     "The day written in `text`, counted from 1970, and the time of day behind it; ValueError if there is none."
     found = DAY.fullmatch(text)
-    if not found:
+    if not found or not 1800 <= int(found[1]) <= 2200:  # nanoseconds since 1970 end in 2262
         raise ValueError(text)
     year, _, month, day, time = found.groups()
     return int(np.datetime64(f"{year}-{month}-{day}", "D").astype(int)), time or ""
