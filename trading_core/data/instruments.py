@@ -109,13 +109,13 @@ def _read(path: Path) -> Known | None:
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {n: Decimal(v) if n in ("lot", "tick", "minimum") and v is not None else v for n, v in row.items()}
 
-# %% ../../nbs/16m_instruments.ipynb #b0ba7486
+# %% ../../nbs/16m_instruments.ipynb #ad3b20e8
 def instruments_of(
     folder: str | os.PathLike[str],
     venue: str,
     ask: Callable[[], Mapping[str, Instrument]],
     *,
-    max_age: pd.Timedelta | str = "1d",
+    max_age: pd.Timedelta | str = "24h",
     now: pd.Timestamp | None = None,
 ) -> Known:
     "What `venue` says of its symbols: as kept in `folder`, or as it answers now if that is older than `max_age`."
