@@ -9,7 +9,7 @@ import pandas as pd
 
 from trading_core.data.findings import Finding, quality_facts
 from trading_core.report import quality_section, report_page
-from trading_core.report.quality_section import quality_fact, quality_title
+from trading_core.report.quality import quality_fact, quality_title
 
 DAY = pd.Timestamp("2024-06-26", tz="UTC")
 BAD = Finding("<MERL>", DAY, "hundredfold", 100.0, "fatal", "Mend <it>.", DAY)

@@ -34,7 +34,7 @@ from .markup import Html, beside, el, section, table
 from .overview import index_page
 from .pages import failed_page, front_page, render_page
 from .shell import notebook_style
-from .quality_section import quality_section
+from .quality import quality_section
 from trading_core.report.signals_page import (
     signals_head,
     signals_summary,

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..figures import day_text, dollars, percent
 from .day import DayReport
-from .quality_section import quality_fact, quality_section
+from .quality import quality_fact, quality_section
 from .markup import Html, badge, count, el, quantity_text
 from .sections import changes_section, curve_section, day_change, exposure_bars, head, headline_of
 from .sections import honest_section, next_section, orders_section, positions_section, since_text
