@@ -660,6 +660,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'trading_core/backtest/result.py'),
                                               'trading_core.backtest.result._verdict': ( 'result.html#_verdict',
                                                                                          'trading_core/backtest/result.py'),
+                                              'trading_core.backtest.result._written': ( 'result.html#_written',
+                                                                                         'trading_core/backtest/result.py'),
                                               'trading_core.backtest.result.fills_table': ( 'result.html#fills_table',
                                                                                             'trading_core/backtest/result.py'),
                                               'trading_core.backtest.result.positions_of': ( 'result.html#positions_of',

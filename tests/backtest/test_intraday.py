@@ -216,3 +216,15 @@ def test_two_orders_of_one_asset_on_one_day_have_ids_of_their_own():
     ids = [fill.client_id for fill in fills]
     assert len(ids) > len({(fill.symbol, fill.side, fill.day.normalize()) for fill in fills})
     assert len(set(ids)) == len(ids)
+
+
+def test_a_result_written_down_keeps_every_hour(tmp_path):
+    panel = mixed_panel("1h", "2024-07-01", "2024-07-12", missing=0.0)
+    result = backtest(SmaCross(2, 5), panel)
+    told = result.to_dict()
+    assert len(told["equity"]) == len(result.equity)
+    assert "2024-07-03T14:30" in told["equity"]
+    written = pd.read_csv(result.to_csv(tmp_path) / "equity.csv")
+    assert written["day"].is_unique and len(written) == len(result.equity)
+    fills = pd.read_csv(tmp_path / "fills.csv")
+    assert (pd.to_datetime(fills["day"], utc=True).to_numpy() == result.fills["day"].to_numpy()).all()

@@ -244,32 +244,40 @@ def _verdict(result: BacktestResult) -> str:
     except Exception:
         return ""
 
-# %% ../../nbs/41_result.ipynb #84a11927
-def _dated(table: pd.DataFrame) -> pd.DataFrame:
-    "The same table with days as 2019-06-28."
+# %% ../../nbs/41_result.ipynb #7ae82db9
+def _written(result: BacktestResult) -> str:
+    "How moments are written: days as 2019-06-28, the ends of shorter bars as 2019-06-28T14:30."
+    days = pd.DatetimeIndex(result.equity.index)
+    return "%Y-%m-%d" if bool((days == days.normalize()).all()) else "%Y-%m-%dT%H:%M"
+
+
+def _dated(table: pd.DataFrame, written: str) -> pd.DataFrame:
+    "The same table with moments as text."
     days = [name for name in table.columns if str(table[name].dtype).startswith("datetime64")]
-    return table.assign(**{name: table[name].dt.strftime("%Y-%m-%d") for name in days})
+    return table.assign(**{name: table[name].dt.strftime(written) for name in days})
 
 
 def result_dict(result: BacktestResult) -> dict[str, Any]:
     "A result as plain Python: setup, metrics, equity by day, fills, trades and refusals as rows."
     tables = {"fills": result.fills, "trades": result.trades, "refusals": result.refusals}
+    written = _written(result)
     return {
         "setup": plain(result.setup),
         "panel_sha256": result.panel_sha256,
         "metrics": plain(result.metrics.to_dict()),
-        "equity": {f"{day:%Y-%m-%d}": float(value) for day, value in result.equity.items()},
+        "equity": {f"{day:{written}}": float(value) for day, value in result.equity.items()},
         "last_signals": plain(result.last_signals.to_dict()),
-    } | {name: plain(_dated(table).to_dict("records")) for name, table in tables.items()}
+    } | {name: plain(_dated(table, written).to_dict("records")) for name, table in tables.items()}
 
-# %% ../../nbs/41_result.ipynb #017bd628
+# %% ../../nbs/41_result.ipynb #2504ce05
 def result_csv(result: BacktestResult, folder: str | Path) -> Path:
     "Write equity.csv, fills.csv, trades.csv, refusals.csv, metrics.csv and setup.json into `folder`, made if missing."
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    result.equity.rename("equity").rename_axis("day").to_csv(out / "equity.csv", date_format="%Y-%m-%d")
+    written = _written(result)
+    result.equity.rename("equity").rename_axis("day").to_csv(out / "equity.csv", date_format=written)
     for name in ("fills", "trades", "refusals"):
-        _dated(getattr(result, name)).to_csv(out / f"{name}.csv", index=False)
+        _dated(getattr(result, name), written).to_csv(out / f"{name}.csv", index=False)
     result.metrics.rename("value").rename_axis("metric").to_csv(out / "metrics.csv")
     (out / "setup.json").write_text(
         json.dumps(plain(result.setup), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
