@@ -242,7 +242,7 @@ class Turns:
         "Seconds."
         return self.end - time.perf_counter()
 
-# %% ../../nbs/25a_causal_search.ipynb #ab20b52a
+# %% ../../nbs/25a_causal_search.ipynb #dd884207
 class Paced(Turns):
     "How fast it goes, and whether there is a better way."
 
@@ -265,8 +265,8 @@ class Paced(Turns):
         spent, left, work = time.perf_counter() - self.began, self.time_left(), self.work_left()
         if len(self.done) - self.counted < LEAST or work <= left or spent <= (spent + left) / 6:
             return False
-        share = max(0.25, (self.reach + _BLOCK + _TAIL) / len(self.panel.days))  # of the work, in pieces
-        return 1.3 * share * work * self.sharing > left  # later there would be no time for the others
+        share = 1.3 * self.sharing * max(0.25, (self.reach + _BLOCK + _TAIL) / len(self.panel.days))  # in pieces, alone
+        return share < 1 and share * work > left  # later there would be no time for the others
 
     def crew_helps(self) -> bool:
         "Whether other processes would be done sooner."
