@@ -225,6 +225,7 @@ def test_a_result_written_down_keeps_every_hour(tmp_path):
     assert len(told["equity"]) == len(result.equity)
     assert "2024-07-03T14:30" in told["equity"]
     written = pd.read_csv(result.to_csv(tmp_path) / "equity.csv")
-    assert written["day"].is_unique and len(written) == len(result.equity)
+    assert written["day"].is_unique
+    assert len(written) == len(result.equity)
     fills = pd.read_csv(tmp_path / "fills.csv")
     assert (pd.to_datetime(fills["day"], utc=True).to_numpy() == result.fills["day"].to_numpy()).all()
