@@ -3093,6 +3093,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                             'trading_core.data.universe._date': ('universe.html#_date', 'trading_core/data/universe.py'),
                                             'trading_core.data.universe._moment': ( 'universe.html#_moment',
                                                                                     'trading_core/data/universe.py'),
+                                            'trading_core.data.universe._rows': ('universe.html#_rows', 'trading_core/data/universe.py'),
                                             'trading_core.data.universe.read_stays': ( 'universe.html#read_stays',
                                                                                        'trading_core/data/universe.py')},
             'trading_core.data.yahoo': { 'trading_core.data.yahoo.YahooBars': ('yahoo.html#yahoobars', 'trading_core/data/yahoo.py'),

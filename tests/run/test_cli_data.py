@@ -65,6 +65,18 @@ def test_a_universe_is_fetched_with_those_who_left(capsys: pytest.CaptureFixture
     assert (code, "wrong.csv, line 2: 'yesterday' is no day" in told) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("content", "said_of_it"), [(None, "it cannot be read (No such file"), (b"\xff\xfe\x00", "no text")]
+)
+def test_a_universe_that_is_no_file_or_no_text_is_refused_with_a_sentence(
+    capsys: pytest.CaptureFixture[str], folder: Path, content: bytes | None, said_of_it: str
+) -> None:
+    if content is not None:
+        (folder / "odd.csv").write_bytes(content)
+    code, told = said(capsys, "fetch", "--universe", "odd.csv")
+    assert (code, "odd.csv: " in told, said_of_it in told) == (2, True, True)
+
+
 def test_what_fails_is_told_and_the_rest_is_kept(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     code, told = said(capsys, "fetch", "--end", "2024-03-28", "--set", "market.symbols=MERL,MERLIN")
     assert code == 1

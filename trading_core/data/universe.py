@@ -25,15 +25,17 @@ from .panel import Panel
 from ..errors import DataError
 from ..sessions import Day, as_day
 
-# %% ../../nbs/16k_universe.ipynb #1e21e61a
+# %% ../../nbs/16k_universe.ipynb #cde4969c
 class UniverseError(DataError):
-    "A line of a universe file that cannot be used."
+    "A universe file, or a line of it, that cannot be used; line 0 is the file itself."
 
     def __init__(self, file: str, line: int, arrived: str, needed: str):
         super().__init__(file, line, arrived, needed)
         self.file, self.line, self.arrived, self.needed = file, line, arrived, needed
 
     def __str__(self) -> str:
+        if not self.line:
+            return f"{self.file}: {self.arrived}, but {self.needed}. Check the name of the file and what is in it."
         return f"{self.file}, line {self.line}: {self.arrived}, but {self.needed}. Correct the line and read the file again."
 
 
@@ -45,7 +47,7 @@ class Stay:
     start: dt.date
     end: dt.date | None = None
 
-# %% ../../nbs/16k_universe.ipynb #52999782
+# %% ../../nbs/16k_universe.ipynb #c2c1952a
 NAMES = {
     "symbol": ("symbol", "ticker"),
     "start": ("start", "startdate", "from", "first"),
@@ -69,24 +71,31 @@ def _date(file: str, line: int, text: str) -> dt.date | None:
         raise UniverseError(file, line, f"{text!r} is no day", "days are written as 2015-03-20") from None
 
 
+def _rows(path: Path) -> list[list[str]]:
+    "The rows of a CSV file, or UniverseError where there is no such file or it is no text."
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            return list(csv.reader(text))
+    except OSError as error:
+        raise UniverseError(path.name, 0, f"it cannot be read ({error.strerror})", "a CSV file is needed") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UniverseError(path.name, 0, f"it is no text ({error})", "a CSV file in UTF-8 is needed") from error
+
+
 def read_stays(path: str | os.PathLike[str]) -> list[Stay]:
     "The stays in a CSV file."
-    file, stays = Path(path).name, []
-    with Path(path).open(encoding="utf-8-sig", newline="") as text:
-        rows = csv.reader(text)
-        place = _columns(file, next(rows, []))
-        for line, row in enumerate(rows, start=2):
-            if not any(row):
-                continue
-            if len(row) <= max(place.values()):
-                raise UniverseError(file, line, f"{len(row)} values arrived", f"{max(place.values()) + 1} are needed")
-            symbol, start, end = (row[place[what]].strip() for what in ("symbol", "start", "end"))
-            first, last = _date(file, line, start), _date(file, line, end)
-            if not symbol or first is None or (last is not None and last <= first):
-                raise UniverseError(
-                    file, line, ",".join(row), "a stay has a symbol, a start, and no end or a later one"
-                )
-            stays.append(Stay(symbol, first, last))
+    file, stays, rows = Path(path).name, [], _rows(Path(path))
+    place = _columns(file, rows[0] if rows else [])
+    for line, row in enumerate(rows[1:], start=2):
+        if not any(row):
+            continue
+        if len(row) <= max(place.values()):
+            raise UniverseError(file, line, f"{len(row)} values arrived", f"{max(place.values()) + 1} are needed")
+        symbol, start, end = (row[place[what]].strip() for what in ("symbol", "start", "end"))
+        first, last = _date(file, line, start), _date(file, line, end)
+        if not symbol or first is None or (last is not None and last <= first):
+            raise UniverseError(file, line, ",".join(row), "a stay has a symbol, a start, and no end or a later one")
+        stays.append(Stay(symbol, first, last))
     return stays
 
 # %% ../../nbs/16k_universe.ipynb #82797f9c
