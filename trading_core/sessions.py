@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'as_day', 'CalendarRangeError', 'sessions', 'is_session', 'next_session',
-           'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text']
+           'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text', 'bar_day',
+           'bar_days']
 
 # %% ../nbs/03_sessions.ipynb #2bf5bd3a
 import datetime as dt
@@ -161,3 +162,16 @@ def bar_text(moment: pd.Timestamp, interval: str = "") -> str:
     "A bar's label as text: 2024-07-05, or 2024-07-05T14:30 of a bar shorter than a day; midnights by the interval, if it is known."
     daily = interval == "1d" if interval else moment == moment.normalize()
     return f"{moment:%Y-%m-%d}" if daily else f"{moment:%Y-%m-%dT%H:%M}"
+
+# %% ../nbs/03_sessions.ipynb #7d94c22d
+_A_DAY = 86_400_000_000_000  # nanoseconds
+
+
+def bar_day(moment: pd.Timestamp) -> int:
+    "The number of the UTC day that a bar that ends at `moment` belongs to."
+    return int((moment.as_unit("ns").value - 1) // _A_DAY)
+
+
+def bar_days(moments: pd.DatetimeIndex) -> np.ndarray:
+    "The same for many bars."
+    return np.asarray((moments.as_unit("ns").asi8 - 1) // _A_DAY)

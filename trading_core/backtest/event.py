@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['ArrayFeed', 'ordinals_of', 'has_bar', 'create_bt_feeds', 'Record', 'Books', 'Account', 'ExactBroker', 'PanelBroker',
            'ExactFee', 'PanelStrategy', 'ClockFeed', 'PanelCerebro', 'run_panel', 'BooksDifferError']
 
-# %% ../../nbs/40_event.ipynb #28c0c020
+# %% ../../nbs/40_event.ipynb #265f6d98
 import array
 import warnings
 from bisect import bisect_right
@@ -30,7 +30,7 @@ from ..portfolio.deciding import Decision, Evening, Plan, decide_row
 from ..portfolio.exits import Book
 from ..portfolio.fills import ENDED_AFTER, Opening, Refusal, close_ended, opening_order
 from ..portfolio.risk import RiskLimits
-from ..sessions import bar_text
+from ..sessions import bar_day, bar_text
 from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
@@ -114,7 +114,7 @@ class Record:
     fills: list[Fill] = field(default_factory=list)
     refusals: list[tuple[pd.Timestamp, Refusal]] = field(default_factory=list)
 
-# %% ../../nbs/40_event.ipynb #7cc4d600
+# %% ../../nbs/40_event.ipynb #124ae0aa
 @dataclass
 class Books:
     "The books of an account on a panel: cash, positions, and what came of its orders."
@@ -135,6 +135,7 @@ class Books:
         self._column = {symbol: j for j, symbol in enumerate(self.panel.symbols)}
         self._crypto = {s for s, a in self.panel.assets.items() if a.asset_class is AssetClass.CRYPTO}
         self.waiting: list[OrderRequest] = []  # orders that no bar has filled yet
+        self.sent: dict[int, int] = {}  # number of the last day with a decision, and its orders
         if self.breaker is None and self.limits is not None:
             self.breaker = self.limits.breaker()
 
@@ -165,7 +166,7 @@ class Books:
             self.take(fill)
         return fills
 
-# %% ../../nbs/40_event.ipynb #58a6d3bc
+# %% ../../nbs/40_event.ipynb #704c83b2
 class Account(Books):
     "An account that values itself and decides at each close."
 
@@ -190,11 +191,19 @@ class Account(Books):
         holdings = self.book.holdings(row)
         self.breaker = self.breaker.after(day, equity) if self.breaker is not None else None
         decision = Decision(
-            evening, self.strategies, holdings, pending, money(equity), self.opening.cash, breaker=self.breaker
+            evening,
+            self.strategies,
+            holdings,
+            pending,
+            money(equity),
+            self.opening.cash,
+            breaker=self.breaker,
+            sent=self.sent.get(bar_day(day), 0),
         )
         rows = {name: strengths[row] for name, strengths in self.strengths.items()}
         cycle = f"backtest|backtest|{bar_text(day, panel.interval)}"
         plan = decide_row(decision, rows, limits=self.limits, resize=self.resize, cycle=cycle)
+        self.sent = {bar_day(day): decision.sent + len(plan.orders)}
         self.record.refusals += [(day, refusal) for refusal in plan.refusals]
         return plan
 

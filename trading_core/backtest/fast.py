@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['lot_parts', 'asset_table', 'rule_row', 'limit_row', 'weights_of', 'opinions_of', 'Opinions', 'Run', 'simulate',
-           'fills_frame', 'refusals_frame', 'pending_frame', 'exposure_frame', 'fast_backtest']
+__all__ = ['lot_parts', 'asset_table', 'turns_of', 'rule_row', 'limit_row', 'weights_of', 'opinions_of', 'Opinions', 'Run',
+           'simulate', 'fills_frame', 'refusals_frame', 'pending_frame', 'exposure_frame', 'fast_backtest']
 
-# %% ../../nbs/44a_fast.ipynb #8c4342e5
+# %% ../../nbs/44a_fast.ipynb #d1cf2c60
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ from ..portfolio.costs import Costs
 from ..portfolio.deciding import StrategyConflictError
 from ..portfolio.fills import Refusal
 from ..portfolio.risk import RiskLimits
-from ..sessions import session_number
+from ..sessions import bar_days, session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/44a_fast.ipynb #dcc55bf6
+# %% ../../nbs/44a_fast.ipynb #c4042ca3
 def lot_parts(lot: Decimal) -> tuple[float, float]:
     "A lot as numerator and power of ten: 0.0025 is 25 / 10,000."
     _, digits, exponent = lot.as_tuple()
@@ -58,6 +58,14 @@ def asset_table(panel: Panel, costs: Costs) -> tuple[np.ndarray, np.ndarray]:
     )
     counted = [session_number(name, panel.days) for name in calendars]
     return rows[numbers], counted[0][None, :] if len(counted) == 1 else np.array(counted)
+
+
+def turns_of(panel: Panel) -> np.ndarray:
+    "Which rows begin a UTC day; empty where each row is one."
+    if panel.daily:
+        return np.empty(0, dtype=bool)
+    days = bar_days(panel.days)
+    return np.append(True, days[1:] != days[:-1])
 
 
 def _asset_row(
@@ -186,7 +194,7 @@ class Run:
         known = self.equity[: self.account["halted"] - self.first + 1]
         return breaker.through(zip(self.days, known.tolist(), strict=False)).trip
 
-# %% ../../nbs/44a_fast.ipynb #b25674a5
+# %% ../../nbs/44a_fast.ipynb #3176e162
 def simulate(
     opinions: Opinions, rules: np.ndarray, panel: Panel, first: int, cash: float, costs: Costs,
     limits: RiskLimits | None, resize: float | None, tables: tuple[np.ndarray, np.ndarray] | None = None,
@@ -209,9 +217,10 @@ def simulate(
     assets, number = tables or asset_table(panel, costs)
     equity, worth, slots = np.empty(n_days - first), np.zeros((2, n_days - first)), np.zeros(n_symbols, kernel.SLOTS)
     capped = bool(np.isfinite(assets["share"]).any())
+    turns = turns_of(panel) if limits is not None else np.empty(0, dtype=bool)
     volumes = panel.volume_by_day if capped else by_day["close"]  # without a share they are not looked at
     account, fills, refused, waiting = kernel.simulate(
-        by_day["open"], by_day["close"], volumes, by_day["real"], number, assets, rules, limit_row(limits),
+        by_day["open"], by_day["close"], volumes, by_day["real"], number, turns, assets, rules, limit_row(limits),
         opinions.starts, opinions.columns, opinions.targets, first, cash, -1.0 if resize is None else resize,
         equity, worth, slots,
     )  # fmt: skip

@@ -12,9 +12,10 @@ __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNA
            'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ENDED', 'whole_lots', 'exact', 'half_even', 'as_price', 'as_cash',
            'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today', 'clear',
            'phase_of', 'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw',
-           'leave', 'wish_of', 'move', 'counts', 'opine', 'conflict', 'watch', 'after_sales', 'add', 'forbidden',
-           'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'places_of', 'opinions_on', 'evening', 'classes_of',
-           'pass_quietly', 'pass_days', 'simulate', 'gather', 'collect', 'aim', 'collect_alone']
+           'leave', 'wish_of', 'move', 'counts', 'opine', 'conflict', 'turn', 'count_sent', 'watch', 'after_sales',
+           'add', 'forbidden', 'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'places_of', 'opinions_on',
+           'evening', 'classes_of', 'pass_quietly', 'pass_days', 'simulate', 'gather', 'collect', 'aim',
+           'collect_alone']
 
 # %% ../../nbs/44_kernel.ipynb #4efbe315
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,10 @@ CASH, NOT_HELD, MIN_NOTIONAL, NO_PRICE, OTHER, BREAKER, STALE, ORDERS, POSITIONS
 WEIGHT, ALL_EQUITIES, ALL_CRYPTO, BUFFER = range(11, 15)
 BUY, PART, WHOLE = 1, -1, -2  # sides: a purchase, a sale of some, a sale of all that is held then
 
-# %% ../../nbs/44_kernel.ipynb #144ec57f
+# %% ../../nbs/44_kernel.ipynb #97397024
 ACCOUNT = np.dtype(
     [(name, "f8") for name in ("cash", "equity", "before", "peak", "equities", "crypto", "passed")]
-    + [(name, "i8") for name in ("held", "waiting", "fills", "refusals")]  # how many of them there are
+    + [(name, "i8") for name in ("held", "waiting", "fills", "refusals", "sent")]  # how many of them there are
     + [(name, "i8") for name in ("halted", "bad_row", "bad_column", "bad_first", "bad_second")],
     align=True,
 )
@@ -381,7 +382,7 @@ def exit_reason(rules: np.ndarray, slot: Any, close: float) -> int:
         return TRAIL
     return TIME if slot.bars >= rules[owner, 3] else 0
 
-# %% ../../nbs/44_kernel.ipynb #74c0194a
+# %% ../../nbs/44_kernel.ipynb #ca131e2b
 @inlined
 def value(
     row: int, closes: np.ndarray, real: np.ndarray, assets: np.ndarray, slots: np.ndarray, held: np.ndarray,
@@ -404,7 +405,7 @@ def value(
             crypto += slot.held * close
         else:
             equities += slot.held * close
-    me.equities, me.crypto, me.before = equities, crypto, me.equity
+    me.equities, me.crypto = equities, crypto
     me.equity = me.cash + equities + crypto
     return leaving
 
@@ -544,6 +545,22 @@ def conflict(
             owner[column] = row * count + strategy
     return False
 
+# %% ../../nbs/44_kernel.ipynb #3e56e4d9
+@inlined
+def turn(row: int, turns: np.ndarray, me: Any) -> None:
+    "Before the account is valued: remember the evening before, and begin to count anew, where a day begins."
+    if len(turns) == 0 or turns[row]:
+        me.before, me.sent = me.equity, 0
+    elif me.before == 0.0:
+        me.before = me.equity
+
+
+@inlined
+def count_sent(row: int, slots: np.ndarray, waiting: np.ndarray, me: Any) -> None:
+    "Count the orders of this row for the rows after it on the same day."
+    for i in range(me.waiting):
+        me.sent += slots[waiting[i]].placed == row
+
 # %% ../../nbs/44_kernel.ipynb #dc29e84d
 @lean
 def watch(
@@ -569,7 +586,7 @@ def watch(
             kept += 1
     me.waiting = kept
 
-# %% ../../nbs/44_kernel.ipynb #be22eb7e
+# %% ../../nbs/44_kernel.ipynb #8efb88ef
 @inlined
 def after_sales(
     row: int,
@@ -582,7 +599,7 @@ def after_sales(
     seen: Any,
 ) -> None:
     "Cash, positions and their value once everything that is for sale is sold."
-    seen.cash, seen.equities, seen.crypto, seen.positions, seen.orders = me.cash, 0.0, 0.0, 0, 0
+    seen.cash, seen.equities, seen.crypto, seen.positions, seen.orders = me.cash, 0.0, 0.0, 0, me.sent
     for i in range(me.waiting):
         column = waiting[i]
         if slots[column].side < 0:
@@ -749,7 +766,7 @@ def evening(
         buys += opine(row, k, begin, end, columns, targets, resize, closes, assets, slots, waiting, me, refusals)
     return buys
 
-# %% ../../nbs/44_kernel.ipynb #6af7d7f0
+# %% ../../nbs/44_kernel.ipynb #51e33eb5
 @inlined
 def classes_of(assets: np.ndarray) -> int:
     "Which classes of assets there are: 1 equities, 2 crypto, 3 both."
@@ -787,16 +804,15 @@ def pass_quietly(
         me.passed = passed
         if inside:
             slot.highest, slot.bars, slot.seen = highest, bars, row - 1
-        me.before = equity[row - first - 2] if row > entered + 1 else me.equity
         me.equity, last = equity[row - first - 1], mine[row - first - 1]
         me.equities, me.crypto = (0.0, last) if assets[0].crypto else (last, 0.0)
     return row
 
-# %% ../../nbs/44_kernel.ipynb #582561b6
+# %% ../../nbs/44_kernel.ipynb #b395c862
 @lean
 def pass_days(
     row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray,
-    assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray, columns: np.ndarray,
+    turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray, columns: np.ndarray,
     targets: np.ndarray, resize: float, values: tuple[np.ndarray, np.ndarray], slots: np.ndarray,
     lists: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], account: np.ndarray, fills: np.ndarray,
     refusals: np.ndarray, memory: np.ndarray,
@@ -805,7 +821,7 @@ def pass_days(
     (equity, worth), (held, waiting, due, owner), me = values, lists, account[0]
     n_days, first = len(closes), len(closes) - len(equity)
     alone = closes.shape[1] == 1 and len(starts) == 1 and resize < 0 and limits[0].any == 0
-    kinds = classes_of(assets)
+    kinds, watched = classes_of(assets), limits[0].any != 0
     while row < n_days:
         if alone and me.waiting == 0:
             row = pass_quietly(row, opens, closes, real, assets, rules, starts, targets, values, slots, account)
@@ -818,13 +834,15 @@ def pass_days(
             morning(row, opens, volumes, real, assets, slots, held, waiting, due, me, fills, refusals)
             forget(row, real, number, assets, slots, waiting, me)
         bury(row, closes, real, number, assets, slots, held, me, fills)
+        if watched:
+            turn(row, turns, me)
         leaving = value(row, closes, real, assets, slots, held, rules, me)
         equity[row - first] = me.equity
         if kinds & 1:
             worth[0, row - first] = me.equities
         if kinds & 2:
             worth[1, row - first] = me.crypto
-        if limits[0].any != 0:
+        if watched:
             watch(row, limits, slots, waiting, account, refusals)
         if leaving > 0:
             leave(row, slots, held, waiting, me)
@@ -832,16 +850,18 @@ def pass_days(
             if len(starts) > 1 and conflict(row, starts, columns, targets, owner, account):
                 return n_days
             buys = evening(row, starts, columns, targets, resize, closes, assets, slots, waiting, me, refusals)
-            if buys > 0 and limits[0].any != 0:
+            if buys > 0 and watched:
                 limited(row, limits, closes, number, assets, slots, held, waiting, account, refusals, memory)
+        if watched and len(turns) > 0:
+            count_sent(row, slots, waiting, me)
         row += 1
     return row
 
-# %% ../../nbs/44_kernel.ipynb #739fa634
+# %% ../../nbs/44_kernel.ipynb #a43b6695
 @compiled
 def simulate(
-    opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, assets: np.ndarray,
-    rules: np.ndarray, limits: np.ndarray, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray, first: int,
+    opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, turns: np.ndarray,
+    assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray, first: int,
     cash: float, resize: float, equity: np.ndarray, worth: np.ndarray, slots: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Let the days pass from row `first` on.
@@ -851,6 +871,8 @@ def simulate(
     opens, closes, volumes, real : arrays of shape (n_days, n_symbols)
     number : int array of shape (n_calendars, n_days)
         Sessions up to each day.
+    turns : bool array of shape (n_days,)
+        Which rows begin a day; empty where each of them is one.
     assets, slots : arrays of `ASSETS` and `SLOTS`, (n_symbols,)
         `slots` is changed: afterwards it holds the open positions and waiting orders.
     rules : array of shape (n_strategies, 4)
@@ -878,8 +900,8 @@ def simulate(
         fills = longer(fills, me.fills, me.waiting + me.held)
         refusals = longer(refusals, me.refusals, 3 * (me.waiting + opinions_on(row, starts, targets)))
         row = pass_days(
-            row, opens, closes, volumes, real, number, assets, rules, limits, starts, columns, targets, resize, values,
-            slots, lists, account, fills, refusals, memory,
+            row, opens, closes, volumes, real, number, turns, assets, rules, limits, starts, columns, targets, resize,
+            values, slots, lists, account, fills, refusals, memory,
         )  # fmt: skip
     return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting]
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Trip', 'Breaker']
 
-# %% ../../nbs/37_breaker.ipynb #78eb5136
+# %% ../../nbs/37_breaker.ipynb #c2f10f56
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
-# %% ../../nbs/37_breaker.ipynb #05805ce1
+from ..sessions import bar_day, bar_text
+
+# %% ../../nbs/37_breaker.ipynb #02c69676
 @dataclass(frozen=True)
 class Trip:
     "Why an account is halted."
@@ -24,13 +26,13 @@ class Trip:
     detail: str  # how much was lost, and how much was allowed
 
     def __str__(self) -> str:
-        return f"halted since {self.day:%Y-%m-%d} by {self.limit}: {self.detail}"
+        return f"halted since {bar_text(self.day)} by {self.limit}: {self.detail}"
 
     @property
     def advice(self) -> str:
         "What stopped the account, what still works, and what to do."
         return (
-            f"Halted since {self.day:%Y-%m-%d} by {self.limit}: {self.detail}. Nothing is opened, positions may be closed. "
+            f"Halted since {bar_text(self.day)} by {self.limit}: {self.detail}. Nothing is opened, positions may be closed. "
             f'When you know the reason: trading resume --why "…"'
         )
 
@@ -38,7 +40,7 @@ class Trip:
 def _per_cent(fraction: float) -> str:
     return f"{100 * fraction:.4g} %"
 
-# %% ../../nbs/37_breaker.ipynb #04bdefec
+# %% ../../nbs/37_breaker.ipynb #3e0a365e
 @dataclass(frozen=True)
 class Breaker:
     "A circuit breaker after some evenings. Without limits it never trips."
@@ -46,13 +48,15 @@ class Breaker:
     max_daily_loss: float | None = None  # fraction of the evening before
     max_drawdown: float | None = None  # fraction of the highest evening
     equity: float | None = None  # the last evening
-    before: float | None = None  # the one before it
+    before: float | None = None  # the last one of the day before; on the first day, the first one
     peak: float | None = None  # the highest one
     trip: Trip | None = None
+    moment: pd.Timestamp | None = None  # when the last evening was
+    since: pd.Timestamp | None = None  # when the one before it was
 
     @property
     def daily_loss(self) -> float:
-        "What the last evening lost against the one before it, as a fraction; a gain is negative."
+        "What the day has lost against the evening before, as a fraction; a gain is negative."
         return 1 - self.equity / self.before if self.equity is not None and self.before else 0.0
 
     @property
@@ -61,9 +65,11 @@ class Breaker:
         return 1 - self.equity / self.peak if self.equity is not None and self.peak else 0.0
 
     def after(self, day: pd.Timestamp, equity: float) -> Breaker:
-        "The breaker one evening later."
+        "The breaker one evening later; of bars shorter than a day, one close later."
         peak = equity if self.peak is None else max(self.peak, equity)
-        now = replace(self, equity=equity, before=self.equity, peak=peak)
+        now = replace(self, equity=equity, peak=peak, moment=day)
+        if self.before is None or self.moment is None or bar_day(day) != bar_day(self.moment):
+            now = replace(now, before=self.equity, since=self.moment)
         return now if now.trip else replace(now, trip=now._tripped(day))
 
     def through(self, evenings: Iterable[tuple[pd.Timestamp, float]]) -> Breaker:
@@ -75,12 +81,18 @@ class Breaker:
 
     def resumed(self) -> Breaker:
         "The breaker after a person lifted it: both limits count from the last evening on."
-        return replace(self, before=None, peak=self.equity, trip=None)
+        return replace(self, before=None, since=None, peak=self.equity, trip=None)
 
     def _tripped(self, day: pd.Timestamp) -> Trip | None:
         "The limit that this evening breaks, if it does."
+        begun = self.since is not None and bar_day(self.since) == bar_day(day)
         known = {
-            "max_daily_loss": (self.max_daily_loss, self.daily_loss, self.before, "the evening before"),
+            "max_daily_loss": (
+                self.max_daily_loss,
+                self.daily_loss,
+                self.before,
+                f"the close of {bar_text(self.since)}" if begun and self.since is not None else "the evening before",
+            ),
             "max_drawdown": (self.max_drawdown, self.drawdown, self.peak, "the highest evening"),
         }
         for name, (limit, loss, reference, where) in known.items():
