@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path.name for path in (ROOT / "nbs").glob("*.ipynb"))
 FLOORS = sorted({name[0] for name in NOTEBOOKS})  # 0 to 7, and t of the tour
 PROGRAM = """
-import os, sys
+import gc, os, sys
 from nbdev.test import nbdev_test
 folder, environment = os.getcwd(), dict(os.environ)
 for notebook in sys.argv[1:]:
@@ -24,6 +24,7 @@ for notebook in sys.argv[1:]:
     if trials := sys.modules.get("trading_core.backtest.trials"):
         trials.RECORDER.flush()
         trials.RECORDER.kept.clear()
+    gc.freeze()  # each notebook's shell is kept to the end, where each would search all that there is for garbage
 """
 
 
