@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -12,11 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trading_core.data.bridge import HALF_HOUR, SLOTS
+from trading_core.data.intervals import grid, resample
 from trading_core.data.normalizer import load_panel
 from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.simulated import BENCHMARK, COINS, ENDED, HALTED, LISTED, SimulatedBars, shocks
 from trading_core.data.sources import BarSource, NoBarsError, check_source
-from trading_core.sessions import as_day, sessions
+from trading_core.model import Asset
+from trading_core.sessions import as_day, hours, sessions
 
 FINGERPRINT = "fd093928c376b8e58b3d1ae5ca9ca30179adeb83bad2c7498dbd52beea1ed5cd"
 
@@ -154,3 +159,62 @@ def test_the_clock_says_what_is_complete():
     yesterday = pd.Timestamp.now(tz="UTC").normalize() - pd.Timedelta(days=1)
     assert SimulatedBars().last in (yesterday, yesterday + pd.Timedelta(days=1))
     assert SimulatedBars().bars("BTC/USD").index[-1] >= yesterday
+
+
+@pytest.mark.parametrize("symbol", ["MERL", "RIVQ", BENCHMARK, "BTC/USD", "DOGE/USD"])
+def test_what_is_inside_a_day_is_the_day(market, symbol):
+    calendar, days = Asset.of(symbol).calendar, market.bars(symbol, "2025-06-25", "2025-07-11")
+    minutes = market.bars(symbol, "2025-06-25", "2025-07-11", "1m")
+    for interval in ("1m", "5m", "15m", "30m", "1h"):
+        short = market.bars(symbol, "2025-06-25", "2025-07-11", interval)
+        pd.testing.assert_frame_equal(resample(short, "1d", calendar), days, check_freq=False)
+        pd.testing.assert_frame_equal(resample(minutes, interval, calendar), short, check_freq=False)
+
+
+def test_hours_end_where_the_calendar_says_and_a_halt_has_none(market):
+    merl, halted = (market.bars(s, "2025-08-25", "2025-11-28", "1h").index for s in ("MERL", "RIVQ"))
+    assert merl.equals(grid("XNYS", "1h", "2025-08-25", "2025-11-28"))
+    gone = merl.difference(halted)
+    assert set(gone.normalize()) == set(sessions("XNYS", *HALTED["RIVQ"]))
+
+
+def test_some_minutes_of_a_coin_have_no_trade_and_none_of_a_stock(market):
+    coin, stock = (market.bars(s, "2025-12-22", "2025-12-28", "1m").index for s in ("ETH/USD", "MERL"))
+    assert 0.03 < 1 - len(coin) / (7 * 1440) < 0.09
+    assert stock.equals(grid("XNYS", "1m", "2025-12-22", "2025-12-28"))
+    assert len(market.bars("ETH/USD", "2025-12-22", "2025-12-28", "30m")) == 7 * 48
+
+
+@given(
+    st.datetimes(pd.Timestamp("2025-07-01"), pd.Timestamp("2025-07-08"), timezones=st.just(dt.UTC)),
+    st.sampled_from(["1m", "15m", "1h"]),
+)
+@settings(max_examples=8, deadline=None)
+def test_what_is_known_within_a_day_does_not_change_as_it_goes_on(market, moment, interval):
+    earlier = SimulatedBars(today=moment)
+    for symbol in ("AXOR", "BTC/USD"):
+        whole = market.bars(symbol, "2025-06-25", "2025-07-09", interval)
+        assert earlier.bars(symbol, "2025-06-25", interval=interval).equals(whole[:moment])
+
+
+def test_hours_keep_what_a_source_promises():
+    young = SimulatedBars(today="2016-03-01 15:20")
+    for symbol in ("MERL", "XRP/USD"):
+        check_source(young, symbol, "1h")
+        check_source(SimulatedBars(today="2015-02-03 15:20"), symbol, "5m")
+    assert young.latest(["MERL"])["time"].iloc[0] == pd.Timestamp("2016-03-01 15:20", tz="UTC")
+
+
+def test_every_session_is_made_of_whole_half_hours():
+    table = hours("XNYS", "2015-01-01", "2040-12-01")
+    length = (table["close"] - table["open"]).dt.as_unit("ns").astype("int64").to_numpy()
+    assert set(length % HALF_HOUR) == {0}
+    assert length.max() < SLOTS * HALF_HOUR
+
+
+def test_a_year_of_hours_of_the_whole_market_takes_a_second_or_two(market):
+    market.bars("MERL")
+    begun = time.process_time()
+    bars = [market.bars(s, "2025-01-01", "2025-12-31", "1h") for s in market.symbols() if s not in ENDED]
+    assert len(bars) == 66
+    assert time.process_time() - begun < 5

@@ -8,20 +8,22 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['PIECES', 'WILDNESS', 'SECTORS', 'COINS', 'BENCHMARK', 'HISTORY', 'LISTED', 'ENDED', 'HALTED', 'MARKET_MOVE',
            'MARKET_DRIFT', 'OVERSHOOT', 'words', 'shocks', 'recursion', 'clustered', 'faded', 'Moves', 'traits',
-           'market_moves', 'stock_moves', 'coin_moves', 'prices', 'whole_market', 'SimulatedBars']
+           'market_moves', 'stock_moves', 'ticks_of', 'coin_moves', 'prices', 'whole_market', 'SimulatedBars']
 
-# %% ../../nbs/11_simulated.ipynb #df996330
+# %% ../../nbs/11_simulated.ipynb #344a9c24
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
+from .bridge import Inside
 from .panel import UnknownSymbolError
-from .sources import COLUMNS, IntervalError, NoBarsError, Source, asked_for, has_days
+from .sources import COLUMNS, DAY, STEPS, NoBarsError, Source, asked_for, has_days
+from ..errors import RefusedError
 from ..sessions import Day, as_day, sessions
 
 # %% ../../nbs/11_simulated.ipynb #355991c7
@@ -138,7 +140,13 @@ def stock_moves(seed: int, days: pd.DatetimeIndex, market: np.ndarray) -> Moves:
         [*symbols, BENCHMARK], days, np.column_stack([moves, market]), np.append(own, 0.004), start, 100 * ones
     )
 
-# %% ../../nbs/11_simulated.ipynb #cd4d7af3
+# %% ../../nbs/11_simulated.ipynb #39b1c87d
+def ticks_of(symbol: str) -> float:
+    "How many ticks of an asset's price are a dollar."
+    start = COINS.get(symbol, 100.0)
+    return 100.0 if start >= 100.0 else 10_000.0 if start >= 1.0 else 1_000_000.0
+
+
 def coin_moves(seed: int, days: pd.DatetimeIndex, market: np.ndarray) -> Moves:
     "The coins; `market` is 0 on weekends."
     symbols, count = sorted(COINS), len(days)
@@ -149,8 +157,7 @@ def coin_moves(seed: int, days: pd.DatetimeIndex, market: np.ndarray) -> Moves:
     overshoot = faded(shocks(seed, [f"{symbol} overshoot" for symbol in symbols], count), 0.6)
     moves = beta * (0.022 * factor + 0.4 * market[:, None]) + own * (alone + OVERSHOOT * overshoot)
     moves = moves + (own * own + beta * beta * 0.0005) / 2.0
-    start = np.array([COINS[symbol] for symbol in symbols])
-    ticks = np.where(start >= 100.0, 100.0, np.where(start >= 1.0, 10_000.0, 1_000_000.0))
+    start, ticks = np.array([COINS[symbol] for symbol in symbols]), np.array([ticks_of(symbol) for symbol in symbols])
     return Moves(symbols, days, moves, own, start, ticks)
 
 # %% ../../nbs/11_simulated.ipynb #e9004223
@@ -194,7 +201,10 @@ def whole_market(seed: int, last: pd.Timestamp) -> dict[str, pd.DataFrame]:
             made[symbol] = _lived(symbol, pd.DataFrame(values[:, rows, place].T, group.days[rows], list(COLUMNS)))
     return made
 
-# %% ../../nbs/11_simulated.ipynb #02b9983a
+# %% ../../nbs/11_simulated.ipynb #cd4b8c5c
+_kept = lru_cache(maxsize=2)(whole_market)
+
+
 @dataclass(frozen=True)
 class SimulatedBars(Source):
     """An invented market of 59 stocks, eight coins and an index fund.
@@ -204,7 +214,8 @@ class SimulatedBars(Source):
     seed : int
         Another seed is another market.
     today : str, date or Timestamp, optional
-        The day that is not finished yet; bars end the day before. By default the clock's, in UTC.
+        The day that is not finished yet, or a moment within it; by default the clock's, in UTC. Daily bars end the day
+        before, shorter ones at that moment.
     """
 
     seed: int = 7
@@ -213,19 +224,16 @@ class SimulatedBars(Source):
     name: ClassVar[str] = "simulated"
     simulated: ClassVar[bool] = True
     benchmark: ClassVar[str] = BENCHMARK
+    intervals: ClassVar[tuple[str, ...]] = tuple(STEPS)
 
     def symbols(self) -> list[str]:
         "What can be traded, in code-point order; the index fund is there to compare with."
         return sorted([*" ".join(SECTORS.values()).split(), *COINS])
 
-    @cached_property
+    @property
     def last(self) -> pd.Timestamp:
         "The last complete day."
-        return as_day(self.today or pd.Timestamp.now(tz="UTC")) - pd.Timedelta(days=1)
-
-    @cached_property
-    def _market(self) -> dict[str, pd.DataFrame]:
-        return whole_market(self.seed, self.last)
+        return self.now().normalize() - DAY
 
     def bars(
         self,
@@ -236,12 +244,24 @@ class SimulatedBars(Source):
         *,
         days_back: int | None = None,
     ) -> pd.DataFrame:
-        "Daily bars from `start` to `end`, both included, up to the last complete day."
+        "Complete bars of the days from `start` to `end`, both included."
         first, end = self.window(start, end, interval, days_back)
-        if symbol not in self._market:
-            raise UnknownSymbolError("The simulated market", symbol, self._market)
-        whole = self._market[symbol]
+        now = self.now()
+        market = _kept(self.seed, now.normalize())
+        if symbol not in market:
+            raise UnknownSymbolError("The simulated market", symbol, market)
+        whole = market[symbol] if interval != "1d" else market[symbol].loc[: now.normalize() - DAY]
         found = whole.loc[first:end]
+        if interval != "1d" and len(found):
+            calendar = "24/7" if symbol in COINS else "XNYS"
+            found = Inside(self.seed, symbol, ticks_of(symbol), calendar).bars(found, interval).loc[:now]
         if found.empty:
             raise NoBarsError("The simulated market", symbol, asked_for(first, end), has_days(whole.index))
         return found
+
+    def _last_close(self, symbol: str) -> tuple[float, pd.Timestamp]:
+        try:
+            closes = self.bars(symbol, self.now().normalize() - 5 * DAY, interval="1m")["close"]
+        except RefusedError:
+            return super()._last_close(symbol)
+        return float(closes.iloc[-1]), closes.index[-1]
