@@ -185,7 +185,7 @@ class StrategySettings(Section):
             raise ValueError(f"a line 'sizer = …' beside sizer.{next(iter(self.sizer_params))}")
         return self
 
-# %% ../nbs/02_config.ipynb #e62f1aea
+# %% ../nbs/02_config.ipynb #0a688398
 class RiskSettings(Section):
     "What an order, a position or a loss may not exceed; nothing after the = means no limit."
 
@@ -195,7 +195,7 @@ class RiskSettings(Section):
     max_positions: Count = Field(20, gt=0, description="most symbols held at a time")
     max_order_value: Limit = Field(None, gt=0, description="largest value of one order")
     max_orders_per_day: Count = Field(
-        None, gt=0, description="most orders of a day; sales are counted and never refused"
+        None, gt=0, description="most orders of a UTC day, over all its bars; sales are counted and never refused"
     )
     cash_buffer: float = Field(0.0, ge=0, lt=1, description="part of the account that stays in cash")
     stale_sessions: int = Field(1, gt=0, description="nothing is bought at a price that is this many sessions old")
@@ -209,13 +209,13 @@ class RiskSettings(Section):
         None,
         gt=0,
         le=1,
-        description="after an evening this fraction below the one before, nothing is opened until `trading resume`",
+        description="at a close this fraction below the evening before, nothing is opened until `trading resume`",
     )
     max_drawdown: Limit = Field(
         None,
         gt=0,
         le=1,
-        description="after an evening this fraction below the highest one, nothing is opened until `trading resume`",
+        description="at a close this fraction below the highest one, nothing is opened until `trading resume`",
     )
 
 # %% ../nbs/02_config.ipynb #413138a1

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'as_day', 'CalendarRangeError', 'sessions', 'is_session', 'next_session',
            'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text', 'bar_day',
-           'bar_days']
+           'day_of_bar', 'bar_days']
 
 # %% ../nbs/03_sessions.ipynb #2bf5bd3a
 import datetime as dt
@@ -163,13 +163,18 @@ def bar_text(moment: pd.Timestamp, interval: str = "") -> str:
     daily = interval == "1d" if interval else moment == moment.normalize()
     return f"{moment:%Y-%m-%d}" if daily else f"{moment:%Y-%m-%dT%H:%M}"
 
-# %% ../nbs/03_sessions.ipynb #7d94c22d
+# %% ../nbs/03_sessions.ipynb #347685ac
 _A_DAY = 86_400_000_000_000  # nanoseconds
 
 
 def bar_day(moment: pd.Timestamp) -> int:
     "The number of the UTC day that a bar that ends at `moment` belongs to."
     return int((moment.as_unit("ns").value - 1) // _A_DAY)
+
+
+def day_of_bar(moment: pd.Timestamp) -> pd.Timestamp:
+    "The UTC midnight with which that day begins."
+    return (moment.as_unit("ns") - pd.Timedelta(1, "ns")).normalize()
 
 
 def bar_days(moments: pd.DatetimeIndex) -> np.ndarray:

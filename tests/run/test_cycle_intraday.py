@@ -16,11 +16,13 @@ from trading_core.backtest import backtest
 from trading_core.data import HybridDataNormalizer
 from trading_core.data.intervals import resample
 from trading_core.data.panel import Panel
+from trading_core.execution.halts import Halts
 from trading_core.ledger import Ledger
-from trading_core.model import ExitRules
-from trading_core.portfolio import Costs, RiskLimits
+from trading_core.model import ExitRules, Side
+from trading_core.portfolio import Costs, RiskLimits, Trip
 from trading_core.run.account_day import AsOfError, CycleReport, PastCycleError
 from trading_core.run.cycle import run_cycle
+from trading_core.sessions import bar_days
 from trading_core.strategies import SmaCross, Strategy
 
 COSTS = Costs(rate=0.0005, slippage_bps=2.0)
@@ -152,6 +154,89 @@ def test_a_dry_run_at_a_bar_writes_nothing(ledger: Ledger) -> None:
     report = decide(panel, ledger, panel.days[45], dry_run=True)
     assert report.as_of == panel.days[45]
     assert (len(ledger.cycles()), len(ledger.equity()), len(ledger.orders())) == before
+
+
+# Limits of a day ------------------------------------------------------------------------------------------------------
+
+
+def test_orders_of_a_day_are_counted_over_its_cycles_as_in_a_backtest(tmp_path: Path) -> None:
+    panel = mixed_panel("1h", "2024-06-28", "2024-07-05")
+    moments, limits = panel.days[20:140], RiskLimits(max_orders_per_day=5)
+    ledger, reports = live(
+        panel, STRATEGIES, moments, tmp_path / "ledger.db", costs=COSTS, limits=limits, ahead=True, job="scan"
+    )
+    result = backtest(STRATEGIES, panel, costs=COSTS, limits=limits, start=moments[0], end=moments[-1])
+    assert_same_book(ledger, result)
+    told = [(r.day, r.symbol, r.detail) for r in result.refusals.itertuples() if r.reason == "max_orders_per_day"]
+    ours = [(x.as_of, r.symbol, r.detail) for x in reports for r in x.plan.refusals if r.reason == "max_orders_per_day"]
+    assert sorted(told) == sorted(ours)
+    assert len(told) >= 20
+    bought = ledger.orders().query("side == 'buy'")
+    assert pd.Series(bar_days(pd.DatetimeIndex(bought["as_of"].array))).value_counts().max() <= 5
+
+
+def test_the_loss_of_a_day_halts_a_cycle_at_the_bar_that_halts_a_backtest(tmp_path: Path) -> None:
+    panel = mixed_panel("1h", "2024-06-28", "2024-07-05", seed=9)
+    moments = panel.days[20:140]
+    free = backtest(STRATEGIES, panel, costs=COSTS, start=moments[0], end=moments[-1]).equity
+    days = bar_days(free.index)
+    evenings = free.groupby(days).last().shift(1).fillna(free.iloc[0])
+    within = 1 - free / evenings.loc[days].to_numpy()
+    limits = RiskLimits(max_daily_loss=float(0.9 * within.iloc[:70].max()))
+    assert limits.max_daily_loss is not None
+    ledger, _ = live(
+        panel, STRATEGIES, moments, tmp_path / "ledger.db", costs=COSTS, limits=limits, ahead=True, job="scan"
+    )
+    halt = ledger.halted()
+    assert halt is not None
+    assert "below the evening before" in halt.detail or "below the close of" in halt.detail
+    equity = ledger.equity()
+    assert (
+        1 - equity[halt.day] / equity[equity.index < halt.day].iloc[-1] < limits.max_daily_loss
+    )  # not by a single bar
+    result = backtest(STRATEGIES, panel, costs=COSTS, limits=limits, start=moments[0], end=moments[-1])
+    assert_same_book(ledger, result)
+    assert result.setup["halted"] == str(Trip(halt.day, halt.limit, halt.detail))
+    assert all(f.side is Side.SELL for f in ledger.fills() if f.day > halt.day)
+    assert any(f.side is Side.BUY for f in ledger.fills())
+
+
+def falling(ledger: Ledger, row: int) -> tuple[Panel, CycleReport]:
+    "A cycle that holds a coin which loses a tenth in the second to the fourth hour of its second day."
+    marks = pd.date_range("2024-07-01 01:00", periods=40, freq="1h", tz="UTC")
+    close = np.array([100.0] * 24 + [99.0, 96.0, 93.0, 90.0] + [90.0] * 12)
+    bars = pd.DataFrame(
+        {"open": np.append(100.0, close[:-1]), "high": 100.0, "low": 90.0, "close": close, "volume": 1e9}, marks
+    )
+    panel = HybridDataNormalizer().normalize({"C0/USD": bars}, interval="1h")
+
+    class Hold(Strategy):
+        def signals(self, panel: Panel) -> pd.DataFrame:
+            return pd.DataFrame(0.99, panel.days, list(panel.symbols))
+
+    limits = RiskLimits(max_daily_loss=0.05, max_drawdown=0.08, max_weight=1.0)
+    return panel, run_cycle(
+        panel, {"hold": (Hold(), 1.0)}, ledger=ledger, account="proof", cash=100_000, costs=COSTS, as_of=panel.days[row],
+        source_kind="test", job="scan", limits=limits,
+    )  # fmt: skip
+
+
+def test_a_bar_that_nobody_decided_on_halts_the_account_all_the_same(ledger: Ledger) -> None:
+    for row in (18, 20, 24, 33):
+        panel, report = falling(ledger, row)
+    assert report.halt is not None
+    assert (report.halt.limit, report.halt.day) == ("max_daily_loss", panel.days[26])
+
+
+def test_after_a_halt_is_lifted_within_the_day_its_earlier_bars_do_not_halt_it_again(ledger: Ledger) -> None:
+    for row in range(20, 27):
+        panel, report = falling(ledger, row)
+    assert report.halt is not None
+    assert (report.halt.limit, report.halt.day) == ("max_daily_loss", panel.days[26])
+    Halts(ledger, None).resume("seen")
+    assert ledger.events("resumed", "breaker")["detail"].iloc[-1]["day"] == "2024-07-02T03:00"
+    # another 3 % within the same day: 10 % below its evening before, and 3 % below the bar of the resumption
+    assert [falling(ledger, row)[1].halt for row in range(27, 32)] == [None] * 5
 
 
 # At a venue -----------------------------------------------------------------------------------------------------------

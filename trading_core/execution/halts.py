@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LedgerBreaker', 'Halts', 'halt_text', 'live_prices', 'sent_for', 'Safeguards']
 
-# %% ../../nbs/56c_halts.ipynb #191728ed
+# %% ../../nbs/56c_halts.ipynb #8cafa71f
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,8 +18,9 @@ import pandas as pd
 from .executor import ExecutorBase
 from ..ledger import Halt, Ledger
 from ..portfolio import Breaker, RiskLimits, Trip
+from ..sessions import bar_text, day_of_bar
 
-# %% ../../nbs/56c_halts.ipynb #3aa69610
+# %% ../../nbs/56c_halts.ipynb #43e06815
 class LedgerBreaker:
     "The circuit breaker of an account, as it follows from its ledger."
 
@@ -55,11 +56,11 @@ class LedgerBreaker:
         since, start = self.reference(), Breaker()
         base = self.ledger.evening(since) if since is not None else None
         if base is not None:
-            start = Breaker(equity=float(base.equity)).resumed()
+            start = Breaker(equity=float(base.equity), moment=since).resumed()
         known = self._evenings(day)
         return start.through((d, v) for d, v in known.items() if decided is not None and d <= decided)
 
-# %% ../../nbs/56c_halts.ipynb #7b41cb15
+# %% ../../nbs/56c_halts.ipynb #34d9005e
 class Halts(LedgerBreaker):
     "The circuit breaker of an account that writes down when it trips and when it is lifted."
 
@@ -70,7 +71,7 @@ class Halts(LedgerBreaker):
             trip = breaker.trip
             with self.ledger.writing():
                 self.ledger.halt(trip.day, trip.limit, trip.detail)
-                self.ledger.note("halted", "breaker", day=f"{trip.day:%Y-%m-%d}", limit=trip.limit, detail=trip.detail)
+                self.ledger.note("halted", "breaker", day=bar_text(trip.day), limit=trip.limit, detail=trip.detail)
         return breaker
 
     def resume(self, why: str) -> list[Halt]:
@@ -79,7 +80,7 @@ class Halts(LedgerBreaker):
             ended, last = self.ledger.resume(why), self.ledger.last_day()
             if ended:
                 day = ended[-1].day if last is None else last
-                self.ledger.note("resumed", "breaker", day=f"{day:%Y-%m-%d}", why=why)
+                self.ledger.note("resumed", "breaker", day=bar_text(day), why=why)
         return ended
 
 # %% ../../nbs/56c_halts.ipynb #49769884
@@ -87,7 +88,7 @@ def halt_text(halt: Halt | Trip) -> str:
     "What stopped the account, what still works, and what to do."
     return Trip(halt.day, halt.limit, halt.detail).advice
 
-# %% ../../nbs/56c_halts.ipynb #e97b6b11
+# %% ../../nbs/56c_halts.ipynb #17ceeae7
 def live_prices(venue: ExecutorBase, symbols: Iterable[str], day: pd.Timestamp) -> dict[str, Decimal]:
     "The venue's prices of `symbols` that are younger than the beginning of `day`."
     wanted = sorted(set(symbols))
@@ -96,8 +97,8 @@ def live_prices(venue: ExecutorBase, symbols: Iterable[str], day: pd.Timestamp) 
 
 
 def sent_for(ledger: Ledger, day: pd.Timestamp) -> int:
-    "Orders that were made for the evening of `day`, by whatever job."
-    return int((ledger.orders()["as_of"] == day).sum())
+    "Orders that were made up to the bar of `day` on the same UTC day, by whatever job."
+    return ledger.made(day_of_bar(day), day)
 
 # %% ../../nbs/56c_halts.ipynb #3b1a1e72
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['BoundError', 'Accounts', 'RunIdError', 'Runs', 'OrderViews', 'OrderTables', 'FinalStatusError', 'UnknownOrderError',
            'Orders']
 
-# %% ../../nbs/08a_ledger_orders.ipynb #48de6565
+# %% ../../nbs/08a_ledger_orders.ipynb #84a7b2e4
 import os
 from collections.abc import Sequence
 from dataclasses import fields
@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from ..errors import LedgerError
 from . import tables as t
@@ -163,12 +163,17 @@ class OrderViews(Runs):
         "Orders that are planned, and of which no venue is known to have heard."
         return [_order(row) for row in self._all(_IN_STATUS, statuses=["planned"])]
 
-# %% ../../nbs/08a_ledger_orders.ipynb #0f654812
+# %% ../../nbs/08a_ledger_orders.ipynb #e1544d97
 _ENDED = _STATUS.where(
     t.orders.c.status.in_(["canceled", "rejected", "expired"]),
     t.orders.c.ended > bindparam("after"),
     t.orders.c.ended <= bindparam("until"),
 ).order_by(t.orders.c.ended, t.orders.c.client_id)  # fmt: skip
+_MADE = Query(
+    select(func.count().label("made")).where(
+        _mine(t.intents), t.intents.c.as_of > bindparam("after"), t.intents.c.as_of <= bindparam("until")
+    )
+)
 _ORDER_COLUMNS = [
     *(t.intents.c[n] for n in ("client_id", "job", "as_of", "symbol", "side", "quantity", "reason", "strategy")),
     *(t.orders.c[n] for n in ("status", "venue_id", "message", "ended", "updated")),
@@ -182,6 +187,11 @@ class OrderTables(OrderViews):
         "Orders that ended without a fill on a day after `after`, up to `until`."
         rows = self._all(_ENDED, after=after, until=until)
         return [OrderResult(row.client_id, OrderStatus(row.status), row.venue_id, row.message) for row in rows]
+
+    def made(self, after: pd.Timestamp, until: pd.Timestamp) -> int:
+        "How many orders were decided on after `after`, up to `until`, whatever became of them."
+        row = self._first(_MADE, after=after, until=until)
+        return 0 if row is None else int(row.made)
 
     def statuses(self, job: str, as_of: pd.Timestamp) -> dict[str, OrderStatus]:
         "The status of each order of a cycle."

@@ -32,7 +32,7 @@ class LimitError(ConfigError):
     def __str__(self) -> str:
         return f"risk: {self.name} needs {self.need}, but got {self.value!r}."
 
-# %% ../../nbs/34_risk.ipynb #11b78fe7
+# %% ../../nbs/34_risk.ipynb #44fa5751
 _PART = (1e-9, 1.0, "a fraction of equity above 0, up to 1 (20 % is 0.2)")
 _COUNT = (1, float("inf"), "a whole number, 1 or more")
 _NEEDS = {  # name: (lowest, highest, what to say)
@@ -61,9 +61,11 @@ class RiskLimits:
     stale_sessions: int = 1  # no buy on a price older than this many of the asset's own sessions
     max_equity: float | None = None  # all equities together, a fraction of the account; a buy is cut to it
     max_crypto: float | None = None  # all crypto together, likewise
-    max_orders_per_day: int | None = None  # orders of a day, sales counted first; a buy beyond is refused
+    max_orders_per_day: int | None = None  # orders of a UTC day, sales counted first; a buy beyond is refused
     max_price_gap: float | None = 0.2  # no buy when a live quote is further from the last close, a fraction of it
-    max_daily_loss: float | None = None  # fraction of the evening before; then nothing is opened any more
+    max_daily_loss: float | None = (
+        None  # fraction of the evening before, also within the day; then nothing is opened any more
+    )
     max_drawdown: float | None = None  # fraction of the highest evening; likewise
 
     def __post_init__(self) -> None:
