@@ -152,6 +152,9 @@ def test_keys_come_from_the_environment(venue: AlpacaBars, monkeypatch: pytest.M
     assert len(AlpacaBars(url=venue.url, today=NOW).bars("ACME", "2024-03-25")) == 2
 
 
+NOTHING = {"corporate_actions": {}, "next_page_token": None}  # has happened
+
+
 def bars_answer(symbol: str, days: pd.DatetimeIndex, token: str | None = None) -> dict:
     stamps = days.tz_localize(None).tz_localize("America/New_York").tz_convert("UTC")
     rows = [
@@ -168,7 +171,7 @@ def service() -> Iterator[Loopback]:
 
     def say(path: str, query: dict[str, str]) -> object:
         if "corporate" in path:
-            return {"corporate_actions": {}, "next_page_token": None}
+            return NOTHING
         place = int(query.get("page_token", 0))
         part = days[(days >= query["start"]) & (days <= query["end"])]
         return bars_answer("ACME", part[place : place + 7], str(place + 7) if place + 7 < len(part) else None)
@@ -238,7 +241,7 @@ def test_a_wrong_answer_is_not_taken_for_bars(service: Loopback):
 def test_a_page_that_comes_twice_is_refused_for_its_doubles(service: Loopback):
     days = sessions("XNYS", "2024-01-02", "2024-01-12")
     service.say = lambda path, query: (
-        bars_answer("ACME", days, None if "page_token" in query else "2") if "stocks" in path else {}
+        bars_answer("ACME", days, None if "page_token" in query else "2") if "stocks" in path else NOTHING
     )
     with pytest.raises(BadBarsError):
         source_of(service).bars("ACME")
@@ -246,7 +249,7 @@ def test_a_page_that_comes_twice_is_refused_for_its_doubles(service: Loopback):
 
 def test_a_bar_from_tomorrow_is_refused(service: Loopback):
     days = sessions("XNYS", "2024-02-26", "2024-03-05")
-    service.say = lambda path, query: bars_answer("ACME", days) if "stocks" in path else {}
+    service.say = lambda path, query: bars_answer("ACME", days) if "stocks" in path else NOTHING
     with pytest.raises(
         BadBarsError, match="ACME, 2024-03-04: it is 2024-03-01 00:00 UTC, and there is a bar from the future"
     ):
@@ -272,7 +275,7 @@ def test_recorded_answers_are_read(service: Loopback, real_data):
     import json
 
     recorded = json.loads((real_data / "raw/alpaca_json/historical_stock_data__test_get_bars_1.json").read_text())
-    service.say = lambda path, query: {**recorded, "next_page_token": None} if "stocks" in path else {}
+    service.say = lambda path, query: {**recorded, "next_page_token": None} if "stocks" in path else NOTHING
     bars = replace(source_of(service), today="2022-03-01").bars("AAPL", "2022-02-01", "2022-02-02")
     assert bars["close"].tolist() == [174.61, 175.84]
     assert bars.index.strftime("%m-%d").tolist() == ["02-01", "02-02"]
@@ -301,7 +304,8 @@ class Hundreds:
             return {
                 "corporate_actions": {
                     "cash_dividends": [{"symbol": s, "ex_date": "2024-01-03", "rate": 1.0} for s in symbols[:1]]
-                }
+                },
+                "next_page_token": None,
             }
         rows = [(s, day) for s in symbols for day in sessions("XNYS", "2024-01-02", "2024-01-05")]
         found: dict[str, list[object]] = {}

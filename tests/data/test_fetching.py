@@ -58,7 +58,7 @@ class Vendor:
     def __call__(self, path: str, query: dict[str, str]) -> Any:
         symbol = query["symbols"]
         if "corporate" in path:
-            return {"corporate_actions": {}}
+            return {"corporate_actions": {}, "next_page_token": None}
         if symbol in self.special:
             return self.special[symbol]
         rows = [{"t": f"{day:%Y-%m-%d}T05:00:00Z", "o": 1, "h": 1, "l": 1, "c": 1, "v": 1} for day in DAYS]
@@ -98,7 +98,10 @@ def test_symbols_that_fail_are_named_and_the_others_are_there(vendor: Any):
         "S010": Answer("<html>Bad Gateway</html>", 502),
         "S020": Answer({"message": "invalid symbol: S020"}, 400),
         "S030": Answer({"bars": {"S030": []}}, cut=5),
-        "S040": {"bars": {"S040": [{"t": "2024-01-02T05:00:00Z", "o": 1, "h": 0.5, "l": 1, "c": 1, "v": 1}]}},
+        "S040": {
+            "bars": {"S040": [{"t": "2024-01-02T05:00:00Z", "o": 1, "h": 0.5, "l": 1, "c": 1, "v": 1}]},
+            "next_page_token": None,
+        },
     }
     fetched = fetch_bars(source, SYMBOLS, workers=6)
     assert list(fetched.failed) == list(say.special)

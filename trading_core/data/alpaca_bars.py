@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'BATCH', 'by_day', 'frame_of', 'NoKeysError',
-           'AlpacaSaidNoError', 'actions_table', 'with_actions', 'TurningError', 'AlpacaLineData', 'named',
-           'AlpacaReading', 'AlpacaMany', 'AlpacaBars']
+__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'by_day', 'frame_of', 'NoKeysError',
+           'AlpacaSaidNoError', 'actions_table', 'rate_of', 'with_actions', 'TurningError', 'AlpacaLineData', 'named',
+           'ascending', 'latest_of', 'AlpacaReading', 'AlpacaMany', 'AlpacaBars']
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #3701b0c6
+# %% ../../nbs/13b_alpaca_bars.ipynb #54cd9f13
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -24,29 +25,35 @@ from .answers import reading
 from .fetching import Fetched
 from .intervals import days_of, labelled_by_end, resample
 from .patience import Line, Manners, SaidNoError, SourceError
-from .sources import COLUMNS, DAY, MINUTE, NoBarsError, Source, asked_for, checked_bars, complete_bars
-from .sources import in_window, latest_table, moment, on_sessions
+from .sources import COLUMNS, DAY, MINUTE, BadBarsError, NoBarsError, Source, asked_for, checked_bars
+from .sources import complete_bars, in_window, latest_table, moment, on_sessions
 from ..errors import ConfigError, DataError
 from ..model import Asset
 from ..sessions import Day
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #a6e10b01
+# %% ../../nbs/13b_alpaca_bars.ipynb #f9eb8839
 URL = "https://data.alpaca.markets"
 FRAMES = {"1m": "1Min", "5m": "5Min", "15m": "15Min", "30m": "30Min", "1h": "30Min", "1d": "1Day"}  # what is asked for
 COINS = FRAMES | {"1h": "1Hour", "1d": "1Hour"}
 
 
 def by_day(begun: pd.DataFrame) -> pd.DataFrame:
-    "Days of a stock, stamped with New York's midnight, by UTC midnight."
+    "Days of a stock, stamped with New York's midnight, by UTC midnight; ValueError for another time of day."
     local = pd.DatetimeIndex(begun.index).tz_convert("America/New_York").tz_localize(None)
-    return begun.set_axis(local.normalize().tz_localize("UTC").as_unit("ns"))
+    late = local != local.normalize()
+    if late.any():
+        raise ValueError(f"a day that begins at {local[late][0]:%H:%M:%S} in New York")
+    return begun.set_axis(local.tz_localize("UTC").as_unit("ns"))
 
 
-def frame_of(rows: list[Mapping[str, Any]]) -> pd.DataFrame:
-    "Bars as they are sent, by their beginnings."
-    index = pd.to_datetime([row["t"] for row in rows], utc=True, format="ISO8601")
-    values = [[row[name[0]] for name in COLUMNS] for row in rows]
-    return pd.DataFrame(values, pd.DatetimeIndex(index).as_unit("ns"), list(COLUMNS), dtype="float64")
+def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    "Bars as they are sent, by their beginnings; ValueError where something is no moment or no number."
+    moments, values = [row["t"] for row in rows], [[row[name[0]] for name in COLUMNS] for row in rows]
+    odd = set(map(type, moments)) - {str} or {type(value) for row in values for value in row} - {int, float}
+    if odd:
+        raise ValueError(f"a {odd.pop().__name__} in place of a moment or a number")
+    index = pd.DatetimeIndex(pd.to_datetime(moments, utc=True, format="ISO8601")).as_unit("ns")
+    return pd.DataFrame(values, index, list(COLUMNS), dtype="float64")
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #c3bf3a91
 class NoKeysError(ConfigError):
@@ -83,25 +90,34 @@ class AlpacaSaidNoError(DataError):
             )
         return ""
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #54f9048c
+# %% ../../nbs/13b_alpaca_bars.ipynb #cf1eb3d5
 PROCESSED = 120  # days after its ex-date within which a dividend is paid
 KINDS = ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends")
 
 
 def actions_table(answer: Mapping[str, list[Mapping[str, Any]]], symbol: str) -> pd.DataFrame:
     "Split and dividend of a symbol by ex-date."
-    found: list[tuple[str, float, float]] = []
+    found: list[tuple[pd.Timestamp, float, float]] = []
     for kind in KINDS:
-        for event in (event for event in answer.get(kind, []) if event.get("symbol") == symbol):
+        for event in (event for event in answer.get(kind, []) if event["symbol"] == symbol):
+            day = pd.to_datetime(event["ex_date"], format="%Y-%m-%d", utc=True)
             if kind == "cash_dividends":
-                found.append((event["ex_date"], 1.0, float(event["rate"])))
+                found.append((day, 1.0, rate_of(event, "rate")))
             elif kind == "stock_dividends":
-                found.append((event["ex_date"], 1.0 + float(event["rate"]), 0.0))
+                found.append((day, 1.0 + rate_of(event, "rate"), 0.0))
             else:
-                found.append((event["ex_date"], float(event["new_rate"]) / float(event["old_rate"]), 0.0))
+                found.append((day, rate_of(event, "new_rate") / rate_of(event, "old_rate"), 0.0))
     table = pd.DataFrame(found, columns=["day", "split", "dividend"]).astype({"split": float, "dividend": float})
     days = table.groupby(pd.to_datetime(table["day"], utc=True))
     return days.agg({"split": "prod", "dividend": "sum"}).rename_axis(None)
+
+
+def rate_of(event: Mapping[str, Any], name: str) -> float:
+    "A figure of an event; ValueError if it is none above zero, or there is no day for it."
+    value = event[name]
+    if type(value) not in (int, float) or not 0 < value < math.inf or not isinstance(event["ex_date"], str):
+        raise ValueError(f"{name} is {value!r} on {event['ex_date']!r}")
+    return float(value)
 
 
 def with_actions(bars: pd.DataFrame, actions: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
@@ -114,7 +130,7 @@ def with_actions(bars: pd.DataFrame, actions: pd.DataFrame, days: pd.DatetimeInd
     np.add.at(dividend, places, actions["dividend"].to_numpy())
     return bars.assign(split=split[:-1], dividend=dividend[:-1])
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #93fbe8cc
+# %% ../../nbs/13b_alpaca_bars.ipynb #f03310c3
 POLITE = Manners(per_minute=190)  # of the 200 that are free
 
 
@@ -173,7 +189,7 @@ class AlpacaLineData:
         while True:
             answer = self.get(path, {**query, **({"page_token": token} if token else {})}, about)
             yield answer
-            token = answer.get("next_page_token")
+            token = answer["next_page_token"]
             if not token:
                 return
             if token in seen:
@@ -185,13 +201,31 @@ class AlpacaLineData:
         if "line" in self.__dict__:
             self.line.close()
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #d0f6c18d
+# %% ../../nbs/13b_alpaca_bars.ipynb #ec71eb4a
 BATCH = 100  # symbols in a question
+Tables = dict[str, pd.DataFrame | DataError]  # by symbol: bars, or why there are none
 
 
 def named(symbols: Sequence[str]) -> str:
     "Some symbols, in few words."
     return symbols[0] if len(symbols) == 1 else f"{symbols[0]} and {len(symbols) - 1} more"
+
+
+def ascending(symbol: str, begun: pd.DataFrame) -> pd.DataFrame:
+    "The bars, or BadBarsError for one that is there twice or comes after a later one."
+    back = np.flatnonzero(np.diff(begun.index.asi8) <= 0)
+    if len(back):
+        where, arrived = f"{begun.index[back[0] + 1]:%Y-%m-%d %H:%M}", "a bar is there twice, or follows a later one"
+        raise BadBarsError(symbol, where, arrived, "they come once and in order", "Ask again later.")
+    return begun
+
+
+def latest_of(trade: Mapping[str, Any], now: pd.Timestamp) -> tuple[float, pd.Timestamp]:
+    "Price and time of a trade; NaN and NaT if it is not one of the past."
+    price, told = trade["p"], trade["t"]
+    when = moment(told) if isinstance(told, str) else pd.NaT
+    sound = type(price) in (int, float) and 0 < price < math.inf and when <= now + DAY
+    return (float(price), when) if sound else (np.nan, pd.NaT)
 
 
 @dataclass(frozen=True)
@@ -206,26 +240,36 @@ class AlpacaReading(AlpacaLineData, Source):
     simulated: ClassVar[bool] = False
     intervals: ClassVar[tuple[str, ...]] = ("1m", "5m", "15m", "30m", "1h", "1d")
 
-    def _tables(self, path: str, symbols: Sequence[str], query: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-        rows: dict[str, list[Mapping[str, Any]]] = {symbol: [] for symbol in symbols}
+    def _rows(self, path: str, symbols: Sequence[str], query: Mapping[str, Any]) -> dict[str, list[Any]]:
+        "What the pages hold by symbol, a list of bars each."
+        rows: dict[str, list[Any]] = {symbol: [] for symbol in symbols}
         asked = {"symbols": ",".join(symbols), "limit": 10_000, "sort": "asc", **query}
         for answer in self.pages(path, asked, named(symbols)):
-            for symbol, some in (answer.get("bars") or {}).items():
-                rows.setdefault(symbol, []).extend(some or [])
-        return {symbol: frame_of(rows[symbol]) for symbol in symbols}
+            for symbol, some in (answer["bars"] or {}).items():
+                rows.setdefault(symbol, []).append(some or [])
+        return rows
 
-    def coins(
-        self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str
-    ) -> dict[str, pd.DataFrame]:
+    def _made(self, rows: Mapping[str, list[Any]], symbols: Sequence[str], make: Callable[..., pd.DataFrame]) -> Tables:
+        "What `make` makes of the rows of each symbol, or why it cannot."
+        made: Tables = {}
+        for symbol in symbols:
+            try:
+                with reading("Alpaca", symbol):
+                    made[symbol] = make(
+                        symbol, ascending(symbol, frame_of([row for page in rows[symbol] for row in page]))
+                    )
+            except DataError as error:
+                made[symbol] = error
+        return made
+
+    def coins(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
         "Bars of coins from `first` to before `stop`, by our labels; days are made of hours."
         end = min(stop, self.now()) - MINUTE  # both ends are included, and a bar that begins at `stop` is another day's
         query = {"timeframe": COINS[interval], "start": first.isoformat(), "end": end.isoformat()}
-        tables = self._tables("/v1beta3/crypto/us/bars", symbols, query)
-        return {symbol: self._by_end(symbol, begun, interval, "1h") for symbol, begun in tables.items()}
+        rows = self._rows("/v1beta3/crypto/us/bars", symbols, query)
+        return self._made(rows, symbols, lambda symbol, begun: self._by_end(symbol, begun, interval, "1h"))
 
-    def stocks(
-        self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str
-    ) -> dict[str, pd.DataFrame]:
+    def stocks(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
         "Bars of stocks from `first` to before `stop`, by our labels, with what happened to them."
         now, daily = self.now(), interval == "1d"
         end = min(stop, now) - MINUTE
@@ -235,16 +279,17 @@ class AlpacaReading(AlpacaLineData, Source):
             "timeframe": FRAMES[interval], "start": first.isoformat(), "end": end.isoformat(),
             "adjustment": "raw" if self.raw else "split", "feed": self.feed,
         }  # fmt: skip
-        begun = self._tables("/v2/stocks/bars", symbols, query)
-        made = {s: by_day(t) if daily else self._by_end(s, t, interval, "30m") for s, t in begun.items()}
-        if not self.raw or all(table.empty for table in made.values()):
-            return made
-        happened = self._actions(symbols, first, stop)
-        days = {s: t.index if daily else days_of(t.index, "1m", Asset.of(s).calendar) for s, t in made.items()}
-        return {
-            s: with_actions(t, actions_table(happened, s)[first : stop - DAY], days[s]) if len(t) else t
-            for s, t in made.items()
-        }
+        rows = self._rows("/v2/stocks/bars", symbols, query)
+        happened = self._actions(symbols, first, stop) if self.raw and any(map(any, rows.values())) else None
+
+        def make(symbol: str, begun: pd.DataFrame) -> pd.DataFrame:
+            table = by_day(begun) if daily else self._by_end(symbol, begun, interval, "30m")
+            if happened is None or table.empty:
+                return table
+            days = table.index if daily else days_of(table.index, "1m", Asset.of(symbol).calendar)
+            return with_actions(table, actions_table(happened, symbol)[first : stop - DAY], days)
+
+        return self._made(rows, symbols, make)
 
     def _by_end(self, symbol: str, begun: pd.DataFrame, interval: str, parts: str) -> pd.DataFrame:
         "Bars of the session, or of all hours, by their ends; those of an hour or a day of a coin are made of `parts`."
@@ -254,6 +299,7 @@ class AlpacaReading(AlpacaLineData, Source):
         ended = complete_bars(symbol, labelled_by_end(begun, calendar, asked, "start", symbol), asked, self.now())
         if ended.empty:
             return ended
+        ended = checked_bars(symbol, ended, asked)  # a fault in a part would be hidden in the whole
         return resample(ended, interval, calendar, extended=self.extended, known=self.now(), symbol=symbol)
 
     def _actions(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp) -> dict[str, list[Any]]:
@@ -265,10 +311,10 @@ class AlpacaReading(AlpacaLineData, Source):
         found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
         for answer in self.pages("/v1/corporate-actions", query, f"splits and dividends of {named(symbols)}"):
             for kind in KINDS:
-                found[kind] += (answer.get("corporate_actions") or {}).get(kind) or []
+                found[kind] += answer["corporate_actions"].get(kind) or []
         return found
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #2336fb80
+# %% ../../nbs/13b_alpaca_bars.ipynb #e6ad97cd
 @dataclass(frozen=True)
 class AlpacaMany(AlpacaReading):
     "Asks for many symbols at once; one that Alpaca refuses does not cost the others."
@@ -310,15 +356,17 @@ class AlpacaMany(AlpacaReading):
             return
         for symbol in symbols:
             try:
-                found.bars[symbol] = self._finished(symbol, tables[symbol], first, stop, interval)
+                with reading("Alpaca", symbol):
+                    found.bars[symbol] = self._finished(symbol, tables[symbol], first, stop, interval)
             except DataError as error:
                 found.failed[symbol] = error
 
     def _finished(
-        self, symbol: str, table: pd.DataFrame, first: pd.Timestamp, stop: pd.Timestamp, interval: str
+        self, symbol: str, table: pd.DataFrame | DataError, first: pd.Timestamp, stop: pd.Timestamp, interval: str
     ) -> pd.DataFrame:
-        with reading("Alpaca", symbol):
-            found = complete_bars(symbol, table, interval, self.now())
+        if isinstance(table, DataError):
+            raise table
+        found = complete_bars(symbol, table, interval, self.now())
         found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
         if found.empty:
             note = "It may be delisted, listed later, or spelled otherwise; Alpaca's history begins in 2016, that of coins in 2021."
@@ -326,7 +374,7 @@ class AlpacaMany(AlpacaReading):
         checked = checked_bars(symbol, found, interval)
         return on_sessions("Alpaca", symbol, checked) if interval == "1d" else checked
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #9ca427af
+# %% ../../nbs/13b_alpaca_bars.ipynb #97a1507a
 @dataclass(frozen=True)
 class AlpacaBars(AlpacaMany):
     """Bars from Alpaca.
@@ -368,8 +416,7 @@ class AlpacaBars(AlpacaMany):
         ):
             some = [symbol for symbol in wanted if ("/" in symbol) is coins]
             if some:
-                trades = self.get(path, {"symbols": ",".join(some), **query}, named(some)).get("trades") or {}
-                found |= {
-                    name: (float(trades[name]["p"]), moment(trades[name]["t"])) for name in some if name in trades
-                }
+                with reading("Alpaca", named(some)):
+                    trades = self.get(path, {"symbols": ",".join(some), **query}, named(some))["trades"] or {}
+                    found |= {name: latest_of(trades[name], self.now()) for name in some if name in trades}
         return latest_table(found)

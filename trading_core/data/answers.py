@@ -8,13 +8,14 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['BadAnswerError', 'reading']
 
-# %% ../../nbs/13z_answers.ipynb #1b4bcdff
+# %% ../../nbs/13z_answers.ipynb #776a706c
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .sources import BadBarsError
 from ..errors import DataError
 
-# %% ../../nbs/13z_answers.ipynb #9ca2f17d
+# %% ../../nbs/13z_answers.ipynb #17be4bb4
 class BadAnswerError(DataError):
     "A vendor's answer that cannot be read as bars."
 
@@ -31,8 +32,10 @@ class BadAnswerError(DataError):
 
 @contextmanager
 def reading(vendor: str, about: str) -> Iterator[None]:
-    "Whatever goes wrong with an answer in here is a BadAnswerError; errors with a sentence of their own pass."
+    "Whatever goes wrong with an answer in here is a BadAnswerError; errors with a sentence of their own name the vendor."
     try:
         yield
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+    except BadBarsError as error:
+        raise error.told_by(vendor) from None
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         raise BadAnswerError(vendor, about, f"{type(error).__name__}: {str(error)[:200]}") from None

@@ -39,7 +39,7 @@ def faults(values: np.ndarray) -> Iterator[tuple[Any, str, str]]:
         yield (h < o) | (h < c), "high is below open or close", "high is the day's highest price"
         yield (low > o) | (low > c), "low is above open or close", "low is the day's lowest price"
 
-# %% ../../nbs/10_sources.ipynb #dda3f5e3
+# %% ../../nbs/10_sources.ipynb #bc073fd9
 class BadBarsError(DataError):
     "Bars that no market can have made, or that cannot be placed in time."
 
@@ -50,6 +50,12 @@ class BadBarsError(DataError):
     def __str__(self) -> str:
         where = f"{self.symbol}, {self.place}" if self.place else self.symbol
         return f"{where}: {self.arrived}, but {self.needed}. {self.cure}"
+
+    def told_by(self, source: str) -> BadBarsError:
+        "The same, with the name of who gave these bars."
+        if source in str(self):
+            return self
+        return BadBarsError(self.symbol, self.place, self.arrived, self.needed, f"{self.cure} It came from {source}.")
 
 # %% ../../nbs/10_sources.ipynb #eab12b1b
 MINUTE, DAY = pd.Timedelta(minutes=1), pd.Timedelta(days=1)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'named', 'by_day', 'real_rows', 'plain', 'as_traded', 'yahoo_symbol', 'fetch',
-           'YahooError', 'ask', 'pages', 'YahooBars', 'short_as_traded']
+           'YahooError', 'ask', 'pages', 'YahooBars', 'once_each', 'on_marks', 'short_as_traded']
 
-# %% ../../nbs/13_yahoo.ipynb #d107f0cf
+# %% ../../nbs/13_yahoo.ipynb #47887a96
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +21,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from .intervals import days_of, grid, labelled_by_end
+from .answers import reading
+from .intervals import days_of, grid, labelled_by_end, stretches
 from .patience import NoAnswerError, Pace, SourceError, patiently
-from .sources import COLUMNS, DAY, NoBarsError, Source, asked_for, checked_bars, complete_bars
-from .sources import in_window, latest_table, moment, on_sessions
-from ..errors import RefusedError
+from .sources import COLUMNS, DAY, BadBarsError, NoBarsError, Source, asked_for, checked_bars
+from .sources import complete_bars, in_window, latest_table, moment, on_sessions
+from .yahoo_answer import Overheard, check_answer, check_zone, is_number
+from ..errors import RefusedError, TradingError
 from ..model import Asset
 from ..sessions import Day
 
@@ -80,7 +82,7 @@ def yahoo_symbol(symbol: str) -> str:
     "`symbol` in Yahoo's spelling."
     return re.sub("[/.]", "-", symbol)
 
-# %% ../../nbs/13_yahoo.ipynb #01047f5d
+# %% ../../nbs/13_yahoo.ipynb #01eaeccf
 Fetch = Callable[..., pd.DataFrame]  # name, start, end, interval: see `fetch`
 
 
@@ -124,14 +126,16 @@ def fetch(
     since = "1900-01-01" if start is None else f"{start:%Y-%m-%d}"
     with _HIDING.off():
         ticker = yf.Ticker(name, session=session)
+        ticker._data = heard = Overheard(ticker._data)
         table: pd.DataFrame = ticker.history(
             start=since, end=f"{end:%Y-%m-%d}", interval=interval, auto_adjust=False, keepna=True, timeout=timeout
         )
         told = ticker._price_history._history_metadata or {}
+    check_answer(heard.last.json(), name, interval, table, pd.Timestamp(f"{end:%Y-%m-%d}", tz=ticker._tz).timestamp())
     table.attrs = {"price": told.get("regularMarketPrice"), "time": told.get("regularMarketTime")}
     return table
 
-# %% ../../nbs/13_yahoo.ipynb #f65c4b70
+# %% ../../nbs/13_yahoo.ipynb #ec9c2031
 class YahooError(SourceError):
     "Yahoo gave no answer, though it was asked several times."
 
@@ -151,6 +155,8 @@ def ask(
             pace.wait()
         try:
             return call()
+        except TradingError:
+            raise
         except Exception as error:  # yfinance lets through whatever its own libraries throw
             kinds = {kind.__name__ for kind in type(error).__mro__}
             if "YFTickerMissingError" in kinds and SAID_NO.search(str(error)):
@@ -173,7 +179,7 @@ def pages(first: pd.Timestamp, stop: pd.Timestamp, days: int) -> list[tuple[pd.T
     starts = pd.date_range(first, stop, freq=f"{days}D", inclusive="left")
     return [(start, min(start + days * DAY, stop)) for start in starts]
 
-# %% ../../nbs/13_yahoo.ipynb #f73cfbc9
+# %% ../../nbs/13_yahoo.ipynb #7f6fac2d
 @dataclass(frozen=True)
 class YahooBars(Source):
     """Bars from Yahoo Finance.
@@ -227,8 +233,14 @@ class YahooBars(Source):
         if first is not None and first >= stop:
             note = f"The last complete day is {now.normalize() - DAY:%Y-%m-%d}."
             raise NoBarsError("Yahoo", symbol, asked_for(first, last), note)
+        with reading("Yahoo", symbol):
+            return self._read(symbol, first, last, stop, interval)
+
+    def _read(
+        self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
+    ) -> pd.DataFrame:
         found = self._days(symbol, first, stop) if interval == "1d" else self._short(symbol, first, stop, interval)
-        found = complete_bars(symbol, found, interval, now)
+        found = complete_bars(symbol, found, interval, self.now())
         found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
         if found.empty:
             note = "It may be delisted, listed later, or spelled otherwise."
@@ -239,7 +251,9 @@ class YahooBars(Source):
     def _daily(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp) -> pd.DataFrame:
         "Yahoo's daily table by our names, nulls included; of raw prices through today, to hear of every split."
         stop = self.now().normalize() + DAY if self.raw else stop
-        return by_day(named(self._ask(symbol, first, stop)))
+        table = self._ask(symbol, first, stop)
+        check_zone(symbol, pd.DatetimeIndex(table.index).tz, Asset.of(symbol).calendar)
+        return by_day(named(table))
 
     def _days(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp) -> pd.DataFrame:
         table = real_rows(self._daily(symbol, first, stop))
@@ -261,12 +275,10 @@ class YahooBars(Source):
         "Pages as bars by their ends, those of the session; as traded if wanted."
         index = pd.DatetimeIndex(table.index).tz_convert("UTC").as_unit("ns").rename(None)
         table = table.set_axis(index)[list(COLUMNS)].dropna(subset=["open", "high", "low", "close"], how="all")
-        table = table[~table.index.duplicated()].sort_index()  # a bar on the seam of two pages comes with both
+        table = once_each(symbol, table)
         if table.empty:
             return table
-        ended = labelled_by_end(table, calendar, interval, "start", symbol)
-        marks = grid(calendar, interval, table.index[0].normalize() - DAY, table.index[-1].normalize() + DAY)
-        ended = ended[ended.index.isin(marks)]
+        ended = on_marks(symbol, labelled_by_end(table, calendar, interval, "start", symbol), calendar, interval)
         return short_as_traded(ended, self._daily(symbol, first, first), calendar) if self.raw else ended
 
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
@@ -274,18 +286,43 @@ class YahooBars(Source):
         return latest_table({symbol: self._latest(symbol) for symbol in dict.fromkeys(symbols)})
 
     def _latest(self, symbol: str) -> tuple[float, pd.Timestamp]:
-        today = self.now().normalize()
+        now = self.now()
         try:
-            table = self._ask(symbol, today - 10 * DAY, today + DAY)
+            with reading("Yahoo", symbol):
+                table = self._ask(symbol, now.normalize() - 10 * DAY, now.normalize() + DAY)
+                rows = table.dropna(subset=["Close"])
+                price = table.attrs.get("price") or float(rows["Close"].iloc[-1])
+                told = moment(table.attrs.get("time") or by_day(rows).index[-1])
         except RefusedError:
             return np.nan, pd.NaT
-        rows = table.dropna(subset=["Close"])
-        if rows.empty:
-            return np.nan, pd.NaT
-        told = moment(table.attrs.get("time") or by_day(rows).index[-1])
-        return float(table.attrs.get("price") or rows["Close"].iloc[-1]), told
+        sound = is_number(price) and price > 0 and told <= now + DAY
+        return (float(price), told) if sound else (np.nan, pd.NaT)
 
-# %% ../../nbs/13_yahoo.ipynb #da88fe78
+# %% ../../nbs/13_yahoo.ipynb #853160a9
+def once_each(symbol: str, table: pd.DataFrame) -> pd.DataFrame:
+    "Ascending bars; one on the seam of two pages comes with both, and BadBarsError says where the two differ."
+    table = table[~table.reset_index().duplicated().to_numpy()].sort_index()
+    twice = table.index[table.index.duplicated()]
+    if len(twice):
+        where, cure = f"{twice[0]:%Y-%m-%d %H:%M}", "Ask again later."
+        raise BadBarsError(symbol, where, "the bar is there twice, with two values", "it has one", cure)
+    return table
+
+
+def on_marks(symbol: str, ended: pd.DataFrame, calendar: str, interval: str) -> pd.DataFrame:
+    "The bars of the session, on the marks of its clock; BadBarsError where one within it, the last excepted, is on none."
+    first, last = ended.index[0].normalize() - DAY, ended.index[-1].normalize() + DAY
+    fits = ended.index.isin(grid(calendar, interval, first, last))
+    opens, closes = stretches(calendar, first, last)
+    odd = ended.index[:-1][~fits[:-1]]  # the last one may be of this moment
+    place = np.minimum(np.searchsorted(closes, odd.asi8), len(closes) - 1)
+    within = odd[(odd.asi8 > opens[place]) & (odd.asi8 <= closes[place])]
+    if len(within):
+        needed, cure = f"bars of {interval} end on the marks of {calendar}", "Ask again later."
+        raise BadBarsError(symbol, f"{within[0]:%Y-%m-%d %H:%M}", "a bar ends between them", needed, cure)
+    return ended[fits]
+
+
 def short_as_traded(bars: pd.DataFrame, daily: pd.DataFrame, calendar: str) -> pd.DataFrame:
     "Short bars in the prices of their days; `daily` tells of splits and dividends up to today."
     days = days_of(bars.index, "1m", calendar)
