@@ -103,7 +103,7 @@ def next_session(calendar: str, day: Day) -> pd.Timestamp:
         raise CalendarRangeError(calendar, start + pd.Timedelta(days=1), days[0], days[-1])
     return days[place]
 
-# %% ../nbs/03_sessions.ipynb #c29d59c7
+# %% ../nbs/03_sessions.ipynb #a6989696
 def within_days(days: pd.DatetimeIndex) -> bool:
     "Whether some of ascending moments are no midnights."
     if len(days) > (days[-1] - days[0]).days + 1 and days.is_unique:
@@ -111,17 +111,17 @@ def within_days(days: pd.DatetimeIndex) -> bool:
     return bool((days != days.normalize()).any())
 
 
-def session_number(calendar: str, days: pd.DatetimeIndex) -> np.ndarray:
+def session_number(calendar: str, days: pd.DatetimeIndex, *, over: bool = False) -> np.ndarray:
     """For each day, how many sessions there were up to and including it; differences count sessions between.
 
-    Of moments within days, such as the ends of hours, a session counts when it has begun.
+    Of moments within days, such as the ends of hours, a session counts when it has begun; with `over`, when it is over.
     """
     if not len(days):
         return np.zeros(0, dtype=np.int64)
     known = _known(calendar, days.min(), days.max())
     if within_days(days):  # what ends at the opening bell was before the session
-        opens = hours(calendar, known[0], known[-1])["open"]
-        known = pd.DatetimeIndex(opens + pd.Timedelta(1, "ns"))
+        table = hours(calendar, known[0], known[-1])
+        known = pd.DatetimeIndex(table["close"] if over else table["open"] + pd.Timedelta(1, "ns")).as_unit("ns")
         days = days if days.unit == "ns" else days.as_unit("ns")
     if not days.is_monotonic_increasing:
         return np.asarray(known.searchsorted(days, side="right"), dtype=np.int64)

@@ -97,7 +97,28 @@ def test_ten_sessions_without_a_bar_end_an_asset_and_hours_without_one_do_not():
     assert compare_results(fast, slow, panel).ok
     ended = fast.fills[fast.fills["reason"] == "delisted"]
     assert list(ended["symbol"]) == ["GONE"]
-    assert ended["day"].iloc[0] == pd.Timestamp("2024-07-23 14:30", tz="UTC")  # the tenth session after the 9th begins
+    assert ended["day"].iloc[0] == pd.Timestamp("2024-07-23 20:00", tz="UTC")  # the tenth session after the 9th is over
+
+
+@pytest.mark.parametrize(("last_bar", "ended"), [("16:30", "2024-07-17 20:00"), ("20:00", "2024-07-17 20:00")])
+def test_a_session_is_missed_when_it_is_over_wherever_in_its_last_one_an_asset_stopped(last_bar, ended):
+    marks, around = grid("XNYS", "1h", "2024-07-01", "2024-07-31"), grid("24/7", "1h", "2024-07-01", "2024-07-31")
+    bars = {"GONE": bars_on(marks, 1)[: f"2024-07-02 {last_bar}"], "BTC/USD": bars_on(around, 2)}
+    panel = HybridDataNormalizer().normalize(bars, interval="1h")
+    column = panel.symbols.index("GONE")
+    assert panel.days[panel.whole_missed[:, column] >= 10][0] == pd.Timestamp(ended, tz="UTC")
+    assert panel.days[panel.whole_missed[:, column] >= 1][0] == pd.Timestamp("2024-07-03 17:00", tz="UTC")  # a half-day
+    assert panel.missed[panel.days.get_loc("2024-07-03 14:00"), column] == 1
+    days = mixed_panel("1d", "2024-06-03", "2024-07-12")
+    assert days.whole_missed is days.missed
+
+    class Hold(Strategy):
+        def signals(self, panel):
+            return pd.DataFrame(np.where(panel.real, 0.5, np.nan), panel.days, list(panel.symbols))
+
+    fast, slow = both(Hold(), panel)
+    assert compare_results(fast, slow, panel).ok
+    assert fast.fills.query("reason == 'delisted'")["day"].tolist() == [pd.Timestamp(ended, tz="UTC")]
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ class Record:
     fills: list[Fill] = field(default_factory=list)
     refusals: list[tuple[pd.Timestamp, Refusal]] = field(default_factory=list)
 
-# %% ../../nbs/40_event.ipynb #124ae0aa
+# %% ../../nbs/40_event.ipynb #df723f8c
 @dataclass
 class Books:
     "The books of an account on a panel: cash, positions, and what came of its orders."
@@ -149,7 +149,7 @@ class Books:
 
     def has_ended(self, symbol: str, row: int) -> bool:
         "Whether an asset has been without a bar for so long that it is taken for gone."
-        return bool(self.panel.missed[row, self._column[symbol]] >= ENDED_AFTER)
+        return bool(self.panel.whole_missed[row, self._column[symbol]] >= ENDED_AFTER)
 
     def ended(self, row: int) -> list[Fill]:
         "Close positions in assets that have ended, at their carried close; the fills are booked."
@@ -166,7 +166,7 @@ class Books:
             self.take(fill)
         return fills
 
-# %% ../../nbs/40_event.ipynb #704c83b2
+# %% ../../nbs/40_event.ipynb #245419d7
 class Account(Books):
     "An account that values itself and decides at each close."
 
@@ -187,7 +187,7 @@ class Account(Books):
         "The plan at the close of a day."
         panel, day = self.panel, self.panel.days[row]
         arrays = panel.arrays["close"][row], panel.real[row], panel.missed[row]
-        evening = Evening(day, self._column, *arrays, panel.assets, History.of(panel, row))
+        evening = Evening(day, self._column, *arrays, panel.assets, panel.whole_missed[row], History.of(panel, row))
         holdings = self.book.holdings(row)
         self.breaker = self.breaker.after(day, equity) if self.breaker is not None else None
         decision = Decision(

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['lot_parts', 'asset_table', 'turns_of', 'rule_row', 'limit_row', 'weights_of', 'opinions_of', 'Opinions', 'Run',
-           'simulate', 'fills_frame', 'refusals_frame', 'pending_frame', 'exposure_frame', 'fast_backtest']
+__all__ = ['lot_parts', 'Sessions', 'asset_table', 'sessions_of', 'rule_row', 'limit_row', 'weights_of', 'opinions_of',
+           'Opinions', 'Run', 'simulate', 'fills_frame', 'refusals_frame', 'pending_frame', 'exposure_frame',
+           'fast_backtest']
 
-# %% ../../nbs/44a_fast.ipynb #d1cf2c60
+# %% ../../nbs/44a_fast.ipynb #ec070780
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ from ..sessions import bar_days, session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/44a_fast.ipynb #c4042ca3
+# %% ../../nbs/44a_fast.ipynb #f24d33aa
 def lot_parts(lot: Decimal) -> tuple[float, float]:
     "A lot as numerator and power of ten: 0.0025 is 25 / 10,000."
     _, digits, exponent = lot.as_tuple()
@@ -43,8 +44,16 @@ def lot_parts(lot: Decimal) -> tuple[float, float]:
     return (whole, 10.0**-places) if places < 0 else (whole * 10.0**places, 1.0)
 
 
-def asset_table(panel: Panel, costs: Costs) -> tuple[np.ndarray, np.ndarray]:
-    "The kernel's assets, and the sessions of their calendars up to each day, (n_calendars, n_days)."
+class Sessions(NamedTuple):
+    "What the kernel is told of time."
+
+    number: np.ndarray  # of each calendar, the sessions that have begun by each row, (n_calendars, n_days)
+    over: np.ndarray  # those that are over by then: the same on days
+    turns: np.ndarray  # which rows begin a UTC day, (n_days,); empty where each row is one
+
+
+def asset_table(panel: Panel, costs: Costs) -> tuple[np.ndarray, Sessions]:
+    "The kernel's assets, and the sessions of their calendars."
     calendars = sorted({asset.calendar for asset in panel.assets.values()})
     kinds: dict[Any, int] = {}
     numbers = []
@@ -56,16 +65,17 @@ def asset_table(panel: Panel, costs: Costs) -> tuple[np.ndarray, np.ndarray]:
         [_asset_row(kind[0], kind[1], kind[2], kind[3], calendars.index(kind[1]), costs) for kind in kinds],
         kernel.ASSETS,
     )
+    return rows[numbers], sessions_of(panel, calendars)
+
+
+def sessions_of(panel: Panel, calendars: Sequence[str]) -> Sessions:
+    "The sessions of some calendars on the rows of a panel, and where UTC days begin."
     counted = [session_number(name, panel.days) for name in calendars]
-    return rows[numbers], counted[0][None, :] if len(counted) == 1 else np.array(counted)
-
-
-def turns_of(panel: Panel) -> np.ndarray:
-    "Which rows begin a UTC day; empty where each row is one."
+    number = counted[0][None, :] if len(counted) == 1 else np.array(counted)
     if panel.daily:
-        return np.empty(0, dtype=bool)
-    days = bar_days(panel.days)
-    return np.append(True, days[1:] != days[:-1])
+        return Sessions(number, number, np.empty(0, dtype=bool))
+    over, days = [session_number(name, panel.days, over=True) for name in calendars], bar_days(panel.days)
+    return Sessions(number, np.array(over), np.append(True, days[1:] != days[:-1]))
 
 
 def _asset_row(
@@ -194,10 +204,10 @@ class Run:
         known = self.equity[: self.account["halted"] - self.first + 1]
         return breaker.through(zip(self.days, known.tolist(), strict=False)).trip
 
-# %% ../../nbs/44a_fast.ipynb #3176e162
+# %% ../../nbs/44a_fast.ipynb #8d4e3540
 def simulate(
     opinions: Opinions, rules: np.ndarray, panel: Panel, first: int, cash: float, costs: Costs,
-    limits: RiskLimits | None, resize: float | None, tables: tuple[np.ndarray, np.ndarray] | None = None,
+    limits: RiskLimits | None, resize: float | None, tables: tuple[np.ndarray, Sessions] | None = None,
 ) -> Run:  # fmt: skip
     """Let the days of a panel pass from row `first` on.
 
@@ -205,7 +215,7 @@ def simulate(
     ----------
     rules : array of shape (n_strategies, 4)
         Of each of the opinions' strategies, see `rule_row`.
-    tables : two arrays, optional
+    tables : optional
         What `asset_table` gave before for this panel and these costs.
 
     Raises
@@ -214,13 +224,12 @@ def simulate(
         Two strategies want one symbol on one day.
     """
     by_day, (n_days, n_symbols) = panel.by_day or {}, panel.shape
-    assets, number = tables or asset_table(panel, costs)
+    assets, sessions = tables or asset_table(panel, costs)
     equity, worth, slots = np.empty(n_days - first), np.zeros((2, n_days - first)), np.zeros(n_symbols, kernel.SLOTS)
     capped = bool(np.isfinite(assets["share"]).any())
-    turns = turns_of(panel) if limits is not None else np.empty(0, dtype=bool)
     volumes = panel.volume_by_day if capped else by_day["close"]  # without a share they are not looked at
     account, fills, refused, waiting = kernel.simulate(
-        by_day["open"], by_day["close"], volumes, by_day["real"], number, turns, assets, rules, limit_row(limits),
+        by_day["open"], by_day["close"], volumes, by_day["real"], *sessions, assets, rules, limit_row(limits),
         opinions.starts, opinions.columns, opinions.targets, first, cash, -1.0 if resize is None else resize,
         equity, worth, slots,
     )  # fmt: skip

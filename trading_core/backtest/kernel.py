@@ -318,21 +318,21 @@ def morning(
             insert(waiting, me.waiting, due[i])
             me.waiting += 1
 
-# %% ../../nbs/44_kernel.ipynb #bd52095a
+# %% ../../nbs/44_kernel.ipynb #b3d82e13
 ENDED = 10  # sessions, as in portfolio.fills
 
 
 @inlined
-def missed(row: int, column: int, number: np.ndarray, assets: np.ndarray, slots: np.ndarray) -> int:
-    "Sessions of its calendar since an asset was last seen with a bar."
+def missed(row: int, column: int, upto: np.ndarray, number: np.ndarray, assets: np.ndarray, slots: np.ndarray) -> int:
+    "Sessions of its calendar since an asset was last seen with a bar, of those that `upto` counts."
     calendar = assets[column].calendar
-    return int(number[calendar, row] - number[calendar, slots[column].seen])
+    return int(upto[calendar, row] - number[calendar, slots[column].seen])
 
 
 @inlined
 def bury(
-    row: int, closes: np.ndarray, real: np.ndarray, number: np.ndarray, assets: np.ndarray, slots: np.ndarray,
-    held: np.ndarray, me: Any, fills: np.ndarray,
+    row: int, closes: np.ndarray, real: np.ndarray, number: np.ndarray, over: np.ndarray, assets: np.ndarray,
+    slots: np.ndarray, held: np.ndarray, me: Any, fills: np.ndarray,
 ) -> None:  # fmt: skip
     "Close positions in assets that have ended, at the carried close, without slippage."
     kept = 0
@@ -341,7 +341,7 @@ def bury(
         slot, asset = slots[column], assets[column]
         if real[row, column]:
             slot.seen = row
-        elif missed(row, column, number, assets, slots) >= ENDED:
+        elif missed(row, column, over, number, assets, slots) >= ENDED:
             price = as_price(closes[row, column])
             fee = fee_of(slot.held, price, asset)
             book(fills, me, row, column, PART, slot.held, price, fee, DELISTED, slot.owner, False)
@@ -351,10 +351,17 @@ def bury(
         kept += 1
     me.held = kept
 
-# %% ../../nbs/44_kernel.ipynb #b1740a8e
+# %% ../../nbs/44_kernel.ipynb #cab5959e
 @inlined
 def forget(
-    row: int, real: np.ndarray, number: np.ndarray, assets: np.ndarray, slots: np.ndarray, waiting: np.ndarray, me: Any
+    row: int,
+    real: np.ndarray,
+    number: np.ndarray,
+    over: np.ndarray,
+    assets: np.ndarray,
+    slots: np.ndarray,
+    waiting: np.ndarray,
+    me: Any,
 ) -> None:
     "Drop the orders of assets that have ended."
     kept = 0
@@ -362,7 +369,7 @@ def forget(
         column = waiting[i]
         if real[row, column]:
             slots[column].seen = row
-        elif missed(row, column, number, assets, slots) >= ENDED:
+        elif missed(row, column, over, number, assets, slots) >= ENDED:
             slots[column].side = 0
             continue
         waiting[kept] = column
@@ -622,14 +629,14 @@ def add(column: int, worth: float, positions: int, assets: np.ndarray, seen: Any
     else:
         seen.equities += worth
 
-# %% ../../nbs/44_kernel.ipynb #8422de93
+# %% ../../nbs/44_kernel.ipynb #d38bbeb6
 @inlined
 def forbidden(
     row: int, column: int, worth: float, stays: bool, number: np.ndarray, assets: np.ndarray, slots: np.ndarray,
     limit: Any, seen: Any, me: Any,
 ) -> tuple[int, float, float]:  # fmt: skip
     "The first limit that forbids a purchase, what it comes to and what may be; 0 if none does."
-    age = missed(row, column, number, assets, slots)
+    age = missed(row, column, number, number, assets, slots)
     if me.halted >= 0:
         return BREAKER, 1.0, 0.0
     if age >= limit.stale_sessions:
@@ -808,12 +815,12 @@ def pass_quietly(
         me.equities, me.crypto = (0.0, last) if assets[0].crypto else (last, 0.0)
     return row
 
-# %% ../../nbs/44_kernel.ipynb #b395c862
+# %% ../../nbs/44_kernel.ipynb #09a93ce1
 @lean
 def pass_days(
     row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray,
-    turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray, columns: np.ndarray,
-    targets: np.ndarray, resize: float, values: tuple[np.ndarray, np.ndarray], slots: np.ndarray,
+    over: np.ndarray, turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray,
+    columns: np.ndarray, targets: np.ndarray, resize: float, values: tuple[np.ndarray, np.ndarray], slots: np.ndarray,
     lists: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], account: np.ndarray, fills: np.ndarray,
     refusals: np.ndarray, memory: np.ndarray,
 ) -> int:  # fmt: skip
@@ -832,8 +839,8 @@ def pass_days(
             return row
         if me.waiting > 0:
             morning(row, opens, volumes, real, assets, slots, held, waiting, due, me, fills, refusals)
-            forget(row, real, number, assets, slots, waiting, me)
-        bury(row, closes, real, number, assets, slots, held, me, fills)
+            forget(row, real, number, over, assets, slots, waiting, me)
+        bury(row, closes, real, number, over, assets, slots, held, me, fills)
         if watched:
             turn(row, turns, me)
         leaving = value(row, closes, real, assets, slots, held, rules, me)
@@ -857,11 +864,11 @@ def pass_days(
         row += 1
     return row
 
-# %% ../../nbs/44_kernel.ipynb #a43b6695
+# %% ../../nbs/44_kernel.ipynb #8942b600
 @compiled
 def simulate(
-    opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, turns: np.ndarray,
-    assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray, first: int,
+    opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, over: np.ndarray,
+    turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray, first: int,
     cash: float, resize: float, equity: np.ndarray, worth: np.ndarray, slots: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Let the days pass from row `first` on.
@@ -869,8 +876,8 @@ def simulate(
     Parameters
     ----------
     opens, closes, volumes, real : arrays of shape (n_days, n_symbols)
-    number : int array of shape (n_calendars, n_days)
-        Sessions up to each day.
+    number, over : int arrays of shape (n_calendars, n_days)
+        Sessions up to each day: those that have begun, and those that are over, which differ within days only.
     turns : bool array of shape (n_days,)
         Which rows begin a day; empty where each of them is one.
     assets, slots : arrays of `ASSETS` and `SLOTS`, (n_symbols,)
@@ -900,7 +907,7 @@ def simulate(
         fills = longer(fills, me.fills, me.waiting + me.held)
         refusals = longer(refusals, me.refusals, 3 * (me.waiting + opinions_on(row, starts, targets)))
         row = pass_days(
-            row, opens, closes, volumes, real, number, turns, assets, rules, limits, starts, columns, targets, resize,
+            row, opens, closes, volumes, real, number, over, turns, assets, rules, limits, starts, columns, targets, resize,
             values, slots, lists, account, fills, refusals, memory,
         )  # fmt: skip
     return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting]

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LINES', 'BATCH', 'SweepJob', 'Part', 'Terms', 'Runs', 'Ways', 'Drawn', 'Accounts', 'SweepWays', 'run_numbers']
 
-# %% ../../nbs/45acb_sweep_job.ipynb #4377208f
+# %% ../../nbs/45acb_sweep_job.ipynb #2bceb802
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ import pandas as pd
 
 from . import kernel
 from .accounts import SUMS, sum_account
-from .fast import asset_table, limit_row, rule_row, turns_of
+from .fast import asset_table, limit_row, rule_row
 from .grid import Grid, made_all, problem_of
 from .shared_work import Parts, Shared, indicators_remembered, watched
 from .two_lines import crossings, told_by_lines
@@ -67,7 +67,7 @@ class Part:
         shape = (len(numbers), len(job.days)) if job.keep else (0, 0)
         return cls(numbers, np.zeros(len(numbers), SUMS), {}, np.full(shape, np.nan))
 
-# %% ../../nbs/45acb_sweep_job.ipynb #df7e6905
+# %% ../../nbs/45acb_sweep_job.ipynb #4bd9400d
 class Terms:
     "What the kernel is told, the same for all combinations."
 
@@ -75,15 +75,14 @@ class Terms:
         panel = job.panel
         by_day = panel.by_day or {}
         self.opens, self.closes, self.real = by_day["open"], by_day["close"], by_day["real"]
-        self.assets, self.number = asset_table(panel, job.costs)
+        self.assets, self.sessions = asset_table(panel, job.costs)
         self.capped = bool(np.isfinite(self.assets["share"]).any())
         self.volumes = panel.volume_by_day if self.capped else self.closes  # without a share they are not looked at
-        self.turns = turns_of(panel)
         self.limits, self.resize = limit_row(job.limits), -1.0 if job.resize is None else job.resize
         self.all_moments = panel.days.as_unit("ns").asi8
         self.moments = self.all_moments[job.first :]
 
-# %% ../../nbs/45acb_sweep_job.ipynb #8f68066b
+# %% ../../nbs/45acb_sweep_job.ipynb #f107d5e3
 class Runs:
     "Runs combinations of a job in the kernel, one after the other; a thread has its own."
 
@@ -98,7 +97,7 @@ class Runs:
         starts, columns, targets = opinions
         self.slots[:] = 0
         _, fills, _, _ = kernel.simulate(
-            terms.opens, terms.closes, terms.volumes, terms.real, terms.number, terms.turns, terms.assets,
+            terms.opens, terms.closes, terms.volumes, terms.real, *terms.sessions, terms.assets,
             np.array([rule_row(strategy.exits)]), terms.limits, starts[None, :], columns, targets, self.job.first,
             self.job.cash, terms.resize, self.equity, self.worth, self.slots,
         )  # fmt: skip

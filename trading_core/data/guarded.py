@@ -66,7 +66,7 @@ def _kept(symbol: str, table: pd.DataFrame, asset: Asset | None) -> pd.DataFrame
     known = sessions((asset or Asset.of(symbol)).calendar, ordered.index[0], ordered.index[-1])
     return ordered[ordered.index.isin(known)]
 
-# %% ../../nbs/17za_guarded.ipynb #c0bda8f8
+# %% ../../nbs/17za_guarded.ipynb #a260215f
 OLDEST = 9  # sessions that a barred symbol counts as having missed at most: one less than an asset that has ended
 
 
@@ -87,7 +87,16 @@ class GuardedPanel(Panel):
     @cached_property
     def missed(self) -> np.ndarray:
         "Sessions of the asset's calendar since its last bar; of barred symbols at most nine."
-        missed = np.array(super().missed, order="F")
+        return self._clipped(super().missed)
+
+    @cached_property
+    def whole_missed(self) -> np.ndarray:
+        "Whole sessions, likewise."
+        return self.missed if self.daily else self._clipped(super().whole_missed)
+
+    def _clipped(self, counted: np.ndarray) -> np.ndarray:
+        "With at most nine sessions in the columns of barred symbols."
+        missed = np.array(counted, order="F")
         for symbol in self.barred:
             column = self.symbols.index(symbol)
             missed[:, column] = np.clip(missed[:, column], -1, OLDEST)

@@ -133,7 +133,7 @@ class PanelTables(PanelArrays):
         "All of it as one table with columns (field, symbol)."
         return pd.concat({field: self._table(self.arrays[field]) for field in FIELDS}, axis=1)
 
-# %% ../../nbs/14_panel.ipynb #bbe28e77
+# %% ../../nbs/14_panel.ipynb #715d7fdf
 class PanelAges(PanelTables):
     "How many sessions ago each asset last traded."
 
@@ -154,6 +154,22 @@ class PanelAges(PanelTables):
         missed[last < 0] = -1
         missed.flags.writeable = False
         return missed
+
+    @cached_property
+    def whole_missed(self) -> np.ndarray:
+        "The same of whole sessions only: one that goes on is not missed yet, so that an asset ends with a session's last bar."
+        if self.daily:
+            return self.missed
+        rows = np.arange(len(self.days))[:, None]
+        last = np.maximum.accumulate(np.where(self.real, rows, -1), axis=0)
+        whole = np.empty(self.shape, dtype=np.int64, order="F")
+        for calendar in {asset.calendar for asset in self.assets.values()}:
+            begun, over = (session_number(calendar, self.days, over=done) for done in (False, True))
+            for column in (j for j, s in enumerate(self.symbols) if self.assets[s].calendar == calendar):
+                whole[:, column] = np.maximum(over - begun[last[:, column]], 0)
+        whole[last < 0] = -1
+        whole.flags.writeable = False
+        return whole
 
     def ends_on(self, calendar: str, sessions: pd.DatetimeIndex) -> np.ndarray:
         "Which rows end one of these sessions of `calendar`: its day, or of shorter bars the one at its closing, (n_days,)."
@@ -261,7 +277,7 @@ def fingerprint(panel: PanelArrays) -> str:
     digest.update(np.packbits(np.ascontiguousarray(panel.real)).tobytes())
     return digest.hexdigest()
 
-# %% ../../nbs/14_panel.ipynb #54c252c9
+# %% ../../nbs/14_panel.ipynb #0dc24d30
 def _one_line(panel: PanelPast) -> str:
     "Size, range and share of real bars."
     rows, symbols = panel.shape
@@ -277,7 +293,7 @@ def lives(panel: PanelAges) -> tuple[list[str], list[str]]:
     ended = [
         f"{s} ({panel.days[np.flatnonzero(panel.real[:, column])[-1]]:%Y-%m-%d})"
         for column, s in enumerate(panel.symbols)
-        if panel.missed[-1, column] >= 10
+        if panel.whole_missed[-1, column] >= 10
     ]
     return late, ended
 

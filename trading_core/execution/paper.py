@@ -42,7 +42,7 @@ from ..portfolio import ENDED_AFTER, Costs, Refusal, close_ended
 from ..portfolio.fills import Opening, Outcome
 from ..sessions import bar_text
 
-# %% ../../nbs/51_paper.ipynb #e8ddc2b5
+# %% ../../nbs/51_paper.ipynb #e4cfdfc1
 def closes_of(panel: Panel, row: int, symbols: Iterable[str]) -> dict[str, Decimal]:
     "Closes of a panel's day as money, carried where there is no bar."
     closes = panel.arrays["close"][row]
@@ -58,7 +58,7 @@ def opens_of(panel: Panel, row: int, symbols: Iterable[str]) -> dict[str, Decima
 
 def ended_of(panel: Panel, row: int, symbols: Iterable[str]) -> set[str]:
     "Those `symbols` that had no bar for so many of their sessions that they are taken for gone."
-    return {symbol for symbol in symbols if panel.missed[row, panel.symbols.index(symbol)] >= ENDED_AFTER}
+    return {symbol for symbol in symbols if panel.whole_missed[row, panel.symbols.index(symbol)] >= ENDED_AFTER}
 
 # %% ../../nbs/51_paper.ipynb #e16e9a16
 def value_of(fills: Sequence[Fill], cash: Decimal, panel: Panel, row: int) -> tuple[Decimal, Decimal]:

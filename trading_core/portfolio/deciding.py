@@ -27,7 +27,7 @@ from .risk import Check, RiskLimits, exposure, let_through
 from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
-# %% ../../nbs/35_decide.ipynb #3fb079f5
+# %% ../../nbs/35_decide.ipynb #15647d68
 @dataclass(frozen=True)
 class Evening:
     "One day of a panel at its close: what every asset costs, and how old that price is."
@@ -38,6 +38,7 @@ class Evening:
     observed: np.ndarray  # (n_symbols,), True where the close is a real bar's
     missed: np.ndarray  # (n_symbols,), own sessions since the last bar
     assets: Mapping[str, Asset]
+    gone: np.ndarray  # (n_symbols,), of those sessions the ones that are over: within a day, that of the day may go on
     history: History | None = None  # closes up to the day, for sizers that look at them
 
     @classmethod
@@ -45,7 +46,7 @@ class Evening:
         "Day number `row` of a panel."
         column = {symbol: j for j, symbol in enumerate(panel.symbols)}
         arrays = panel.arrays["close"][row], panel.real[row], panel.missed[row]
-        return cls(panel.days[row], column, *arrays, panel.assets, History.of(panel, row))
+        return cls(panel.days[row], column, *arrays, panel.assets, panel.whole_missed[row], History.of(panel, row))
 
     def price(self, symbol: str) -> Decimal:
         "The close as money."
@@ -53,7 +54,7 @@ class Evening:
 
     def ended(self, symbol: str) -> bool:
         "Whether the asset has been without a bar for so long that it is taken for gone."
-        return bool(self.missed[self.column[symbol]] >= ENDED_AFTER)
+        return bool(self.gone[self.column[symbol]] >= ENDED_AFTER)
 
 # %% ../../nbs/35_decide.ipynb #e7db8bf5
 class StrategyConflictError(StrategyError):
