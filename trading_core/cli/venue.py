@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['AHEAD', 'venue_panel', 'moment_of', 'RunningClock', 'venue_keys', 'greeting', 'state', 'new_york_open', 'watch',
-           'line_rates', 'made_venue', 'venue', 'add_to']
+__all__ = ['AHEAD', 'venue_market', 'bars_there', 'moment_of', 'RunningClock', 'venue_keys', 'greeting', 'state', 'new_york_open',
+           'watch', 'line_rates', 'made_venue', 'venue', 'add_to']
 
-# %% ../../nbs/75_cli_venue.ipynb #e2afed23
+# %% ../../nbs/75_cli_venue.ipynb #ea0039f5
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,30 +24,43 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trading_core.config import TradingConfig
-    from trading_core.data import Panel
-    from trading_core.execution.venue import Clock, PaperVenue
+    from trading_core.data import BarSource
+    from trading_core.execution.venue import Clock, PanelMarket, PaperVenue
     from trading_core.execution.venue.faults import Faults
     from trading_core.execution.venue.server import VenueServer
 
-# %% ../../nbs/75_cli_venue.ipynb #fb4aac8e
+# %% ../../nbs/75_cli_venue.ipynb #3fbed8b9
 AHEAD = 40  # days of an invented market beyond its beginning
 
 
-def venue_panel(config: TradingConfig, start: str = "") -> tuple[Panel, pd.Timestamp]:
-    "The bars of the settings' market, and the moment at which its clock begins."
+def venue_market(config: TradingConfig, start: str = "") -> tuple[PanelMarket, pd.Timestamp]:
+    "The settings' market, with its minutes where it is an invented one, and the moment at which its clock begins."
     import pandas as pd
 
     from trading_core.data import HybridDataNormalizer, source_of
+    from trading_core.execution.venue import PanelMarket
     from trading_core.run.context import wanted
 
     begin = moment_of(start) if start else pd.Timestamp.now("UTC")
     today = (begin + pd.Timedelta(days=AHEAD)).date()
     source = source_of(config.model_copy(update={"market": config.market.model_copy(update={"store": ""})}), today)
-    bars = {symbol: source.bars(symbol, config.market.start) for symbol in wanted(source, config)}
-    panel = HybridDataNormalizer().normalize(bars)
+    found = ((symbol, bars_there(source, symbol, config)) for symbol in wanted(source, config))
+    panel = HybridDataNormalizer().normalize({symbol: bars for symbol, bars in found if bars is not None})
     if not start and panel.last < begin.normalize():
         begin = panel.last + pd.Timedelta(hours=13)  # before New York opens
-    return panel, begin
+    return PanelMarket(panel, minutes=partial(source.bars, interval="1m") if source.simulated else None), begin
+
+
+def bars_there(source: BarSource, symbol: str, config: TradingConfig) -> pd.DataFrame | None:
+    "A symbol's daily bars; None of one that the settings do not name and that has ended before."
+    from trading_core.data.sources import NoBarsError
+
+    try:
+        return source.bars(symbol, config.market.start)
+    except NoBarsError:
+        if config.market.symbols:
+            raise
+        return None
 
 
 def moment_of(text: str) -> pd.Timestamp:
@@ -141,19 +155,19 @@ def line_rates(given: Mapping[str, str]) -> dict[str, float]:
         raise ConfigError("-p needs the name of a fault and its rate, such as -p drop_answer=0.2") from None
     return dict(checked_rates(rates))
 
-# %% ../../nbs/75_cli_venue.ipynb #4c80a329
+# %% ../../nbs/75_cli_venue.ipynb #d8f94a9b
 def made_venue(
     config: TradingConfig, start: str = "", speed: float = 1.0, faults: Faults | None = None
 ) -> tuple[PaperVenue, bool]:
     "The venue of the settings, and whether its keys were made just now."
-    from trading_core.execution.venue import PanelMarket, PaperVenue
+    from trading_core.execution.venue import PaperVenue
 
-    panel, begin = venue_panel(config, start)
+    market, begin = venue_market(config, start)
     clock: Clock = RunningClock(begin, speed)
     key, secret, made = venue_keys(config)
     cash = config.execution.cash
     clock = faults.clock(clock) if faults else clock
-    return PaperVenue(PanelMarket(panel), cash=cash, clock=clock, key=key, secret=secret), made
+    return PaperVenue(market, cash=cash, clock=clock, key=key, secret=secret), made
 
 # %% ../../nbs/75_cli_venue.ipynb #1910eac1
 def venue(

@@ -8,7 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Line', 'Working', 'Hit', 'reach', 'meet', 'lines', 'first_hit']
 
-# %% ../../nbs/53b_matching.ipynb #d33c302e
+# %% ../../nbs/53b_matching.ipynb #17c87b96
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import pairwise
@@ -88,7 +89,7 @@ def meet(work: Working, line: Line) -> tuple[Hit | None, Working]:
         return reach(line, work.limit, falling=work.side is Side.BUY), work
     return begin, work
 
-# %% ../../nbs/53b_matching.ipynb #fb66c53f
+# %% ../../nbs/53b_matching.ipynb #041597d1
 def lines(session: Session, start: int, until: int, force: TimeInForce, asset: Asset) -> Iterator[Line]:
     "The lines of a session that an order may meet between `start` and `until`."
     opens, closes = session.points[0], session.points[-1]
@@ -102,11 +103,10 @@ def lines(session: Session, start: int, until: int, force: TimeInForce, asset: A
         end = begin
     if begin > end:
         return
-    one = (begin, price_in(session, begin, asset))
-    for point in session.points[1:]:
-        if begin < point[0] < end:
-            yield one, point
-            one = point
+    one, points = (begin, price_in(session, begin, asset)), session.points
+    for point in points[bisect_left(points, (begin + 1,)) : bisect_left(points, (end,))]:
+        yield one, point
+        one = point
     yield one, (end, price_in(session, end, asset))
 
 # %% ../../nbs/53b_matching.ipynb #271cf5f6

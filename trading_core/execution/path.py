@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Point', 'Hours', 'hours_of', 'Session', 'session_path', 'price_between', 'price_in']
+__all__ = ['Point', 'Bar', 'Hours', 'hours_of', 'Session', 'session_path', 'price_between', 'price_in', 'minutes_path']
 
-# %% ../../nbs/53_path.ipynb #3450c272
+# %% ../../nbs/53_path.ipynb #ef5d89ea
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -72,8 +71,9 @@ def hours_of(calendar: str) -> Hours:
     closes = np.where(closes - opens >= _DAY, closes - _LAST_MOMENT, closes)
     return Hours(days.tolist(), opens.tolist(), closes.tolist())
 
-# %% ../../nbs/53_path.ipynb #acc38c38
+# %% ../../nbs/53_path.ipynb #c38a8e37
 Point: TypeAlias = tuple[int, Decimal]  # a moment and the price then
+Bar: TypeAlias = tuple[Decimal, Decimal, Decimal, Decimal]  # open, high, low, close
 
 
 class Session(NamedTuple):
@@ -90,14 +90,14 @@ class Session(NamedTuple):
         return self.points[-1][0]
 
 
-def session_path(opens: int, closes: int, bar: tuple[Decimal, Decimal, Decimal, Decimal]) -> Session:
+def session_path(opens: int, closes: int, bar: Bar) -> Session:
     "The path of a session with a bar's open, high, low and close."
     first, high, low, last = bar
     third = (closes - opens) // 3
     turns = (low, high) if last >= first else (high, low)
     return Session(((opens, first), (opens + third, turns[0]), (opens + 2 * third, turns[1]), (closes, last)))
 
-# %% ../../nbs/53_path.ipynb #5e74aaa8
+# %% ../../nbs/53_path.ipynb #8ab6176c
 def _step_of(price: Decimal, asset: Asset) -> Decimal:
     "The smallest step of a price: cents, or hundredths of them below a dollar; coins have nine decimals."
     if asset.asset_class is AssetClass.CRYPTO:
@@ -119,7 +119,18 @@ def price_between(one: Point, other: Point, moment: int, asset: Asset) -> Decima
 def price_in(session: Session, moment: int, asset: Asset) -> Decimal:
     "The price at a moment within a session."
     points = session.points
-    for one, other in pairwise(points):
-        if moment <= other[0]:
-            return price_between(one, other, moment, asset)
-    return points[-1][1]
+    place = max(bisect_left(points, (moment,)), 1)  # the first point that is not before the moment
+    return price_between(points[place - 1], points[place], moment, asset) if place < len(points) else points[-1][1]
+
+# %% ../../nbs/53_path.ipynb #5563df4f
+def minutes_path(opens: int, closes: int, minutes: Iterable[tuple[int, int, Bar]]) -> Session:
+    "The path of a session through its shorter bars: when each begins, when it ends, and its four prices."
+    points: list[Point] = []
+    for begin, end, bar in minutes:
+        leg = session_path(max(begin, opens), min(end, closes), bar).points
+        points.extend(leg if not points or points[-1] != leg[0] else leg[1:])
+    if points[0][0] > opens:
+        points.insert(0, (opens, points[0][1]))
+    if points[-1][0] < closes:
+        points.append((closes, points[-1][1]))
+    return Session(tuple(points))

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Row', 'Clock', 'VenueMarket', 'PanelPrices', 'span_of', 'cut_bars', 'day_bar', 'PanelMarket', 'wall_clock',
-           'ManualClock']
+__all__ = ['Row', 'Minutes', 'Clock', 'VenueMarket', 'PanelPrices', 'span_of', 'cut_bars', 'day_bar', 'joined_bars',
+           'PanelMarket', 'wall_clock', 'ManualClock']
 
-# %% ../../../nbs/53a_venue_market.ipynb #0a18f02c
+# %% ../../../nbs/53a_venue_market.ipynb #e318bca3
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -18,8 +18,9 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import pandas as pd
 
+from ...data.bridge import joined
 from ...data.panel import FIELDS, Panel
-from ..path import Session, hours_of, price_in, session_path
+from ..path import Session, hours_of, minutes_path, price_in, session_path
 from ...model import Asset, AssetClass, money
 
 # %% ../../../nbs/53a_venue_market.ipynb #49c6f0db
@@ -47,30 +48,66 @@ class VenueMarket(Protocol):
     def bars(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp, timeframe: str) -> pd.DataFrame:
         "Bars that begin within `start` to `end`, by their UTC beginnings."
 
-# %% ../../../nbs/53a_venue_market.ipynb #82a8bcdf
+# %% ../../../nbs/53a_venue_market.ipynb #7b119006
+Minutes: TypeAlias = Callable[[str, pd.Timestamp, pd.Timestamp], pd.DataFrame]  # of a symbol, from day to day
+_MINUTE, _RECENT = 60_000_000_000, 4  # so many sessions with minutes are kept
+
+
 class _Series:
     "One symbol's sessions, made when asked for."
 
-    def __init__(self, panel: Panel, symbol: str):
+    def __init__(self, panel: Panel, symbol: str, minutes: Minutes | None = None):
         column = panel.symbols.index(symbol)
-        hours, days = hours_of(panel.assets[symbol].calendar), panel.days.asi8
+        hours, days = hours_of(panel.assets[symbol].calendar), panel.days.as_unit("ns").asi8
         rows = [(int(row), hours.on(int(days[row]))) for row in np.flatnonzero(panel.real[:, column])]
         known = [(row, number) for row, number in rows if number is not None]
         self.opens = [hours.opens[number] for _, number in known]
         self.closes = [hours.closes[number] for _, number in known]
         picked = [row for row, _ in known]
+        self.symbol, self.days, self._minutes = symbol, panel.days[picked], minutes
         self.values = [panel.arrays[field][picked, column].tolist() for field in FIELDS]
         self._made: dict[int, Session] = {}
+
+    def minutes(self, first: int, last: int) -> pd.DataFrame | None:
+        "The minutes of some sessions, by their ends; None where there are none."
+        return None if self._minutes is None else self._minutes(self.symbol, self.days[first], self.days[last])
 
     def session(self, place: int) -> Session:
         made = self._made.get(place)
         if made is None:
-            first, high, low, last = (money(values[place]) for values in self.values[:4])
-            made = session_path(self.opens[place], self.closes[place], (first, high, low, last))
-            self._made[place] = made
+            made = self._made[place] = self._path(place)
+            if self._minutes is not None and len(self._made) > _RECENT:
+                self._made.pop(next(iter(self._made)), None)
         return made
 
-# %% ../../../nbs/53a_venue_market.ipynb #ecab6c82
+    def coarse(self, place: int) -> Session:
+        "A session through its four prices only."
+        first, high, low, last = (money(values[place]) for values in self.values[:4])
+        return session_path(self.opens[place], self.closes[place], (first, high, low, last))
+
+    def path_of(self, place: int, until: int) -> Session:
+        "A session for its bars: of one that is over at `until` the four prices are enough."
+        return self.coarse(place) if self._minutes is not None and self.closes[place] <= until else self.session(place)
+
+    def traded(self, place: int, until: int) -> float | None:
+        "The volume of a session's minutes up to `until`; None where there are no minutes, or it is over."
+        table = self.minutes(place, place) if self.closes[place] > until else None
+        return (
+            None
+            if table is None
+            else float(table["volume"].to_numpy()[table.index <= pd.Timestamp(until, tz="UTC")].sum())
+        )
+
+    def _path(self, place: int) -> Session:
+        opens, closes, table = self.opens[place], self.closes[place], self.minutes(place, place)
+        if table is None:
+            return self.coarse(place)
+        prices = table[list(FIELDS[:4])].to_numpy().tolist()
+        bars = [(money(a), money(b), money(c), money(d)) for a, b, c, d in prices]
+        ends = pd.DatetimeIndex(table.index).as_unit("ns").asi8.tolist()
+        return minutes_path(opens, closes, ((end - _MINUTE, end, bar) for end, bar in zip(ends, bars, strict=True)))
+
+# %% ../../../nbs/53a_venue_market.ipynb #be1a7587
 class PanelPrices:
     """The prices of a panel of daily bars, at any moment.
 
@@ -78,10 +115,12 @@ class PanelPrices:
     ----------
     actions : mapping of symbol to DataFrame, optional
         Splits and dividends of those bars, where they are as traded: columns `split` and `dividend` by ex-date.
+    minutes : callable, optional
+        Given a symbol and two days, the minutes of those days, which together are the panel's bars.
     """
 
-    def __init__(self, panel: Panel, actions: Mapping[str, pd.DataFrame] | None = None):
-        self.panel, self.actions = panel, dict(actions or {})
+    def __init__(self, panel: Panel, actions: Mapping[str, pd.DataFrame] | None = None, minutes: Minutes | None = None):
+        self.panel, self.actions, self.minutes = panel, dict(actions or {}), minutes
         self.symbols: Sequence[str] = panel.symbols
         self.assets: Mapping[str, Asset] = dict(panel.assets)
         self._series: dict[str, _Series] = {}
@@ -89,7 +128,7 @@ class PanelPrices:
     def _of(self, symbol: str) -> _Series:
         series = self._series.get(symbol)
         if series is None:
-            series = self._series[symbol] = _Series(self.panel, symbol)
+            series = self._series[symbol] = _Series(self.panel, symbol, self.minutes)
         return series
 
     def path(self, symbol: str, start: int, until: int) -> list[Session]:
@@ -109,9 +148,10 @@ class PanelPrices:
         touched = self.path(symbol, moment.value, moment.value)
         return price_in(touched[0], moment.value, self.assets[symbol]) if touched else None
 
-# %% ../../../nbs/53a_venue_market.ipynb #29fb224f
+# %% ../../../nbs/53a_venue_market.ipynb #5c3c505e
 _DAY, _SECOND = 86_400_000_000_000, 1_000_000_000
 _MORNING = 34_200 * _SECOND  # from midnight in New York to the open at 9:30
+_AT_A_TIME = 30  # sessions whose minutes are looked at together
 _SPANS = {"Min": 60 * _SECOND, "T": 60 * _SECOND, "Hour": 3600 * _SECOND, "H": 3600 * _SECOND}
 
 
@@ -124,44 +164,74 @@ def span_of(timeframe: str) -> int | None:
     return int(digits or 1) * unit if unit and digits.isdecimal() else None
 
 
-def cut_bars(session: Session, span: int, volume: float, asset: Asset, until: int) -> Iterator[Row]:
-    "A session's path cut into bars of `span` that are over by `until`, with the volume spread evenly."
-    opens, closes = session.opens, session.closes
-    begin = opens - opens % span
+def cut_bars(session: Session, span: int, volume: float, asset: Asset, until: int, since: int = 0) -> Iterator[Row]:
+    "A session's path cut into bars of `span` from `since` that are over by `until`, with the volume spread evenly."
+    opens, closes, points = session.opens, session.closes, session.points
+    begin = max(opens - opens % span, since - since % span)
     while begin < closes and min(begin + span, closes) <= until:
         start, end = max(begin, opens), min(begin + span, closes)
         first, last = price_in(session, start, asset), price_in(session, end, asset)
-        inside = [price for moment, price in session.points if start <= moment <= end]
+        inside = [price for _, price in points[bisect_left(points, (start,)) : bisect_left(points, (end + 1,))]]
         share = volume * (end - start) / (closes - opens)
         yield begin, first, max(first, last, *inside), min(first, last, *inside), last, share
         begin += span
 
-# %% ../../../nbs/53a_venue_market.ipynb #bfce0cd3
-def day_bar(session: Session, volume: float, asset: Asset, until: int) -> Row:
+# %% ../../../nbs/53a_venue_market.ipynb #ce6931ac
+def day_bar(session: Session, volume: float, asset: Asset, until: int, traded: float | None = None) -> Row:
     "A session as one bar, as far as it has come by `until`; it begins at midnight where the market is."
     opens, end = session.opens, min(session.closes, until)
     last = price_in(session, end, asset)
-    inside = [price for moment, price in session.points if moment <= end]
+    inside = [price for _, price in session.points[: bisect_left(session.points, (end + 1,))]]
     midnight = opens if asset.asset_class is AssetClass.CRYPTO else opens - _MORNING
-    done = (end - opens) / (session.closes - opens)
-    return midnight, session.points[0][1], max(last, *inside), min(last, *inside), last, volume * done
+    so_far = volume * ((end - opens) / (session.closes - opens)) if traded is None else traded
+    return midnight, session.points[0][1], max(last, *inside), min(last, *inside), last, so_far
 
-# %% ../../../nbs/53a_venue_market.ipynb #ac74d875
+# %% ../../../nbs/53a_venue_market.ipynb #0460ed57
+def joined_bars(
+    minutes: pd.DataFrame, closes: np.ndarray, span: int, start: int, end: int, until: int
+) -> Iterator[Row]:
+    "Minutes as bars of `span` that begin from `start` to `end` and are over by `until`; `closes` are their sessions'."
+    labels = pd.DatetimeIndex(minutes.index).as_unit("ns").asi8
+    begins = (labels - 1) // span * span
+    wanted = (start <= begins) & (begins <= end) & (np.minimum(begins + span, closes) <= until)
+    if wanted.any():
+        made, ends = joined(minutes.to_numpy()[wanted], labels[wanted], np.unique(begins[wanted]) + span)
+        for (first, high, low, last, volume), begin in zip(made.tolist(), (ends - span).tolist(), strict=True):
+            yield begin, money(first), money(high), money(low), money(last), volume
+
+# %% ../../../nbs/53a_venue_market.ipynb #9e837a95
 class PanelMarket(PanelPrices):
     """A market whose sessions are the real bars of a panel.
 
     At a session's open the price is exactly the bar's open (a coin's at 00:00 UTC), at its close exactly the
-    close; in between it runs along the bar's range.
+    close; in between it runs along the bar's range, or through the minutes where they are given.
     """
 
     def rows(self, symbol: str, start: int, end: int, span: int, until: int) -> Iterator[Row]:
         "Bars of `span` nanoseconds (0: a day) that begin from `start` to `end`, as they are known at `until`."
         series, asset = self._of(symbol), self.assets[symbol]
         last = min(end + _DAY, until)
-        for place in range(bisect_left(series.closes, start - start % _DAY), bisect_right(series.opens, last)):
-            session, volume = series.session(place), series.values[4][place]
-            cut = cut_bars(session, span, volume, asset, until) if span else [day_bar(session, volume, asset, until)]
+        places = range(bisect_left(series.closes, start - start % _DAY), bisect_right(series.opens, last))
+        if span and self.minutes is not None:
+            yield from self._joined(series, places, (span, start, end, until))
+            return
+        for place in places:
+            session, volume = series.path_of(place, until), series.values[4][place]
+            if span:
+                cut = cut_bars(session, span, volume, asset, until, start)
+            else:
+                cut = iter([day_bar(session, volume, asset, until, series.traded(place, until))])
             yield from (row for row in cut if start <= row[0] <= end)
+
+    def _joined(self, series: _Series, places: range, asked: tuple[int, int, int, int]) -> Iterator[Row]:
+        for first in range(places.start, places.stop, _AT_A_TIME):
+            last = min(first + _AT_A_TIME, places.stop) - 1
+            table = series.minutes(first, last)
+            if table is not None:
+                labels = pd.DatetimeIndex(table.index).as_unit("ns").asi8
+                closes = np.array(series.closes[first : last + 1])
+                place = np.searchsorted(np.array(series.opens[first : last + 1]), labels) - 1
+                yield from joined_bars(table, closes[place], *asked)
 
     def bars(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp, timeframe: str = "1Day") -> pd.DataFrame:
         "Bars that begin within `start` to `end`, by their UTC beginnings."

@@ -212,7 +212,7 @@ def told(kind: str, symbol: str, moment: int, item: Message) -> Message:
     "A trade (`t`), a quote (`q`) or a bar (`b`, `u`, `d`) as the streams tell it."
     return {"T": kind, "S": symbol, **item, "t": moment}
 
-# %% ../../../nbs/54d_venue_streams.ipynb #fa6c56da
+# %% ../../../nbs/54d_venue_streams.ipynb #36a26862
 _MINUTE = 60_000_000_000
 _DAY = 1440 * _MINUTE
 
@@ -225,15 +225,7 @@ def day_so_far(market: VenueMarket, symbol: str, moment: int) -> Row | None:
 
 def minute_row(market: VenueMarket, symbol: str, begin: int) -> Row | None:
     "What the price did in the minute from `begin`; None if there was no trading."
-    for session in market.path(symbol, begin, begin + _MINUTE):
-        start, end = max(begin, session.opens), min(begin + _MINUTE, session.closes)
-        if start < end:
-            asset, day = market.assets[symbol], day_so_far(market, symbol, end)
-            first, last = price_in(session, start, asset), price_in(session, end, asset)
-            inside = [first, last, *(price for moment, price in session.points if start < moment < end)]
-            traded = day[5] * (end - start) / (end - session.opens) if day else 0.0
-            return begin, first, max(inside), min(inside), last, traded
-    return None
+    return next(iter(market.rows(symbol, begin, begin, _MINUTE, begin + _MINUTE)), None)
 
 # %% ../../../nbs/54d_venue_streams.ipynb #5e13d16c
 _BARS = (("bars", "b", 0), ("updatedBars", "u", _MINUTE // 2))
