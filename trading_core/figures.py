@@ -206,7 +206,7 @@ def _pixels(ax: Axes) -> float:
     "Width of the axes."
     return float(ax.get_position().width * ax.figure.bbox.width * 72 / ax.figure.dpi)
 
-# %% ../nbs/05_figures.ipynb #dad0def1
+# %% ../nbs/05_figures.ipynb #fb713d9d
 def _date_axis(ax: Axes, index: pd.Index) -> None:
     "Years, months or days under the axis, as many as there is room for."
     if not isinstance(index, pd.DatetimeIndex):
@@ -217,6 +217,8 @@ def _date_axis(ax: Axes, index: pd.Index) -> None:
     days = (index[-1] - index[0]).days if len(index) else 0
     most = max(4, int(_pixels(ax) // 75))
     locator = make.DayLocator() if 0 < days < 6 else make.AutoDateLocator(minticks=2 if most < 5 else 3, maxticks=most)
+    if isinstance(locator, make.AutoDateLocator):
+        locator.intervald[make.MINUTELY] = [1, 5, 10, 15, 30, 60]  # two hours have room for no more
     form = make.ConciseDateFormatter(locator, show_offset=False)
     form.formats = ["%Y", "%b", "%-d %b", "%H:%M", "%H:%M", "%S"]
     form.zero_formats = ["", "%Y", "%b", "%-d %b", "%H:%M", "%H:%M"]
