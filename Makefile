@@ -8,6 +8,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
     if "$$p" -c '$(suitable)' 2>/dev/null; then command -v "$$p"; break; fi; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c requirements.lock
 
+# One process more than there are cores, since tests that start programs often wait for them.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
 # Recorded market data for the tests, where it lies beside the checkout.
 TRADING_REAL_DATA ?= $(abspath $(wildcard ../shared/data/real))
 export TRADING_REAL_DATA
@@ -26,11 +30,11 @@ lab: $(VENV)/installed
 	@$(BIN)/jupyter lab nbs/tour.ipynb
 
 test: $(VENV)/installed-dev
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 # What chance could hide: full sizes of the tests that draw at random. `make test` draws a part of them.
 test-long: $(VENV)/installed-dev
-	@TRADING_TESTS=long $(BIN)/python -m pytest -n auto --dist worksteal \
+	@TRADING_TESTS=long $(PYTEST) \
 	    tests/backtest/test_sharpe.py tests/backtest/test_engines_agree.py $(ARGS)
 
 $(VENV)/installed: pyproject.toml requirements.lock $(BIN)/python
