@@ -13,6 +13,7 @@ from trading_core.config import load_config
 from trading_core.data.intervals import grid
 from trading_core.ledger import Ledger
 from trading_core.run import run_job
+from trading_core.run.context import Run, as_of_moment, load_market
 from trading_core.run.runner import RunResult
 
 SETTINGS = """
@@ -82,3 +83,37 @@ def test_a_run_without_fresh_bars_is_refused(book: Path) -> None:
     late = run("2024-07-08T18:00")
     assert late.status == "refused"
     assert "prices end on 2024-07-06, but the run is about 2024-07-08T18:00" in late.error
+
+
+def test_bars_of_coins_outside_the_session_are_not_missed_by_a_job_that_runs_only_in_session(book: Path) -> None:
+    evening = run("2024-07-01T20:00")
+    assert evening.status == "done", evening.error
+    scan, daily = (
+        [Run(load_config(), load_market(load_config(), as_of_moment(f"2024-07-02T{time}", "1h")), job=job).cycle()
+         for time in ("14:00", "17:30")]
+        for job in ("scan", "daily")
+    )  # fmt: skip
+    assert [len(report.missed_days) for report in daily] == [17, 24]  # without times every bar counts
+    assert scan[0].missed_days == ()  # seventeen hours of ETH
+    assert [f"{moment:%H:%M}" for moment in scan[1].missed_days] == [
+        "14:00",
+        "14:30",
+        "15:00",
+        "15:30",
+        "16:00",
+        "16:30",
+        "17:00",
+    ]
+    assert "no decision on 7 bars since 2024-07-01T20:00" in str(scan[1])
+
+
+def test_a_rehearsal_decides_on_the_bars_on_which_the_schedule_does(book: Path) -> None:
+    result = run_job("scan", config=load_config(), as_of="2024-07-03T15:30", since="2024-07-02")
+    assert result.status == "done", result.error
+    with Ledger(load_config().ledger_url, account="csv") as ledger:
+        decided = ledger.cycles()["as_of"].sort_values()
+    told = [f"{moment:%d %H:%M}" for moment in decided]
+    assert told[0] == "02 14:00"
+    assert told[-1] == "03 15:30"
+    assert all("13:30" < moment[3:] <= "20:00" for moment in told)
+    assert len(told) == 13 + 4

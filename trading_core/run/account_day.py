@@ -297,13 +297,14 @@ class CycleChange(CycleFacts):
         "Of equity, since the last cycle."
         return self.equity - self.account_before.equity
 
-# %% ../../nbs/70_account_day.ipynb #ce0d0b59
+# %% ../../nbs/70_account_day.ipynb #1b74266d
 class CycleReport(CycleChange):
     "A cycle's facts, and how they are told."
 
     def __str__(self) -> str:
         missed = (
-            f"; no decision on {len(self.missed_days)} days since {bar_text(self.previous_day)}"
+            f"; no decision on {len(self.missed_days)} {'days' if len(bar_text(self.as_of)) == 10 else 'bars'} since "
+            f"{bar_text(self.previous_day)}"
             if self.missed_days
             else ""
         )

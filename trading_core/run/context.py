@@ -11,7 +11,7 @@ __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARI
            'RunContext', 'Asked', 'Tried', 'Judging', 'Run', 'find_settings', 'open_run', 'kernel_environment',
            'hand_over']
 
-# %% ../../nbs/70_context.ipynb #655153d0
+# %% ../../nbs/70_context.ipynb #9b442197
 import json
 import math
 import os
@@ -19,7 +19,7 @@ import pickle
 import warnings
 from collections.abc import Iterable, Mapping, Sized
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -410,7 +410,7 @@ class Judging(Tried):
         found = None if rows.equity is None else overfitting(rows.equity.pct_change(fill_method=None).iloc[1:])
         return judge(result, kind, overfitted=found, sealed=sealed, place=self._trials)
 
-# %% ../../nbs/70_context.ipynb #75a9a4ec
+# %% ../../nbs/70_context.ipynb #832e277d
 class Run(Judging):
     "A context that can also act: decide for a day, and in a run carry it out."
 
@@ -430,7 +430,7 @@ class Run(Judging):
         with self._books(write=not dry_run) as ledger:
             past = None if self.trades else self._decided(ledger)
             if past is not None:
-                return report_of(ledger, self.panel, past, [], resumed=True, dry_run=True)
+                return self._expected(report_of(ledger, self.panel, past, [], resumed=True, dry_run=True))
             report = run_cycle(
                 self.panel,
                 self.strategies,
@@ -451,7 +451,16 @@ class Run(Judging):
             )
             if not (dry_run or live or report.unreachable):
                 note_paper_day(ledger, self.config.strategies, self.as_of, simulated=self.simulated)
-        return report
+        return self._expected(report)
+
+    def _expected(self, report: CycleReport) -> CycleReport:
+        "A report that misses decisions only on bars on which the job's schedule has any."
+        if not report.missed_days:
+            return report
+        from trading_core.run.scheduler import bars_of_job
+
+        bars = bars_of_job(self.config, self.job, pd.DatetimeIndex([*report.missed_days, report.as_of]))
+        return replace(report, missed_days=tuple(bars[bars < report.as_of]))
 
     def _decided(self, ledger: Ledger) -> Cycle | None:
         "What was decided for the as-of, if the account has gone on since: then there is only that to look at."

@@ -49,15 +49,20 @@ def since_day(given: str, as_of: pd.Timestamp) -> pd.Timestamp:
         raise SinceError(given, as_of)
     return day
 
-# %% ../../nbs/70_rehearsal.ipynb #e5009445
+# %% ../../nbs/70_rehearsal.ipynb #dcc5b718
 def rehearse(
     run: RunContext, ledger: Ledger, since: pd.Timestamp, tell: Callable[[float], None] = lambda part: None
 ) -> list[pd.Timestamp]:
     "Run a new account's cycles from `since` to the day before the as-of; the days that were decided."
     if ledger.last_cycle() is not None:
         return []
+    from trading_core.run.scheduler import bars_of_job
+
     panel = run.tradable
-    days = panel.days[(panel.days >= since) & (panel.days < run.as_of)]
+    begun = (
+        panel.days >= since if panel.daily else panel.days > since
+    )  # a bar that ends at midnight is of the day before
+    days = bars_of_job(run.config, run.job, panel.days[begun & (panel.days < run.as_of)])
     for number, day in enumerate(days, start=1):
         run_cycle(
             panel.until(day), run.strategies, ledger=ledger, account=run.account, job=run.job, cash=run.config.execution.cash,

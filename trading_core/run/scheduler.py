@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['IN_SESSION', 'PROGRAM', 'GRACE', 'JobTime', 'in_session', 'opening_from', 'job_times', 'calendar_of', 'cron_time',
-           'Runner', 'overdue', 'make_scheduler', 'next_runs', 'run_schedule']
+__all__ = ['IN_SESSION', 'WALKED', 'PROGRAM', 'GRACE', 'JobTime', 'in_session', 'opening_from', 'job_times', 'calendar_of',
+           'cron_time', 'expected_bars', 'bars_of_job', 'Runner', 'overdue', 'make_scheduler', 'next_runs',
+           'run_schedule']
 
-# %% ../../nbs/72_schedule.ipynb #ba4cc7a3
+# %% ../../nbs/72_schedule.ipynb #6dd8cd8d
 import re
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
+import numpy as np
+import pandas as pd
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
@@ -139,6 +142,44 @@ def cron_time(job: str, line: str, calendar: str = "XNYS") -> JobTime:
             where, job, line, f"a time within the sessions of {whose}, such as */5 9-16 * * mon-fri America/New_York"
         )
     return made
+
+# %% ../../nbs/72_schedule.ipynb #103105a0
+WALKED = 1000  # bars: of more of them the times within a session are not looked at, as a tick costs milliseconds
+
+
+def expected_bars(trigger: JobTime, bars: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    "Of ascending ends of bars, those that a job with these times decides on, up to the last one."
+    bars = bars[_within(trigger.calendar, bars)]
+    if len(bars) > WALKED:
+        return bars
+    kept, place = [], 0
+    while place < len(bars):
+        tick = trigger.get_next_fire_time(None, bars[place].to_pydatetime())
+        if tick is None:
+            break
+        place = int(bars.searchsorted(pd.Timestamp(tick), side="right"))
+        kept.append(place - 1)
+    return bars[kept]
+
+
+def _within(calendar: str | None, bars: pd.DatetimeIndex) -> np.ndarray:
+    "Which bars end within sessions."
+    if calendar is None or not len(bars):
+        return np.ones(len(bars), dtype=bool)
+    table = hours(calendar, as_day(bars[0]), next_session(calendar, as_day(bars[-1])))
+    place = table["close"].searchsorted(bars, side="left")
+    return np.asarray(table["open"].to_numpy()[place] < bars.to_numpy())
+
+# %% ../../nbs/72_schedule.ipynb #6fd0a8b4
+def bars_of_job(config: TradingConfig, job: str, bars: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    "Of ascending bars those that `job` is expected to decide on: all of them for bars of a day, or without a line in [schedule]."
+    line = config.schedule.get(job)
+    if line is None or config.market.interval == "1d":
+        return bars
+    try:
+        return expected_bars(cron_time(job, line, calendar_of(config)), bars)
+    except ConfigError:  # whoever starts a schedule is told what is wrong with its line
+        return bars
 
 # %% ../../nbs/72_schedule.ipynb #3a7241f2
 PROGRAM = [sys.executable, "-c", "from trading_core.cli import main; main()"]
