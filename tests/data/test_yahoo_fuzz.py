@@ -7,7 +7,9 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("YF_DISABLE_CURL_CFFI", "1")  # before yfinance is imported: plain connections can be rerouted
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from sizes import size
 from spoiled import names, spoiled
 
+from trading_core.data.intervals import grid
 from trading_core.data.sources import checked_bars
 from trading_core.data.yahoo import YahooBars, fetch
 from trading_core.data.yahoo_loopback import YahooLoopback
@@ -46,11 +49,20 @@ def bars_of(symbol: str, days: int = 8) -> pd.DataFrame:
     return bars
 
 
-def answer_of(symbol: str) -> Any:
+def halves_of(symbol: str) -> pd.DataFrame:
+    "Bars of fifteen minutes on two days."
+    marks = grid(Asset.of(symbol).calendar, "15m", "2024-03-06", "2024-03-07")
+    marks = marks if len(marks) < 60 else marks[:40]
+    close = 100.0 + 0.25 * pd.Series(range(len(marks)), marks, dtype=float)
+    return pd.DataFrame({"open": close, "high": close + 1, "low": close - 1, "close": close, "volume": 100.0})
+
+
+def answer_of(symbol: str, interval: str = "1d") -> Any:
     "What Yahoo would say."
-    home = YahooLoopback({symbol: bars_of(symbol)}, now=NOW)
+    home = YahooLoopback({symbol: bars_of(symbol)}, {symbol: {"15m": halves_of(symbol)}}, now=NOW)
     name = symbol.replace("/", "-")
-    span = {"period1": "0", "period2": str(2**31), "interval": "1d"}
+    first, last = (str(int(pd.Timestamp(day, tz="UTC").timestamp())) for day in ("2024-02-01", "2024-03-09"))
+    span = {"period1": first, "period2": last, "interval": interval}
     return home._chart(f"/v8/finance/chart/{name}", span)
 
 
@@ -134,3 +146,73 @@ def test_any_answer_of_yahoo_gives_the_bars_in_it_or_a_refusal(told: Told, asked
         for day, row in zip(wanted, bars[["open", "high", "low", "close", "volume"]].to_numpy(), strict=True):
             assert row.tolist() in [[*one[:4], float(int(one[4]))] for one in rows[day]]  # yfinance's volumes are whole
             assert not any(isinstance(value, bool | str) for one in rows[day] for value in one)
+
+
+SHORT = {symbol: answer_of(symbol, "15m") for symbol in SYMBOLS}
+
+
+@CASES
+@given(st.sampled_from(SYMBOLS).flatmap(lambda s: st.tuples(st.just(s), spoiled(SHORT[s], ABOUT))))
+def test_any_answer_about_short_bars_gives_bars_in_it_or_a_refusal(told: Told, asked: tuple[str, str]) -> None:
+    symbol, told.text = asked
+    told.sound = json.dumps(SOUND[symbol])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            bars = source_of(told, False).bars(symbol, "2024-03-06", "2024-03-08", "15m")
+        except TradingError as refused:
+            names(refused, "Yahoo", symbol)
+            return
+    checked_bars(symbol, bars, "15m")
+    result = json.loads(told.text)["chart"]["result"][0]
+    quote = result["indicators"]["quote"][0]
+    rows: dict[int, list[Any]] = {}
+    for n, second in enumerate(result["timestamp"]):
+        rows.setdefault(second, []).append([quote[name][n] for name in ("open", "high", "low", "close")])
+    for when, row in zip(bars.index, bars.to_numpy().tolist(), strict=True):
+        assert rows[int(when.timestamp()) - 900] == [row[:4]] * len(rows[int(when.timestamp()) - 900])
+    marks = set(grid(Asset.of(symbol).calendar, "15m", "2024-03-06", "2024-03-07"))
+    ends = {
+        pd.Timestamp(s + 900, unit="s", tz="UTC") for s, row in rows.items() if abs(s) < 4e9 and row[0] != [None] * 4
+    }
+    if result["meta"] == SHORT[symbol]["chart"]["result"][0]["meta"]:  # it says when to look away
+        assert set(bars.index) >= marks & ends
+
+
+@CASES
+@given(st.sampled_from(SYMBOLS).flatmap(lambda s: st.tuples(st.just(s), spoiled(SOUND[s]))))
+def test_any_answer_gives_a_latest_price_that_can_be_true_or_none(told: Told, asked: tuple[str, str]) -> None:
+    symbol, told.text = asked
+    told.sound = json.dumps(SOUND[symbol])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            latest = source_of(told, False).latest([symbol])
+        except TradingError as refused:
+            names(refused, "Yahoo", symbol)
+            return
+    price, when = latest["price"].iloc[0], latest["time"].iloc[0]
+    assert math.isnan(price) == (when is pd.NaT)
+    assert math.isnan(price) or (0 < price < math.inf and when <= pd.Timestamp(NOW, tz="UTC") + pd.Timedelta(days=1))
+
+
+@pytest.mark.realdata
+@settings(CASES, max_examples=size(50, 1000))
+@given(st.data())
+def test_recorded_answers_with_a_fault_give_the_bars_in_them_or_a_refusal(
+    told: Told, real_data: Path, data: st.DataObject
+) -> None:
+    path = data.draw(st.sampled_from(sorted((real_data / "raw/yahoo_chart_json").glob("*.json"))))
+    recorded = json.loads(path.read_text())["body"]
+    symbol = recorded["chart"]["result"][0]["meta"]["symbol"].replace("-", "/")
+    told.text, told.sound = data.draw(spoiled(recorded, ABOUT)), json.dumps(recorded)
+    try:
+        bars = replace(source_of(told, False), today="2025-02-20").bars(symbol, "2020-01-01", "2020-01-03")
+    except TradingError as refused:
+        names(refused, "Yahoo", symbol)
+        return
+    rows = held(told.text, symbol)
+    assert all(
+        row[:4] in [one[:4] for one in rows[f"{day:%Y-%m-%d}"]]
+        for day, row in zip(bars.index, bars.to_numpy().tolist(), strict=True)
+    )

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Row', 'Page', 'DOLLARS', 'USUAL', 'forwards', 'rows_table', 'CcxtMissingError', 'market_of', 'moved', 'open_market',
-           'CcxtSaidNoError', 'said', 'CcxtLine', 'CcxtBars']
+__all__ = ['Row', 'KNOWN', 'Page', 'DOLLARS', 'USUAL', 'forwards', 'sound_row', 'rows_table', 'CcxtMissingError', 'market_of',
+           'moved', 'open_market', 'CcxtSaidNoError', 'said', 'CcxtLine', 'CcxtBars']
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #57c55b3a
+# %% ../../nbs/13c_ccxt_bars.ipynb #d73a57a6
+import math
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,8 +30,9 @@ from .sources import in_window, latest_table, moment, step_of
 from ..errors import ConfigError, DataError, UnknownNameError
 from ..sessions import Day
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #b0ca8dc7
+# %% ../../nbs/13c_ccxt_bars.ipynb #ecbd05bf
 Row = list[Any]  # opening time in ms, open, high, low, close, volume
+KNOWN = {int, float, type(None)}
 Page = Callable[[int], list[Row]]  # a page of bars since a moment in ms
 
 
@@ -38,9 +40,19 @@ def forwards(page: Page, first: int, stop: int, step: int, size: int) -> Iterato
     "Each bar that begins from `first` to before `stop`, once, ascending; `size` bars are what an empty page spans."
     since = first
     while since < stop:
-        new = {int(row[0]): row for row in sorted(page(since), key=lambda row: row[0]) if since <= row[0] < stop}
+        new: dict[int, Row] = {}
+        for row in sorted(page(since), key=lambda row: row[0]):
+            if since <= row[0] < stop and new.setdefault(row[0], row) != row:
+                raise ValueError(f"two bars begin at {row[0]}")
         yield from new.values()
         since = max(new) + step if new else since + size * step
+
+
+def sound_row(row: Any) -> Row:
+    "A moment and five numbers, some of them null; ValueError for anything else."
+    if not isinstance(row, list) or len(row) < 6 or type(row[0]) is not int or {type(v) for v in row[1:6]} - KNOWN:
+        raise ValueError(f"a bar that is {str(row)[:60]}")
+    return row
 
 
 def rows_table(rows: list[Row]) -> pd.DataFrame:
@@ -182,7 +194,7 @@ class CcxtLine:
         if opened is not None and opened.session is not None:
             opened.session.close()
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #b6b0530c
+# %% ../../nbs/13c_ccxt_bars.ipynb #7ad03a87
 def _ticker(market: str, exchange: Any) -> Any:
     return exchange.fetch_ticker(market)
 
@@ -231,15 +243,21 @@ class CcxtBars(CcxtLine, Source):
     ) -> pd.DataFrame:
         "Bars of the days from `start` to `end`, both included, complete ones only."
         first, last = self.window(start, end, interval, days_back)
-        now, market = self.now(), self._market(symbol)
+        now = self.now()
         stop = now.normalize() + DAY if last is None else min(last + DAY, now.normalize() + DAY)
+        with reading(self.exchange, symbol):
+            return self._bars(symbol, first, last, stop, interval)
+
+    def _bars(
+        self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
+    ) -> pd.DataFrame:
+        market = self._market(symbol)
         if first is None:
             first = self._listed(symbol, market, stop) if interval != "1d" else pd.Timestamp("2010-01-01", tz="UTC")
-        with reading(self.exchange, symbol):
-            found = self._read(symbol, market, first, stop, interval)
+        found = self._read(symbol, market, first, stop, interval)
         if interval != "1d":
             found = found.set_axis(found.index + step_of(interval))
-        found = complete_bars(symbol, found, interval, now)
+        found = complete_bars(symbol, found, interval, self.now())
         found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
         if found.empty:
             note = "It may be listed later, or the exchange keeps no bars that old."
@@ -253,9 +271,10 @@ class CcxtBars(CcxtLine, Source):
         now = self.now().value // 1_000_000
 
         def page(since: int) -> list[Row]:
-            rows: list[Row] = self.ask(
+            answer: list[Any] = self.ask(
                 symbol, lambda exchange: list(exchange.fetch_ohlcv(market, interval, since, self._size(exchange)))
             )
+            rows = [sound_row(row) for row in answer]
             ahead = [row for row in rows if row[0] > now + step]
             if ahead:
                 complete_bars(symbol, rows_table(ahead[:1]), interval, self.now())
@@ -282,12 +301,12 @@ class CcxtBars(CcxtLine, Source):
         found = {}
         for symbol in dict.fromkeys(symbols):
             try:
-                market = self._market(symbol)
-                told = self.ask(symbol, partial(_ticker, market))
+                with reading(self.exchange, symbol):
+                    told = self.ask(symbol, partial(_ticker, self._market(symbol)))
+                    price, when = told.get("last"), told.get("timestamp")
+                    time = self.now() if when is None else moment(pd.Timestamp(when, unit="ms", tz="UTC"))
+                    sound = type(price) in (int, float) and 0 < price < math.inf and time <= self.now() + DAY
             except DataError:
-                found[symbol] = np.nan, pd.NaT
-                continue
-            when = told.get("timestamp")
-            time = self.now() if when is None else moment(pd.Timestamp(when, unit="ms", tz="UTC"))
-            found[symbol] = float(told.get("last") or np.nan), time
+                sound = False
+            found[symbol] = (float(price), time) if sound else (np.nan, pd.NaT)
         return latest_table(found)

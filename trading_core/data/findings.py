@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 
-# %% ../../nbs/17_findings.ipynb #dabd3989
+# %% ../../nbs/17_findings.ipynb #3d86721e
 Severity = Literal["fatal", "warn", "note"]
 SEVERITIES: tuple[Severity, ...] = ("fatal", "warn", "note")
 
@@ -35,6 +35,10 @@ RULES: Mapping[str, str] = {
     "holiday": "a bar on a day without a session ({value:.0f} in all)",
     "missing": "{value:.0f} sessions have no bar",
     "behind": "the last {value:.0f} sessions have no bar",
+    "hole": "{value:.0%} of the session's bars are not there",
+    "thin": "{value:.0%} of the bars of a usual session are not there",
+    "quiet": "no bar for {value:.1f} hours",
+    "off_grid": "{value:.0f} bars end between the marks of their clock",
     "idle": "{value:.0f} bars in a row without volume",
     "repeat": "the same bar {value:.0f} times in a row",
     "hundredfold": "the price is {value:.4g} times the one before",

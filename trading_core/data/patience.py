@@ -127,7 +127,7 @@ class Pace:
                 self._limiter = Limiter(Rate(max(1, int(self.per_minute)), round(self.seconds * 1000)))
         self._limiter.try_acquire("asked")
 
-# %% ../../nbs/12c_patience.ipynb #69466d4e
+# %% ../../nbs/12c_patience.ipynb #e8a8144e
 NOT_NOW = (408, 425, 429)
 
 
@@ -153,7 +153,7 @@ def read_answer(response: requests.Response, now: float) -> Any:
     status, text = response.status_code, response.text
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if status in NOT_NOW or status >= 500:
         raise NoAnswerError(f"HTTP {status} {words_of(text)}".strip(), asked_to_wait(response.headers, now))

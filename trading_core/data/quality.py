@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LOOK_BACK', 'PORTION', 'QualityInputError', 'quality_of']
 
-# %% ../../nbs/17z_quality.ipynb #e9032205
+# %% ../../nbs/17z_quality.ipynb #f358c695
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,16 +20,20 @@ from .findings import Finding, Thresholds, findings_table, ranked, refusals_of
 from .quality_actions import differences, dividends
 from .quality_days import behind, echoes, holidays, missing_days, silences
 from .quality_prices import forgotten_splits, hundredfold, jumps, spikes, splits_twice, wicks
+from .quality_within import between, holes, quiet
 from .readable import Readable, read_bars
 from .stack import Runs
 from ..errors import DataError
 from ..model import Asset
 from ..sessions import Day, as_day
 
-# %% ../../nbs/17z_quality.ipynb #83c1b96b
+# %% ../../nbs/17z_quality.ipynb #cfdb1eb5
 def _asked(stack: Runs, terms: Thresholds, end: pd.Timestamp | None) -> Iterator[Finding]:
     "What every rule says about a stack."
     yield from missing_days(stack, terms)
+    yield from holes(stack, terms)
+    yield from quiet(stack)
+    yield from between(stack)
     yield from holidays(stack)
     yield from silences(stack, terms)
     yield from echoes(stack, terms)

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['DAY', 'session_days', 'Counted', 'counted', 'missing_days', 'behind', 'holidays', 'silences', 'echoes']
 
-# %% ../../nbs/17c_quality_days.ipynb #4b04c6f1
+# %% ../../nbs/17c_quality_days.ipynb #91afd515
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,17 +16,23 @@ import numpy as np
 import pandas as pd
 
 from .findings import Finding, Thresholds
+from .intervals import days_of
 from .stack import Runs
 from ..sessions import sessions
 
-# %% ../../nbs/17c_quality_days.ipynb #7d9df40e
+# %% ../../nbs/17c_quality_days.ipynb #e5693fd6
 DAY = 86_400_000_000_000
 
 
 def session_days(stack: Runs) -> np.ndarray:
     "The day that each bar belongs to, counted from 1970, (n_rows,)."
     times = np.add.reduceat((stack.days % DAY != 0).astype(np.int64), stack.bounds[:-1]) > 0
-    return np.asarray((stack.days - times[stack.code]) // DAY)
+    days = np.asarray((stack.days - times[stack.code]) // DAY)
+    calendars = np.array([asset.calendar for asset in stack.assets])
+    for calendar in np.unique(calendars[times & (calendars != "24/7")]):
+        rows = (times & (calendars == calendar))[stack.code]
+        days[rows] = days_of(pd.DatetimeIndex(stack.days[rows], tz="UTC"), "1m", str(calendar)).asi8 // DAY
+    return days
 
 
 @dataclass(frozen=True, eq=False)

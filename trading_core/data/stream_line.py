@@ -92,7 +92,7 @@ class Keys:
         "The message that shows them to a venue."
         return {"action": "auth", "key": self.key, "secret": self.secret}
 
-# %% ../../nbs/18d_stream_line.ipynb #f34ce55b
+# %% ../../nbs/18d_stream_line.ipynb #5c53eff7
 class Ear:
     "Hears what comes over an open connection."
 
@@ -112,13 +112,16 @@ class Ear:
             if message.get("T") == "error":
                 self._judge(message)
             if message.get("T") == "subscription":
-                self.confirmed = {name: frozenset(of) for name, of in message.items() if isinstance(of, list)}
+                lists = {name: of for name, of in message.items() if isinstance(of, list)}
+                self.confirmed = {
+                    name: frozenset(one for one in of if isinstance(one, str)) for name, of in lists.items()
+                }
         return messages
 
     def _judge(self, error: Message) -> None:
         code, said = error.get("code"), str(error.get("msg", ""))[:200]
-        if code in NEVER:
-            raise StreamRefusedError(self.url, int(str(code)), said)
+        if type(code) is int and code in NEVER:
+            raise StreamRefusedError(self.url, code, said)
         hint = (
             "; another stream with this key is open, perhaps that of an earlier cell: stop() ends it"
             if code == 406
@@ -191,7 +194,7 @@ class Watched:
                 return
             await asyncio.sleep(min(max(limit - quiet, 0.01), 5.0) if patience else 1.0)
 
-# %% ../../nbs/18d_stream_line.ipynb #8773c6bf
+# %% ../../nbs/18d_stream_line.ipynb #8ae5f7d9
 def options_for(url: str) -> dict[str, Any]:
     "How a connection is made: no proxy on the way to this machine itself, no compression, and nothing written down."
     local = any(host in url for host in ("//127.0.0.1", "//localhost", "//[::1]"))
@@ -231,7 +234,7 @@ class Listening(Watched):
             if self.state != "listening" and talk.confirmed:
                 self.state = "listening"
                 self._opened()
-            if any(message.get("T") in _TOLD for message in messages):
+            if any(str(message.get("T")) in _TOLD for message in messages):
                 self._still = 0
                 await self._take(messages)
                 self._heard_at = loop.time()

@@ -100,7 +100,7 @@ class MinuteBar(NamedTuple):
 Heard: TypeAlias = Trade | BidAsk | MinuteBar
 KINDS: dict[str, type[Heard]] = {"trades": Trade, "quotes": BidAsk, "bars": MinuteBar}
 
-# %% ../../nbs/18a_stream_words.ipynb #4dd261d4
+# %% ../../nbs/18a_stream_words.ipynb #9e7beb4c
 MINUTE = 60_000_000_000  # nanoseconds
 
 
@@ -108,13 +108,18 @@ def _moment(value: Any) -> int:
     if type(value) is int and 0 < value < 1 << 62:
         return value
     if isinstance(value, str):
-        return int(pd.Timestamp(value).tz_convert("UTC").as_unit("ns").value)
+        stamp = pd.Timestamp(value)
+        if stamp is not pd.NaT and stamp.year >= 1970:
+            return int(stamp.tz_convert("UTC").as_unit("ns").value)
     raise ValueError("no moment")
+
+
+_NUMBERS = {int, float}  # true and false are numbers to Python, and prices to nobody
 
 
 def _at_least(low: float, *values: Any) -> None:
     for value in values:
-        if not low <= value < math.inf:
+        if type(value) not in _NUMBERS or not low <= value < math.inf:
             raise ValueError(f"{value!r} is no price or size")
 
 
@@ -124,9 +129,10 @@ _TINY = 5e-324  # the smallest number above zero
 def trade_of(said: Message) -> Trade:
     "The trade that a message tells."
     price, size, moment = said["p"], said["s"], _moment(said["t"])
-    if not (0.0 < price < math.inf and 0.0 <= size < math.inf):
+    if {type(price), type(size)} - _NUMBERS or not (0.0 < price < math.inf and 0.0 <= size < math.inf):
         raise ValueError(f"{price!r} is no price")
     key = said.get("i")
+    hash((key, said.get("x")))  # a list is a name of nothing
     return Trade(said["S"], float(price), float(size), moment, None if key is None else (key, moment, said.get("x")))
 
 # %% ../../nbs/18a_stream_words.ipynb #f5946479
@@ -149,7 +155,7 @@ def bar_of(said: Message) -> MinuteBar:
     prices = float(first), float(high), float(low), float(last)
     return MinuteBar(said["S"], *prices, float(volume), begin + MINUTE, how)
 
-# %% ../../nbs/18a_stream_words.ipynb #1ee7bc3c
+# %% ../../nbs/18a_stream_words.ipynb #801e4f1e
 _READERS: dict[str, Callable[[Message], Heard]] = {"t": trade_of, "q": bid_ask_of, "b": bar_of, "u": bar_of}
 
 
@@ -161,7 +167,8 @@ def heard_in(messages: Iterable[Message], horizon: int) -> tuple[list[Heard], li
     found: list[Heard] = []
     refused: list[str] = []
     for message in messages:
-        reader = _READERS.get(message.get("T", ""))
+        kind = message.get("T")
+        reader = _READERS.get(kind) if isinstance(kind, str) else None
         if reader is None:
             continue
         try:
