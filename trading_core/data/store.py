@@ -7,10 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['StoreSourceError', 'owner', 'own', 'StoreSource', 'StoreNames', 'StoreDays', 'StoreFetching', 'StoreLearning',
-           'bounds', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StoreIntraday', 'StorePlaced',
-           'StorePanels', 'BarStore']
+           'bounds', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StorePlaced', 'StorePanels', 'BarStore']
 
-# %% ../../nbs/16h_store.ipynb #25c29c4e
+# %% ../../nbs/16h_store.ipynb #717aeaf5
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +20,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from .normalizer import HybridDataNormalizer, NoSymbolsError
+from .normalizer import NoSymbolsError
 from .panel import Panel, UnknownSymbolError
 from .sources import COLUMNS, STEPS, BarSource, NoBarsError, Source, as_source, asked_for, checked_bars
 from .store_care import Damage, Repaired, check, repair
@@ -342,45 +341,34 @@ class StoreBars(StoreAnswers):
         if self.source is not None:
             self.source.close()
 
-# %% ../../nbs/16h_store.ipynb #27522686
-class StoreIntraday(StoreBars):
-    "A store whose panels may be of hours and minutes."
-
-    def _normalized(
-        self, symbols: list[str], start: Any, end: Any, interval: str, known: int, assets: Any, skip_empty: bool
-    ) -> Panel:
-        found = self._read(symbols, start, end, interval, known)
-        for symbol in symbols:
-            if symbol not in found and not skip_empty:
-                self._refuse(symbol, start, end, interval)
-        return HybridDataNormalizer().normalize(found, assets, interval)
-
-# %% ../../nbs/16h_store.ipynb #ed89904c
-class StorePlaced(StoreIntraday):
-    "A store whose daily bars go straight into a panel."
+# %% ../../nbs/16h_store.ipynb #a8e58b8f
+class StorePlaced(StoreBars):
+    "A store whose bars go straight into a panel."
 
     def _placed(
-        self, symbols: list[str], span: Span, known: int, assets: Mapping[str, Asset] | None, skip_empty: bool
+        self,
+        symbols: list[str],
+        span: Span,
+        interval: str,
+        known: int,
+        assets: Mapping[str, Asset] | None,
+        skip_empty: bool,
     ) -> Panel:
-        if not self.shelf().index.made():
-            self._refuse(symbols[0], day_of(span[0]), day_of(span[1]), "1d")
-        reading = PanelReading(self.shelf(), symbols, *span, known, self.comparable)
+        start, end = None if span[0] <= EVER else day_of(span[0]), None if span[1] >= -EVER else day_of(span[1])
+        shelf = self.shelf(interval)
+        if not shelf.index.made():
+            self._refuse(symbols[0], start, end, interval)
+        reading = PanelReading(shelf, symbols, *span, known, self.comparable, interval)
         there = reading.meet()
         empty = [symbol for symbol in symbols if symbol not in there]
         if empty and (not skip_empty or not there):
-            self._refuse(
-                empty[0],
-                None if span[0] <= EVER else day_of(span[0]),
-                None if span[1] >= -EVER else day_of(span[1]),
-                "1d",
-            )
+            self._refuse(empty[0], start, end, interval)
         if empty:
-            return self._placed(
-                sorted(there), span, known, {s: a for s, a in (assets or {}).items() if s in there}, False
-            )
+            left = {symbol: asset for symbol, asset in (assets or {}).items() if symbol in there}
+            return self._placed(sorted(there), span, interval, known, left, False)
         return reading.panel({symbol: Asset.of(symbol) for symbol in symbols} | dict(assets or {}))
 
-# %% ../../nbs/16h_store.ipynb #2ebc861b
+# %% ../../nbs/16h_store.ipynb #7bd32cdd
 class StorePanels(StorePlaced):
     "A store that hands out panels."
 
@@ -414,10 +402,8 @@ class StorePanels(StorePlaced):
         if not asked:
             raise NoSymbolsError
         known = self._ready(asked, start, end, interval, as_of_known)
-        if interval != "1d":
-            return self._normalized(asked, start, end, interval, known, assets, skip_empty)
         span = EVER if start is None else day_number(start), -EVER if end is None else day_number(end)
-        return self.shelf(interval).steady(lambda: self._placed(asked, span, known, assets, skip_empty))
+        return self.shelf(interval).steady(lambda: self._placed(asked, span, interval, known, assets, skip_empty))
 
 # %% ../../nbs/16h_store.ipynb #0b02142c
 class BarStore(StorePanels):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['T', 'latest_of', 'Shelf', 'versions_in', 'read_versions', 'read_bars', 'simple', 'Placing', 'splits_of',
-           'shares_then', 'carry_column', 'PanelPlan', 'PanelReading']
+           'shares_then', 'carry_column', 'unit_of', 'slots', 'PanelPlan', 'PanelReading']
 
-# %% ../../nbs/16c_store_reading.ipynb #ad6ab32b
+# %% ../../nbs/16c_store_reading.ipynb #67c912a3
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -22,7 +22,9 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from .intervals import check_labels
 from .panel import FIELDS, Panel
+from .sources import MINUTE, step_of
 from .store_files import SPLIT, BarFile, Chunk, Versions, together
 from .store_index import FOREVER, IndexFile, chunks_of, groups_of
 from .store_ranges import DAY
@@ -119,7 +121,7 @@ def read_bars(
     "The bars between two times as they were known at `known`."
     return {s: latest_of(versions) for s, versions in read_versions(shelf, symbols, first, last, known).items()}
 
-# %% ../../nbs/16c_store_reading.ipynb #39f6079d
+# %% ../../nbs/16c_store_reading.ipynb #1c84c623
 def simple(chunks: Sequence[Chunk], known: int) -> bool:
     "Whether a symbol's chunks, in order of time, can be read without looking twice."
     follow = all(one.last < two.first for one, two in pairwise(chunks))
@@ -128,19 +130,20 @@ def simple(chunks: Sequence[Chunk], known: int) -> bool:
 
 @dataclass
 class Placing:
-    "Bars on their way into a panel: the days from `first` to `last`, and where they go."
+    "Bars on their way into a panel: the days, or parts of days, from `first` to `last`, and where they go."
 
     first: int
     last: int
     present: np.ndarray
+    unit: int = DAY
     days: dict[Chunk | str, np.ndarray] = field(default_factory=dict)
     skip: dict[Chunk, int] = field(default_factory=dict)
 
     def meet(self, place: Chunk | str, time: np.ndarray) -> None:
         "Take note of the days of a chunk or of a symbol."
-        early = int(time.searchsorted(self.first * DAY))
-        late = int(time.searchsorted(self.last * DAY, side="right"))
-        days = time[early:late] // DAY - self.first
+        early = int(time.searchsorted(self.first * self.unit))
+        late = int(time.searchsorted(self.last * self.unit, side="right"))
+        days = time[early:late] // self.unit - self.first
         self.present[days] = True
         self.days[place] = days.astype(np.int32)
         if isinstance(place, Chunk):
@@ -165,15 +168,17 @@ def _by_group(chunks: Iterable[Chunk]) -> dict[tuple[str, int], list[Chunk]]:
         places.setdefault((chunk.file, chunk.group), []).append(chunk)
     return places
 
-# %% ../../nbs/16c_store_reading.ipynb #ce3aef6e
-def _calendar(placing: Placing, around_the_clock: bool) -> tuple[pd.DatetimeIndex, np.ndarray]:
-    "The panel's days, and for each day of the window its row."
+# %% ../../nbs/16c_store_reading.ipynb #d2c11e65
+def _calendar(placing: Placing, every: int) -> tuple[pd.DatetimeIndex, np.ndarray]:
+    "The panel's days or moments, and for each of the window its row; `every`: all that are a multiple of it, too."
     present = np.flatnonzero(placing.present)
-    if around_the_clock:
-        present = np.arange(present[0], present[-1] + 1)
+    if every:
+        marked = placing.present.copy()
+        marked[present[0] + -(present[0] + placing.first) % every : present[-1] + 1 : every] = True
+        present = np.flatnonzero(marked)
     rows = np.zeros(len(placing.present), dtype=np.int32)
     rows[present] = np.arange(len(present), dtype=np.int32)
-    days = pd.DatetimeIndex((present + placing.first) * DAY, tz="UTC")
+    days = pd.DatetimeIndex((present + placing.first) * placing.unit, tz="UTC")
     return days, rows
 
 
@@ -216,17 +221,31 @@ def carry_column(arrays: Mapping[str, np.ndarray], real: np.ndarray, column: int
     for name in FIELDS:
         arrays[name][holes, column] = np.where(last >= 0, 0.0, np.nan) if name == "volume" else closes
 
-# %% ../../nbs/16c_store_reading.ipynb #85f2a19d
+# %% ../../nbs/16c_store_reading.ipynb #b27dbf2c
+def unit_of(interval: str) -> int:
+    "What the labels of bars are multiples of, in nanoseconds."
+    step = step_of(interval).value
+    return DAY if step == DAY else min(step, 30 * MINUTE.value)
+
+
+def slots(first: int, last: int, unit: int) -> tuple[int, int]:
+    "The first and the last label of bars in the days from `first` to `last`, in units."
+    return (first, last) if unit == DAY else (first * (DAY // unit) + 1, (last + 1) * (DAY // unit))
+
+# %% ../../nbs/16c_store_reading.ipynb #fc5f24fe
 class PanelPlan:
     "What is to be read for a panel of many symbols, and the days that are there."
 
     def __init__(
-        self, shelf: Shelf, symbols: Sequence[str], first: int, last: int, known: int, comparable: bool = False
-    ):
-        self.shelf, self.symbols, self.known = shelf, symbols, known
-        self.splits = splits_of(shelf, symbols, first * DAY, known) if comparable else {}
+        self, shelf: Shelf, symbols: Sequence[str], first: int, last: int, known: int, comparable: bool = False,
+        interval: str = "1d",
+    ):  # fmt: skip
+        self.shelf, self.symbols, self.known, self.interval = shelf, symbols, known, interval
+        unit = unit_of(interval)
+        first, last = slots(first, last, unit)
+        self.splits = splits_of(shelf, symbols, first * unit, known) if comparable else {}
         self.column = {symbol: place for place, symbol in enumerate(symbols)}
-        chunks = shelf.chunks(symbols, first * DAY, last * DAY, known)
+        chunks = shelf.chunks(symbols, first * unit, last * unit, known)
         own: dict[str, list[Chunk]] = {}
         for chunk in chunks:
             own.setdefault(chunk.symbol, []).append(chunk)
@@ -234,9 +253,9 @@ class PanelPlan:
         self.files = shelf.files(chunk.file for chunk in chunks)
         self.groups = _by_group(chunk for chunk in chunks if chunk.symbol not in careful)
         self.careful = self._careful([chunk for found in careful.values() for chunk in found])
-        early = max(first, min((chunk.first // DAY for chunk in chunks), default=first))
-        late = min(last, max((chunk.last // DAY for chunk in chunks), default=early))
-        self.placing = Placing(early, late, np.zeros(late - early + 1, dtype=bool))
+        early = max(first, min((chunk.first // unit for chunk in chunks), default=first))
+        late = min(last, max((chunk.last // unit for chunk in chunks), default=early))
+        self.placing = Placing(early, late, np.zeros(late - early + 1, dtype=bool), unit)
 
     def _careful(self, chunks: Sequence[Chunk]) -> dict[str, Versions]:
         return {s: latest_of(v, self.known) for s, v in versions_in(self.files, chunks).items()}
@@ -254,18 +273,20 @@ class PanelPlan:
         for chunk in self.groups[place]:
             self.placing.meet(chunk, time[chunk.offset : chunk.offset + chunk.rows])
 
-# %% ../../nbs/16c_store_reading.ipynb #e2164922
+# %% ../../nbs/16c_store_reading.ipynb #af0f356a
 class PanelReading(PanelPlan):
     "One reading of many symbols into a panel."
 
     def panel(self, assets: Mapping[str, Asset]) -> Panel:
         "Read the values, each to its place."
-        days, self.rows = _calendar(self.placing, any(assets[s].calendar == "24/7" for s in self.symbols))
+        around_the_clock = any(assets[symbol].calendar == "24/7" for symbol in self.symbols)
+        every = step_of(self.interval).value // self.placing.unit if around_the_clock else 0
+        days, self.rows = _calendar(self.placing, every)
         shape = len(days), len(self.symbols)
         self.arrays = {name: np.empty(shape, order="F") for name in FIELDS}
         self.real = np.zeros(shape, dtype=bool, order="F")
         for symbol, own in self.careful.items():
-            skip = int(own.time.searchsorted(self.placing.first * DAY))
+            skip = int(own.time.searchsorted(self.placing.first * self.placing.unit))
             self._place(symbol, self.column[symbol], dict(zip(FIELDS, own.values[:, skip:], strict=False)))
         _in_parallel(self._values, self.groups.keys())
         for column in range(shape[1]):
@@ -275,7 +296,9 @@ class PanelReading(PanelPlan):
             for name in FIELDS:
                 column_of = self.arrays[name][:, self.column[symbol]]
                 column_of[:] = column_of * shares if name == "volume" else column_of / shares
-        return Panel(days, tuple(self.symbols), assets, self.arrays, self.real)
+        for symbol, column in self.column.items() if self.interval != "1d" else ():
+            check_labels(symbol, days[self.real[:, column]], assets[symbol].calendar, self.interval)
+        return Panel(days, tuple(self.symbols), assets, self.arrays, self.real, None, self.interval)
 
     def _values(self, place: tuple[str, int]) -> None:
         values = self.files[place[0]].read(place[1], FIELDS)
