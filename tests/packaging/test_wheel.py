@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+def lend_compiled_code(package: Path) -> None:
+    "What other tests have compiled of the same sources need not be compiled again: numba knows a source by size and time."
+    for compiled in (ROOT / "trading_core").rglob("*.nb[ic]"):
+        source = compiled.parents[1] / (compiled.name.split(".")[0] + ".py")
+        place = package / compiled.parent.relative_to(ROOT / "trading_core")
+        same = place.parent / source.name
+        if same.read_bytes() == source.read_bytes():
+            shutil.copystat(source, same)
+            place.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # being written at this moment
+                shutil.copy(compiled, place)
+
+
 @pytest.fixture(scope="module")
 def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     "`trading` of an environment that holds the wheel; its dependencies come from the one that runs the tests."
@@ -42,6 +56,7 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     own = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
     (own / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    lend_compiled_code(own / "trading_core")
     return home / "bin" / "trading"
 
 
