@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -264,3 +266,12 @@ def test_a_window_of_days_has_the_bars_that_lie_in_them():
     assert inside.strftime("%d %H").tolist() == ["02 06", "02 12", "02 18", "03 00"]
     assert len(index[in_window(index, None, None, "1h")]) == len(index)
     assert DAYS[in_window(DAYS, "2024-01-02", "2024-01-04")].equals(DAYS[1:4])
+
+
+def test_a_stream_of_prices_is_loaded_when_it_is_first_named():
+    code = (
+        "import sys, trading_core.data as d; a = 'trading_core.data.stream' in sys.modules;"
+        "print(a, d.PriceStream.__module__, 'PriceStream' in d.__all__)"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert made.split() == ["False", "trading_core.data.stream", "True"]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['AlpacaBars', 'BarSource', 'BarStore', 'CcxtBars', 'CsvBars', 'Fetched', 'Finding', 'HybridDataNormalizer', 'Interval',
-           'Panel', 'ParquetBars', 'SimulatedBars', 'Source', 'YahooBars', 'as_source', 'check_source', 'fetch_bars',
-           'grid', 'label_of', 'labelled_by_end', 'load_panel', 'open_source', 'resample', 'source_of', 'Thresholds',
-           'quality_of']
+           'Panel', 'ParquetBars', 'PriceStream', 'SimulatedBars', 'Source', 'YahooBars', 'as_source', 'check_source',
+           'fetch_bars', 'grid', 'label_of', 'labelled_by_end', 'load_panel', 'open_source', 'resample', 'source_of',
+           'Thresholds', 'quality_of']
 
-# %% ../../nbs/19_data_init.ipynb #f2c393ab
+# %% ../../nbs/19_data_init.ipynb #27a1e35e
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from trading_core.data.quality import quality_of
     from trading_core.data.simulated import SimulatedBars
     from trading_core.data.store import BarStore
+    from trading_core.data.stream import PriceStream
     from trading_core.data.yahoo import YahooBars
 
-# %% ../../nbs/19_data_init.ipynb #bcb90482
+# %% ../../nbs/19_data_init.ipynb #e8730103
 _LATER = {
     "AlpacaBars": "alpaca_bars",
     "BarStore": "store",
@@ -42,6 +43,7 @@ _LATER = {
     "Fetched": "fetching",
     "Finding": "findings",
     "ParquetBars": "parquet_files",
+    "PriceStream": "stream",
     "SimulatedBars": "simulated",
     "Thresholds": "findings",
     "YahooBars": "yahoo",
@@ -57,7 +59,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
 
-# %% ../../nbs/19_data_init.ipynb #7530c9a1
+# %% ../../nbs/19_data_init.ipynb #61615e25
 _all_ = [
     "AlpacaBars",
     "BarSource",
@@ -70,6 +72,7 @@ _all_ = [
     "Interval",
     "Panel",
     "ParquetBars",
+    "PriceStream",
     "SimulatedBars",
     "Source",
     "YahooBars",
