@@ -1,5 +1,6 @@
 "Rows of a sweep are those of as many backtests, whatever the strategy, the panel, the terms and the threads."
 
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from trading_core.backtest.cores import Bar, ThreadsError, free_cores, running_n
 from trading_core.backtest.grid import Grid, GridError, LargeGridError
 from trading_core.backtest.holdout import SealError  # noqa: F401  (the module must exist: sweeps respect it)
 from trading_core.backtest.shared_work import Shared, watched
-from trading_core.backtest.sweep_table import NothingRankedError, SweepTable
+from trading_core.backtest.sweep_table import NoCombinationError, NothingRankedError, SweepTable
 from trading_core.backtest.terms import NotAStrategyError, PeriodError, SharesError
 from trading_core.data import Panel
 from trading_core.errors import UnknownNameError
@@ -186,12 +187,27 @@ def test_combinations_that_fail_are_listed_and_the_others_go_on():
     assert len(problems) == 5
 
 
-def test_a_grid_of_which_nothing_can_be_run_is_a_table_without_rows():
-    table = sweep(SmaCross, {"fast": [60], "slow": [50, 20]}, single(0))
-    assert len(table) == 0
-    assert len(table.failures) == 2
-    with pytest.raises(NothingRankedError, match="None of the 0 combinations has a sharpe"):
+def test_a_grid_of_which_nothing_can_be_run_is_an_error_with_the_first_reason():
+    with pytest.raises(NoCombinationError) as refused:
+        sweep(SmaCross, {"fast": [60], "slow": [50, 20]}, single(0))
+    assert str(refused.value) == (
+        "None of the 2 combinations of SmaCross can be run. "
+        "The first one says: SmaCross.fast needs fewer bars than slow, which is 50, but got 60."
+    )
+    assert refused.value.exit_code == 2
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
+
+
+def test_a_table_in_which_no_row_has_the_figure_has_no_best_one():
+    table = sweep(SmaCross, {"fast": [5, 8], "slow": [20]}, single(0))
+    table["sharpe"] = np.nan
+    with pytest.raises(NothingRankedError, match="None of the 2 combinations has a sharpe"):
         table.best()
+
+
+def test_a_strategy_that_always_raises_is_an_error_too():
+    with pytest.raises(NoCombinationError, match="None of the 3 combinations of Wobble.*an unlucky number"):
+        sweep(Wobble, {"seed": [13], "clock": [3, 4, 5]}, market(0))
 
 
 def test_signals_are_computed_once_for_what_they_read(monkeypatch):

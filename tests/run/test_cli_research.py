@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import typer
 
+from trading_core.backtest.sweep_table import NoCombinationError
 from trading_core.cli import research
 from trading_core.errors import ConfigError, UnknownNameError
 
@@ -46,6 +47,14 @@ def test_a_sweep_prints_the_best_first_and_saves_all(ask, tmp_path):
     assert ratios == sorted(ratios, reverse=True)
     [saved] = tmp_path.glob("outputs/sweep/*/sweep.csv")
     assert len(pd.read_csv(saved)) == 4
+
+
+def test_a_sweep_of_which_nothing_can_be_run_is_an_error(ask, tmp_path):
+    with pytest.raises(
+        NoCombinationError, match="None of the 2 combinations of SmaCross can be run. The first one says"
+    ):
+        ask("sweep", "SmaCross", "-g", "fast=60,70", "-g", "slow=20")
+    assert not [*tmp_path.glob("outputs/sweep/*/sweep.csv")]
 
 
 def test_a_strategy_of_the_settings_keeps_what_they_fix(ask):

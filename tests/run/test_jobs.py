@@ -434,3 +434,11 @@ def test_a_source_without_a_list_starts_with_well_known_names(monkeypatch: pytes
     assert {"AAPL", "MSFT"} < set(market.panel.symbols)
     assert not [symbol for symbol in market.panel.symbols if "/" in symbol]
     assert market.benchmark.name == "SPY"
+
+
+def test_a_sweep_of_which_nothing_can_be_run_is_refused_with_the_first_reason_and_not_done(book: Path):
+    wrong = {"strategy": "SmaCross", "grid": {"fast": [60, 70], "slow": [20, 50]}}
+    result = run_job("sweep", config=load_config(), as_of="2024-03-08", params=wrong)
+    assert (result.status, result.exit_code) == ("refused", 2)
+    assert "None of the 4 combinations of SmaCross can be run. The first one says: SmaCross.fast needs" in result.error
+    assert facts_of(result.folder)["status"] == "refused"

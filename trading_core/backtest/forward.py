@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['METRICS', 'SpanError', 'Span', 'Window', 'NoWindowError', 'windows_of', 'checked_metric', 'NoCombinationError',
-           'Choice', 'choose', 'part_of', 'metric_text', 'metric_name', 'choices_figure', 'WalkForward',
-           'WalkForwardResult', 'walk_html', 'walk_forward']
+__all__ = ['METRICS', 'SpanError', 'Span', 'Window', 'NoWindowError', 'windows_of', 'checked_metric', 'Choice', 'choose',
+           'part_of', 'metric_text', 'metric_name', 'choices_figure', 'WalkForward', 'WalkForwardResult', 'walk_html',
+           'walk_forward']
 
 # %% ../../nbs/45f_walk_forward.ipynb #136799b8
 import re
@@ -156,18 +156,7 @@ def checked_metric(metric: str, where: str) -> str:
         raise UnknownNameError(f"{where}(metric=…)", str(metric), METRICS)
     return metric
 
-# %% ../../nbs/45f_walk_forward.ipynb #7dab9eb8
-class NoCombinationError(ConfigError):
-    "A grid of which not one combination can be run."
-
-    def __init__(self, kind: str, count: int, problem: str):
-        super().__init__(kind, count, problem)
-        self.kind, self.count, self.problem = kind, count, problem
-
-    def __str__(self) -> str:
-        return f"None of the {self.count:,} combinations of {self.kind} can be run. The first one says: {self.problem}"
-
-# %% ../../nbs/45f_walk_forward.ipynb #e4fdfed2
+# %% ../../nbs/45f_walk_forward.ipynb #26328119
 @dataclass(frozen=True)
 class Choice:
     "What was chosen on some days; no parameters where there was nothing to choose."
@@ -183,8 +172,6 @@ def choose(
     "The best combination on the days to train on, from the panel up to the last of them."
     with recorded_as(""):  # a walk counts its combinations once, not in each window
         table = sweep(kind, grid, panel.until(window.train_end), start=window.train_start, progress=False, **terms)
-    if not len(table):
-        raise NoCombinationError(kind.__name__, len(table.failures), str(table.failures["problem"].iloc[0]))
     if not table[metric].notna().any():
         return Choice(None, np.nan, table)
     best = table.best(metric)

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Space', 'SpaceError', 'Between', 'Choices', 'space_of', 'OptunaMissingError', 'silent_optuna', 'Tried',
            'NothingFoundError', 'Search', 'SearchResult', 'search']
 
-# %% ../../nbs/45g_search.ipynb #75ab6f54
+# %% ../../nbs/45g_search.ipynb #6746b2c6
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from .forward import NoWindowError, Span, checked_metric, metric_name, metric_te
 from .grid import Grid, plain_values
 from .holdout import holdout_here, sealed_end
 from .result import BacktestResult
-from .sweep_table import LESS_IS_BETTER, SweepTable
+from .sweep_table import LESS_IS_BETTER, NoCombinationError, SweepTable
 from .sweeping import sweep
 from .trials import record_trials, recorded_as
 from .trials import of as known_trials
@@ -159,7 +159,7 @@ def silent_optuna() -> Iterator[Any]:
     finally:
         optuna.logging.set_verbosity(before)
 
-# %% ../../nbs/45g_search.ipynb #59536b16
+# %% ../../nbs/45g_search.ipynb #d1215c5f
 @dataclass
 class Tried:
     "What was tried so far."
@@ -172,12 +172,14 @@ class Tried:
         "The metric of a combination, which is run if it is new; None if it cannot be run or has none."
         key = repr(sorted(parameters.items()))
         if key not in self.known:
-            table = run({name: [value] for name, value in parameters.items()})
-            self.known[key] = float(table[metric].iloc[0]) if len(table) else None
-            if len(table):
-                self.rows[number] = table
+            try:
+                table = run({name: [value] for name, value in parameters.items()})
+            except NoCombinationError as error:
+                self.known[key] = None
+                self.failures.append(pd.DataFrame([{**parameters, "problem": error.problem}], [number]))
             else:
-                self.failures.append(table.failures.set_axis([number]))
+                self.known[key] = float(table[metric].iloc[0])
+                self.rows[number] = table
         found = self.known[key]
         return None if found is None or np.isnan(found) else found
 

@@ -6,23 +6,34 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LESS_IS_BETTER', 'NothingRankedError', 'SweepRows', 'map_of', 'heat_map', 'map_title', 'scaled',
+__all__ = ['LESS_IS_BETTER', 'NoCombinationError', 'NothingRankedError', 'SweepRows', 'map_of', 'heat_map', 'map_title', 'scaled',
            'parallel_coordinates', 'lines_title', 'SweepTable']
 
-# %% ../../nbs/45ac_sweep_table.ipynb #c4d29a81
+# %% ../../nbs/45ac_sweep_table.ipynb #1224d138
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, UnknownNameError
+from ..errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# %% ../../nbs/45ac_sweep_table.ipynb #e27724d5
+# %% ../../nbs/45ac_sweep_table.ipynb #f6c457ec
 LESS_IS_BETTER = frozenset({"volatility", "time_under_water", "turnover", "fees"})
+
+
+class NoCombinationError(ConfigError):
+    "A grid of which not one combination can be run."
+
+    def __init__(self, kind: str, count: int, problem: str):
+        super().__init__(kind, count, problem)
+        self.kind, self.count, self.problem = kind, count, problem
+
+    def __str__(self) -> str:
+        return f"None of the {self.count:,} combinations of {self.kind} can be run. The first one says: {self.problem}"
 
 
 class NothingRankedError(DataError):

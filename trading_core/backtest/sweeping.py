@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['table_of', 'Tried', 'count_trials', 'seconds_for', 'refuse_many', 'run_all', 'sweep']
 
-# %% ../../nbs/45ad_sweeping.ipynb #7ab202d6
+# %% ../../nbs/45ad_sweeping.ipynb #335279e6
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from .grid import MANY, Grid, LargeGridError, time_text
 from .holdout import holdout_here, sealed_end
 from .shared_work import indicators_remembered
 from .sweep_job import Part, SweepJob, SweepWays, run_numbers
-from .sweep_table import SweepTable
+from .sweep_table import NoCombinationError, SweepTable
 from .terms import NotAStrategyError, SharesError, annual_days, cash_given, period
 from .trials import RECORDER, SOURCE, Market
 from ..data.panel import Panel
@@ -121,7 +121,7 @@ def _share_given(share: float) -> float:
         raise SharesError({"the strategy": share})
     return float(share)
 
-# %% ../../nbs/45ad_sweeping.ipynb #d1fc8457
+# %% ../../nbs/45ad_sweeping.ipynb #d34b271b
 def sweep(
     strategy_class: type[Strategy], grid: Mapping[str, Iterable[Any]], panel: Panel, *,
     cash: float = 100_000.0, costs: Costs | None = None, limits: RiskLimits | None = None,
@@ -164,6 +164,8 @@ def sweep(
     ------
     GridError, UnknownNameError, LargeGridError
         No values, a parameter that the class does not have, or more than 10 million combinations.
+    NoCombinationError
+        Every combination was refused.
     """
     if not (isinstance(strategy_class, type) and issubclass(strategy_class, Strategy)):
         raise NotAStrategyError(f"{strategy_class!r}; a sweep needs the class itself, such as SmaCross")
@@ -182,4 +184,8 @@ def sweep(
 
         part = run_on(client, job, progress)
     count_trials(job, part)
-    return table_of(job, part)
+    table = table_of(job, part)
+    if not len(table):
+        problem = str(table.failures["problem"].iloc[0])
+        raise NoCombinationError(strategy_class.__name__, len(table.failures), problem)
+    return table

@@ -187,7 +187,7 @@ class PageKernel:
             self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
 
-# %% ../../nbs/70_pages.ipynb #fed463e0
+# %% ../../nbs/70_pages.ipynb #fc7c8f18
 class PageError(RunError):
     "A notebook that could not be executed to its end."
 
@@ -218,6 +218,7 @@ REFUSALS = (
     "VenueUnreachable",
     "ClearNo",
     "ExchangeNo",
+    "NoCombinationError",
 )
 
 # %% ../../nbs/70_pages.ipynb #f094fb24
