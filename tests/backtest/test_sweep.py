@@ -206,7 +206,7 @@ def test_a_table_in_which_no_row_has_the_figure_has_no_best_one():
 
 
 def test_a_strategy_that_always_raises_is_an_error_too():
-    with pytest.raises(NoCombinationError, match="None of the 3 combinations of Wobble.*an unlucky number"):
+    with pytest.raises(NoCombinationError, match=r"None of the 3 combinations of Wobble.*an unlucky number"):
         sweep(Wobble, {"seed": [13], "clock": [3, 4, 5]}, market(0))
 
 

@@ -13,7 +13,6 @@ from random_panels import random_panel
 from trading_core.backtest import backtest
 from trading_core.backtest.forward import (
     METRICS,
-    NoCombinationError,
     NoWindowError,
     Span,
     SpanError,
@@ -24,6 +23,7 @@ from trading_core.backtest.forward import (
 )
 from trading_core.backtest.grid import GridError
 from trading_core.backtest.parity import compare_results
+from trading_core.backtest.sweep_table import NoCombinationError
 from trading_core.backtest.switching import ChangingExitsError, Idle, Switching, SwitchingSizer, run_switching
 from trading_core.backtest.terms import CashError
 from trading_core.backtest.trials import table

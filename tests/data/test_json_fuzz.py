@@ -182,8 +182,10 @@ def plain_actions(text: str, days: list[str]) -> tuple[list[float], list[float]]
     split, dividend = [1.0] * len(days), [0.0] * len(days)
     for kind, events in json.loads(text)["corporate_actions"].items():
         for one in events or []:
+            if one["symbol"] != "AAPL" or kind not in HAPPENED["corporate_actions"]:
+                continue
             later = [n for n, day in enumerate(days) if day >= one["ex_date"]]
-            if one["symbol"] != "AAPL" or not later or kind not in HAPPENED["corporate_actions"]:
+            if not later:
                 continue
             if kind == "cash_dividends":
                 dividend[later[0]] += one["rate"]

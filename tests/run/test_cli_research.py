@@ -51,7 +51,7 @@ def test_a_sweep_prints_the_best_first_and_saves_all(ask, tmp_path):
 
 def test_a_sweep_of_which_nothing_can_be_run_is_an_error(ask, tmp_path):
     with pytest.raises(
-        NoCombinationError, match="None of the 2 combinations of SmaCross can be run. The first one says"
+        NoCombinationError, match=r"None of the 2 combinations of SmaCross can be run. The first one says"
     ):
         ask("sweep", "SmaCross", "-g", "fast=60,70", "-g", "slow=20")
     assert not [*tmp_path.glob("outputs/sweep/*/sweep.csv")]

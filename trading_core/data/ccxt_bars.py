@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Row', 'KNOWN', 'Page', 'DOLLARS', 'USUAL', 'forwards', 'sound_row', 'rows_table', 'CcxtMissingError', 'market_of',
            'moved', 'open_market', 'CcxtSaidNoError', 'said', 'CcxtLine', 'CcxtBars']
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #d73a57a6
+# %% ../../nbs/13c_ccxt_bars.ipynb #6b78e436
 import math
 import re
 import threading
@@ -25,8 +25,8 @@ import pandas as pd
 from .answers import reading
 from .panel import UnknownSymbolError
 from .patience import Manners, NoAnswerError, patiently
-from .sources import COLUMNS, DAY, NoBarsError, Source, asked_for, checked_bars, complete_bars
-from .sources import in_window, latest_table, moment, step_of
+from .sources import COLUMNS, DAY, NoBarsError, Source, asked_for, checked_bars, checked_days
+from .sources import complete_bars, in_window, latest_table, moment, step_of
 from ..errors import ConfigError, DataError, UnknownNameError
 from ..sessions import Day
 
@@ -194,7 +194,7 @@ class CcxtLine:
         if opened is not None and opened.session is not None:
             opened.session.close()
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #7ad03a87
+# %% ../../nbs/13c_ccxt_bars.ipynb #da06cdd4
 def _ticker(market: str, exchange: Any) -> Any:
     return exchange.fetch_ticker(market)
 
@@ -258,6 +258,8 @@ class CcxtBars(CcxtLine, Source):
         if interval != "1d":
             found = found.set_axis(found.index + step_of(interval))
         found = complete_bars(symbol, found, interval, self.now())
+        if len(found):
+            checked_days(symbol, found.index, interval)  # before one between the marks falls out of the window
         found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
         if found.empty:
             note = "It may be listed later, or the exchange keeps no bars that old."
