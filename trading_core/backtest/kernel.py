@@ -912,7 +912,7 @@ def simulate(
         )  # fmt: skip
     return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting]
 
-# %% ../../nbs/44_kernel.ipynb #f460407d
+# %% ../../nbs/44_kernel.ipynb #d9d691ea
 @lean
 def gather(
     strengths: np.ndarray, weights: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float,
@@ -967,7 +967,7 @@ def collect(
         `bad` is the place, row × n_symbols + column, of a strength that cannot be, or -1.
     """
     days, places = len(strengths), strengths.size
-    starts = np.empty(days + 1, np.int32 if places < 2**31 else np.int64)  # numpy's arrays are made quickly
+    starts = np.empty(days + 1, np.int64)  # numpy's arrays are made quickly; one kind for all callers is one to compile
     columns, targets = np.empty(places, np.uint32), np.empty(places)
     bad, used = gather(strengths, weights, real, closes, gross, most, share, starts, columns, targets)
     return bad, starts, columns[:used], targets[:used]
@@ -999,4 +999,4 @@ def collect_alone(
     "The same for one asset that is alone, with equal weights: a place for each day."
     targets = np.empty(len(strengths))
     bad = aim(strengths, real, closes, gross, most, share, targets)
-    return bad, np.empty(0, np.int32), np.empty(0, np.uint32), targets
+    return bad, np.empty(0, np.int64), np.empty(0, np.uint32), targets

@@ -131,7 +131,7 @@ class Ways:
         keys = [place for name, place in zip(grid.names, grid.places(numbers), strict=True) if name in read]
         return np.lexsort(keys[::-1]) if keys else np.arange(len(numbers))
 
-# %% ../../nbs/45acb_sweep_job.ipynb #d66d0d95
+# %% ../../nbs/45acb_sweep_job.ipynb #16e82150
 class Drawn(Ways):
     "What can be said in lines."
 
@@ -159,7 +159,7 @@ class Drawn(Ways):
     def _scratch(self) -> Parts:
         "Room for the opinions of one strategy."
         days, size = len(self.terms.real), self.terms.real.size
-        return np.zeros(days + 1, np.int64), np.empty(size, np.int32), np.empty(size)
+        return np.zeros(days + 1, np.int64), np.empty(size, np.uint32), np.empty(size)
 
     def _told(self, lines: Lines, number: int, strategy: Strategy, scratch: Parts) -> Parts:
         "The opinions that follow from two lines."
