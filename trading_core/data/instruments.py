@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['InstrumentError', 'Instrument', 'of_alpaca', 'Known', 'instruments_of']
 
-# %% ../../nbs/16m_instruments.ipynb #694a8c18
+# %% ../../nbs/16m_instruments.ipynb #605c03a1
 import json
 import os
 import re
@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from .answers import reading
 from .store_files import put_in_place
 from ..errors import DataError
 from ..model import Asset
@@ -54,7 +55,7 @@ class Instrument:
         lot = max(known.lot, self.lot or known.lot, least)
         return replace(known, lot=lot, min_notional=max(known.min_notional, self.minimum or known.min_notional))
 
-# %% ../../nbs/16m_instruments.ipynb #fafb0d2f
+# %% ../../nbs/16m_instruments.ipynb #b04cdf35
 def _number(symbol: str, told: Mapping[str, Any], name: str) -> Decimal | None:
     if told.get(name) in (None, ""):
         return None
@@ -70,19 +71,20 @@ def _number(symbol: str, told: Mapping[str, Any], name: str) -> Decimal | None:
 def of_alpaca(assets: Iterable[Mapping[str, Any]]) -> dict[str, Instrument]:
     "The instruments in an answer of Alpaca's /v2/assets."
     found = {}
-    for told in assets:
-        symbol = str(told["symbol"])
-        found[symbol] = Instrument(
-            symbol,
-            _number(symbol, told, "min_trade_increment"),
-            _number(symbol, told, "price_increment"),
-            None,  # its least order is a quantity, not a value
-            bool(told.get("fractionable", False)),
-            bool(told.get("tradable", True)),
-        )
+    with reading("Alpaca", "its assets"):
+        for told in assets:
+            symbol = str(told["symbol"])
+            found[symbol] = Instrument(
+                symbol,
+                _number(symbol, told, "min_trade_increment"),
+                _number(symbol, told, "price_increment"),
+                None,  # its least order is a quantity, not a value
+                told.get("fractionable", False) is True,
+                told.get("tradable", True) is True,
+            )
     return found
 
-# %% ../../nbs/16m_instruments.ipynb #fe33b365
+# %% ../../nbs/16m_instruments.ipynb #3010ae91
 @dataclass(frozen=True)
 class Known:
     "Instruments of a venue, and when it was asked."
@@ -101,13 +103,17 @@ def _read(path: Path) -> Known | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         rows = {row["symbol"]: Instrument(**_plain(row)) for row in kept["instruments"]}
-        return Known(rows, pd.Timestamp(kept["asked"]))
-    except (OSError, ValueError, KeyError, TypeError, InvalidOperation):
+        return Known(rows, pd.Timestamp(kept["asked"]).tz_convert("UTC"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, DataError):
         return None
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {n: Decimal(v) if n in ("lot", "tick", "minimum") and v is not None else v for n, v in row.items()}
+    "A kept row with its figures as numbers; one that was not written by us is an error of some kind."
+    symbol = row["symbol"]
+    if not (type(symbol) is str and type(row["fractionable"]) is type(row["tradable"]) is bool):
+        raise TypeError("no row of ours")
+    return {**row, **{name: _number(symbol, row, name) for name in ("lot", "tick", "minimum")}}
 
 # %% ../../nbs/16m_instruments.ipynb #ad3b20e8
 def instruments_of(

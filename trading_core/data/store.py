@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['StoreSourceError', 'owner', 'own', 'StoreSource', 'StoreNames', 'StoreDays', 'StoreFetching', 'StoreLearning',
-           'bounds', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StorePlaced', 'StorePanels', 'BarStore']
+__all__ = ['StoreSourceError', 'StoreNoteError', 'owner', 'own', 'StoreSource', 'StoreNames', 'StoreDays', 'StoreFetching',
+           'StoreLearning', 'bounds', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StorePlaced',
+           'StorePanels', 'BarStore']
 
-# %% ../../nbs/16h_store.ipynb #717aeaf5
+# %% ../../nbs/16h_store.ipynb #c9b083aa
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -31,11 +32,11 @@ from .store_learning import Learnt, learn
 from .store_ranges import DAY, EVER, Span, day_number, day_of
 from .store_reading import PanelReading, Shelf, read_bars, shares_then, splits_of
 from .store_tidying import Tidied, small_ones, sweep, tidy
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..model import Asset
 from ..sessions import Day
 
-# %% ../../nbs/16h_store.ipynb #f8343fca
+# %% ../../nbs/16h_store.ipynb #7549a864
 class StoreSourceError(ConfigError):
     "A store holds the bars of another source."
 
@@ -50,12 +51,32 @@ class StoreSourceError(ConfigError):
         )
 
 
+class StoreNoteError(DataError):
+    "The note of whose bars a store holds cannot be read."
+
+    def __init__(self, folder: str, what: str):
+        super().__init__(folder, what)
+        self.folder, self.what = folder, what
+
+    def __str__(self) -> str:
+        return (
+            f"The file store.json of the store {self.folder} says whose bars it holds, and cannot be read ({self.what}). Write "
+            f'{{"source": "yahoo", "simulated": false}} into it, with the name of its source, or take another folder.'
+        )
+
+
 def owner(folder: Path) -> dict[str, Any]:
     "Whose bars the store in `folder` holds; nothing when it holds none."
     try:
         found: dict[str, Any] = json.loads((folder / "store.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except (ValueError, RecursionError) as error:
+        raise StoreNoteError(folder.name, f"{type(error).__name__}: {error}"[:100]) from None
+    if not (isinstance(found, dict) and found and isinstance(found.get("source"), str)):
+        raise StoreNoteError(folder.name, "no source is named")
+    if not isinstance(found.get("simulated"), bool):
+        raise StoreNoteError(folder.name, "whether its prices are invented is not said")
     return found
 
 
