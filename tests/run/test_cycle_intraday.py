@@ -263,7 +263,9 @@ def test_at_a_venue_each_bar_is_decided_once_its_fills_are_booked_at_their_minut
     assert again.resumed
     fills = desk.book.fills()
     assert len(fills) > 6
-    assert all(fill.moment is not None and fill.day == fill.moment.ceil("1min") for fill in fills)
+    assert all(
+        fill.moment is not None and fill.day == fill.moment.floor("1min") + pd.Timedelta("1min") for fill in fills
+    )
     assert sum(len(report.fills) for report in reports) == len(fills)
     assert len(desk.book.cycles()) == len(moments)
     assert set(desk.orders_at_venue().values()) == {1}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trading_core.execution import Comparison, ExecutorBase, Journal
     from trading_core.execution.doctor import Mended
 
-# %% ../../nbs/76_cli_journal.ipynb #66065ae8
+# %% ../../nbs/76_cli_journal.ipynb #ab31aee7
 class NothingToCompare(Exception):
     "The account has no venue of its own, or has not begun."
 
@@ -46,7 +46,7 @@ def journal_of(config: TradingConfig, *, write: bool, live: bool = False) -> Ite
                 f"Account {config.account!r} has not begun; its first run opens it with what the venue has."
             )
         executor = open_executor(config, book, None, live=live)  # type: ignore[arg-type]
-        yield Journal(executor, book, dry_run=not write)
+        yield Journal(executor, book, dry_run=not write, within_days=config.market.interval != "1d")
 
 # %% ../../nbs/76_cli_journal.ipynb #52a0828b
 def facts_of(comparison: Comparison, done: list[Mended]) -> dict[str, Any]:

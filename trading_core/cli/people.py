@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trading_core.ledger import Ledger
     from trading_core.model import OrderRequest, OrderResult
 
-# %% ../../nbs/78b_cli_people.ipynb #85b55e62
+# %% ../../nbs/78b_cli_people.ipynb #efee0e36
 @dataclass(frozen=True)
 class _Desk:
     "An account, open for doing something."
@@ -74,7 +74,8 @@ def desk_of(config: TradingConfig, live: bool = False) -> Iterator[_Desk]:
 
     with _opened_ledger(config) as ledger:
         executor = _venue_of(config, ledger, live)
-        far = Journal(executor, ledger, foreign=config.execution.foreign) if executor.journaled else None
+        terms: Any = {"foreign": config.execution.foreign, "within_days": config.market.interval != "1d"}
+        far = Journal(executor, ledger, **terms) if executor.journaled else None
         desk = _Desk(config, ledger, executor, far or OrderRouter(executor, ledger))
         desk.refresh()
         yield desk
@@ -265,7 +266,7 @@ def why(
     else:
         typer.echo(str(answer))
 
-# %% ../../nbs/78b_cli_people.ipynb #d7248d89
+# %% ../../nbs/78b_cli_people.ipynb #51d8ef45
 def _past_highs(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Timestamp]) -> dict[str, Any]:
     "Open positions on the last day that is over at the venue, with their highest closes; nothing, with a word, without market data."
     from trading_core.errors import TradingError
@@ -298,7 +299,7 @@ def _monitor_of(config: TradingConfig, live: bool = False) -> Monitor:
         past = _past_highs(config, ledger, executor.now)
     return Monitor(
         books, executor, {name: strategy.exits for name, (strategy, _) in load_strategies(config).items()},
-        settings=config.monitor, past=past,
+        settings=config.monitor, past=past, within_days=config.market.interval != "1d",
         overnight={name: chosen.hold_overnight for name, chosen in config.strategies.items()},
     )  # fmt: skip
 

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from trading_core.config import TradingConfig
     from trading_core.ledger import Ledger
 
-# %% ../../nbs/78c_cli_resume.ipynb #a5443a3b
+# %% ../../nbs/78c_cli_resume.ipynb #8b671d39
 def facts_of(ledger: Ledger, config: TradingConfig) -> dict[str, Any]:
     "The circuit breaker of an account on its last evening, as plain values."
     from trading_core.execution.halts import LedgerBreaker, halt_text
     from trading_core.portfolio import RiskLimits
+    from trading_core.sessions import bar_text
 
     limits, day, halt = RiskLimits(**config.risk.model_dump()), ledger.last_day(), ledger.halted()
     breaker = LedgerBreaker(ledger, limits).breaker(day) if day is not None else None
     return {
         "account": ledger.account,
-        "day": None if day is None else f"{day:%Y-%m-%d}",
+        "day": None if day is None else bar_text(day, config.market.interval),
         "halted": halt_text(halt) if halt else "",
         "daily_loss": breaker.daily_loss if breaker else None,
         "max_daily_loss": limits.max_daily_loss,

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['digest_of', 'moved_away', 'ApprovalRules', 'clock_of', 'Gated', 'Gate', 'NoSuchApprovalError', 'Waiting',
            'HaltedApprovalError', 'Approvals', 'gate_for']
 
-# %% ../../nbs/58a_approvals.ipynb #82d3c066
+# %% ../../nbs/58a_approvals.ipynb #f2e9c157
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +23,7 @@ from ..errors import RefusedError
 from .executor import ExecutorBase
 from ..ledger import Approval, Cycle, Ledger
 from ..model import OrderRequest, OrderResult, OrderStatus, Side
+from ..sessions import bar_text
 
 # %% ../../nbs/58a_approvals.ipynb #3c0328a5
 _TOLD_WHY = ("reason", "strategy")  # of an order, what no venue gets to see
@@ -131,7 +132,7 @@ class _Questions(_Book):
         live = self.live([order.symbol]).get(order.symbol) if approval.status == "approved" else None
         return moved_away(approval.prices[order.symbol], live, approval.band) if live is not None else ""
 
-# %% ../../nbs/58a_approvals.ipynb #2cfbe785
+# %% ../../nbs/58a_approvals.ipynb #71deef48
 @dataclass(frozen=True)
 class Gated:
     "Orders that go now, and orders that do not, each with what is to be said about it."
@@ -174,7 +175,7 @@ class Gate(_Questions):
         ours = {order.client_id for order in orders}
         for approval in self.ledger.approvals("asked"):
             if approval.as_of < cycle.as_of:
-                why = f"decided anew on {cycle.as_of:%Y-%m-%d}"
+                why = f"decided anew on {bar_text(cycle.as_of)}"
                 self.settle(approval, "expired", why, OrderStatus.EXPIRED)
             elif approval.digest not in current and not ours.isdisjoint(approval.orders):
                 self.settle(approval, "expired", "the order was altered; it needs a new approval")

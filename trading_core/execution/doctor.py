@@ -35,7 +35,7 @@ class NoWhyError(RefusedError):
             f"For example: trading doctor --repair --why 'interest paid on Friday, see statement'."
         )
 
-# %% ../../nbs/56f_doctor.ipynb #207eb73c
+# %% ../../nbs/56f_doctor.ipynb #3efb7e28
 @dataclass(frozen=True)
 class Mended:
     "One thing that was done to the book."
@@ -70,7 +70,7 @@ class Reader:
         ours, _ = self.journal.attributed(fills)
         lost = [f for f in ours if f.client_id or (since is not None and f.moment is not None and f.moment >= since)]
         with self.ledger.writing():
-            for fill in self.ledger.add_fills(lost):
+            for fill in self.ledger.add_fills(self.journal.dated(lost)):
                 self.did(
                     "read again",
                     fill.venue_id,
@@ -124,7 +124,7 @@ class Clerk(Reader):
             )
             self.did("canceled", order.client_id, f"was {known.status}, and the venue has never heard of it")
 
-# %% ../../nbs/56f_doctor.ipynb #2ab215cc
+# %% ../../nbs/56f_doctor.ipynb #e291ecde
 class Adjuster(Clerk):
     "Books what no trade explains."
 
@@ -159,7 +159,9 @@ class Adjuster(Clerk):
     ) -> None:
         now = self.journal.executor.now()  # an entry belongs to a day of the venue's
         name = f"adjustment-{now:%Y%m%dT%H%M%S%f}-{len(self.done)}"
-        fill = Fill(name, name, symbol, side, quantity, price, fee, now.normalize(), "adjustment", whose, moment=now)
+        fill = Fill(
+            name, name, symbol, side, quantity, price, fee, self.journal.day_of(now), "adjustment", whose, moment=now
+        )
         with self.ledger.writing():
             self.ledger.add_fills([fill])
             self.did("adjusted", symbol, told)

@@ -10,7 +10,7 @@ __all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'JournalBase', 'Recorder', 'S
            'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
            'Opening', 'Journal']
 
-# %% ../../nbs/56a_journal.ipynb #0fc1a9ad
+# %% ../../nbs/56a_journal.ipynb #7edba404
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -30,8 +30,9 @@ from ..ledger import tables as t
 from ..ledger.orders import FinalStatusError, UnknownOrderError, _order
 from ..ledger.ready import Query
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side
+from ..sessions import as_day
 
-# %% ../../nbs/56a_journal.ipynb #378f7f1f
+# %% ../../nbs/56a_journal.ipynb #91d71c51
 FEED, FOREIGN, MANUAL = "fills", "foreign", "manual"  # the cursor; the job and the strategy of what others ordered
 TROUBLE = (OSError, ExecutionError)  # no answer, or none that can be understood
 
@@ -42,10 +43,21 @@ class JournalBase(OrderRouter):
     def __init__(
         self, executor: ExecutorBase, ledger: Ledger, *,
         foreign: str = "refuse", now: Callable[[], pd.Timestamp] = utc_now, dry_run: bool = False,
+        within_days: bool = False,
     ):  # fmt: skip
         super().__init__(executor, ledger, dry_run=dry_run)
         self.foreign, self.now = foreign, now
-        self.within_days = False  # whether cycles are of shorter bars, so that a fill's day has to be its minute
+        self.within_days = within_days  # whether cycles are of shorter bars, so that a fill's day has to be its minute
+
+    def day_of(self, moment: pd.Timestamp) -> pd.Timestamp:
+        "Under which day the book has what happened at a moment; of shorter bars, the end of its minute."
+        return moment.floor("1min") + pd.Timedelta(minutes=1) if self.within_days else as_day(moment)
+
+    def dated(self, fills: Sequence[Fill]) -> list[Fill]:
+        "A venue's fills under the day that the book has them under."
+        if not self.within_days:
+            return list(fills)
+        return [replace(fill, day=self.day_of(fill.moment)) if fill.moment else fill for fill in fills]
 
     def write_down(self, order: OrderRequest, job: str = "", as_of: pd.Timestamp | None = None) -> None:
         "Make it durable that `order` is being sent."
@@ -342,7 +354,7 @@ class Adopting(Attributing):
         if self.ledger.events("foreign", subject).empty:
             self.ledger.note("foreign", subject, **detail)
 
-# %% ../../nbs/56a_journal.ipynb #0a71dd9d
+# %% ../../nbs/56a_journal.ipynb #fac55e2d
 class Syncing(Adopting):
     "Books what changed hands."
 
@@ -350,8 +362,7 @@ class Syncing(Adopting):
         "Book what the venue has done since the last time, and the place up to which that was read; the new fills."
         cursor = self.ledger.cursor(FEED)
         fills, newer = self.executor.fills_after(cursor)
-        if self.within_days:
-            fills = [replace(fill, day=fill.moment.ceil("1min")) if fill.moment else fill for fill in fills]
+        fills = self.dated(fills)
         self.foreign_fills = ()
         if not fills and newer == cursor:
             return []

@@ -143,7 +143,7 @@ class Look:
         ]
         return told + ([self.trouble] if self.trouble else [])
 
-# %% ../../nbs/58b_monitor.ipynb #7148abd7
+# %% ../../nbs/58b_monitor.ipynb #c0590c2a
 class NothingToWatchError(RefusedError):
     "The monitor was started on an executor that tells no prices between two closes."
 
@@ -165,10 +165,11 @@ class Eyes:
         self, books: _Books, executor: ExecutorBase, rules: Mapping[str, ExitRules], *,
         settings: MonitorSettings | None = None, overnight: Mapping[str, bool] | None = None,
         past: Mapping[str, Holding] | None = None, clock: Callable[[], pd.Timestamp] | None = None,
+        within_days: bool = False,
     ):  # fmt: skip
         if not executor.journaled:
             raise NothingToWatchError(executor.name)
-        self.books, self.executor, self.rules = books, executor, rules
+        self.books, self.executor, self.rules, self.within_days = books, executor, rules, within_days
         self.clock = clock or executor.now  # hours and prices are the venue's, and so is their time
         self.own_clock = clock or utc_now  # how long a request may be on its way is a matter of our line
         self.settings, self.overnight, self.past = settings or MonitorSettings(), overnight or {}, past or {}
@@ -222,7 +223,7 @@ class Judge(Eyes):
             return watch, "flatten", ""
         return watch, reason or "", why
 
-# %% ../../nbs/58b_monitor.ipynb #eca1b067
+# %% ../../nbs/58b_monitor.ipynb #66f89dc9
 class Hands(Judge):
     "What the monitor does."
 
@@ -256,7 +257,7 @@ class Hands(Judge):
             return None
         facts = {"order": order.client_id, "reason": alarm.reason, "highest": alarm.watch.highest}
         ledger.note("alarm", symbol, price=alarm.price, at=alarm.moment.isoformat(), **facts)
-        return journal.send(order, job="monitor", as_of=as_day(alarm.moment))
+        return journal.send(order, job="monitor", as_of=journal.day_of(alarm.moment))
 
 # %% ../../nbs/58b_monitor.ipynb #7471266a
 _Judged = Mapping[str, tuple[Watch, str, str]]  # symbol to position, why it must go, why nothing can be said
@@ -294,7 +295,7 @@ class Alarms(Hands):
         pause = min(self.settings.poll_seconds * 2**times, 900.0)
         self.failed[symbol] = times, now + pd.Timedelta(seconds=pause)
 
-# %% ../../nbs/58b_monitor.ipynb #2f9a610e
+# %% ../../nbs/58b_monitor.ipynb #6088d8e6
 class _Acting(Alarms):
     "What is done under the account's lock."
 
@@ -307,10 +308,10 @@ class _Acting(Alarms):
         "Hear what happened, write down new highs, sell what must go; what became of each sale."
         results: dict[str, OrderResult] = {}
         with self.books(True) as ledger:
-            journal = Journal(self.executor, ledger, now=self.own_clock)
+            journal = Journal(self.executor, ledger, now=self.own_clock, within_days=self.within_days)
             for watch in self.news(look.watched):
                 ledger.book([], f"high {watch.symbol}", watch.mark)
-            journal.settle(as_day(look.moment))
+            journal.settle(journal.day_of(look.moment))
             journal.sync()
             still = {watch.symbol: watch for watch in self.watched(ledger)}
             for alarm in ready:

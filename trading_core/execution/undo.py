@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['NoSuchRunError', 'cycles_of', 'UndoPlan', 'bought_by', 'closing_order', 'undo_plan', 'cancel_order', 'undo_run']
 
-# %% ../../nbs/58c_undo.ipynb #a09bec6d
+# %% ../../nbs/58c_undo.ipynb #3ed7bbb8
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,6 +23,7 @@ from ..ledger.positions import since_flat
 from ..model import Asset, Fill, OrderRequest, OrderResult, OrderStatus, Side, TimeInForce
 from ..portfolio import floor_lot
 from ..portfolio.reconciling import client_order_id
+from ..sessions import bar_text
 
 # %% ../../nbs/58c_undo.ipynb #a93cfd1a
 class NoSuchRunError(RefusedError):
@@ -95,13 +96,13 @@ def closing_order(
     client_id = client_order_id(cycle, strategy, symbol, Side.SELL, purpose or reason)
     return OrderRequest(client_id, symbol, Side.SELL, quantity, reason, strategy, whole, time_in_force=force)
 
-# %% ../../nbs/58c_undo.ipynb #08dc7a87
+# %% ../../nbs/58c_undo.ipynb #6832dc59
 class _Undoing:
     "One run in the ledger, symbol by symbol."
 
     def __init__(self, ledger: Ledger, last: Cycle):
         self.ledger, self.fills, self.held = ledger, ledger.fills(), ledger.positions()
-        self.name = f"{last.account}|undo {last.job}|{last.as_of:%Y-%m-%d}"
+        self.name = f"{last.account}|undo {last.job}|{bar_text(last.as_of)}"
 
     def sale(self, order: OrderRequest, quantity: Decimal, whole: bool) -> OrderRequest | None:
         "The sale that takes back `quantity` now, less what earlier ones sold; None when it is sold, or about to be."

@@ -94,7 +94,7 @@ def _no_bar(panel: Panel, symbol: str, own: pd.DatetimeIndex, day: pd.Timestamp)
         return f"No bar: {calendar} was closed{last}."
     return f"No bar although {calendar} was open: a halt, or a gap in the data{last}."
 
-# %% ../../nbs/70_why.ipynb #92515e20
+# %% ../../nbs/70_why.ipynb #a0c129ee
 @dataclass(frozen=True)
 class _Case:
     "A question, and all that there is to answer it with."
@@ -109,6 +109,13 @@ class _Case:
     def past(self) -> Panel:
         "What was known."
         return self.panel.until(self.day)
+
+    def covers(self, moment: pd.Timestamp) -> bool:
+        "Whether a moment falls into that day; of a shorter bar, between the end of the one before and its own."
+        if self.panel.daily:
+            return bool(moment.normalize() == self.day)
+        row = int(self.panel.days.searchsorted(self.day))
+        return bool((row == 0 or self.panel.days[row - 1] < moment) and moment <= self.day)
 
     @cached_property
     def cycle(self) -> Cycle | None:
@@ -280,7 +287,7 @@ def _no_cycle(case: _Case) -> str:
         return f"the account's last decision is of {bar_text(days.max())}."
     return "no cycle ran for it. The signals below are what would have been said."
 
-# %% ../../nbs/70_why.ipynb #c12d9184
+# %% ../../nbs/70_why.ipynb #be8fc283
 def _steps(case: _Case) -> Iterator[Step]:
     "Everything there is to say, in the order in which it came about."
     yield bar_step(case.panel, case.symbol, case.day)
@@ -299,7 +306,7 @@ def _steps(case: _Case) -> Iterator[Step]:
         yield Step("refusal", f"{reason_text(refusal['reason'])}: {refusal['detail']}.", refusal)
     yield from order_steps(case)
     for row in case.ledger.events("alarm", case.symbol).itertuples():
-        if str(row.detail.get("at", "")).startswith(f"{case.day:%Y-%m-%d}"):
+        if case.covers(pd.Timestamp(row.detail["at"])):
             yield Step("event", f"The monitor saw {row.detail['reason']} at {row.detail['price']}.", row.detail)
 
 

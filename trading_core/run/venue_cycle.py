@@ -261,7 +261,7 @@ def brief_of(error: Exception, venue: str) -> str:
     "What kept a cycle from its venue, in a few words."
     return error.brief if isinstance(error, VenueError) else f"No answer from {venue}"
 
-# %% ../../nbs/70b_venue_cycle.ipynb #8c8377a1
+# %% ../../nbs/70b_venue_cycle.ipynb #1a650a32
 def venue_cycle(
     ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, terms: Terms, *,
     source_kind: str, foreign: str = "refuse", gate: GateMaker | None = None, dry_run: bool = False,
@@ -277,8 +277,8 @@ def venue_cycle(
         The venue does not answer, and the account was never opened.
     """
     check_fits(ledger, panel, day)
-    journal = Journal(venue, ledger, foreign=foreign, now=now, dry_run=dry_run)
-    journal.permits, journal.within_days = permits, not panel.daily
+    journal = Journal(venue, ledger, foreign=foreign, now=now, dry_run=dry_run, within_days=not panel.daily)
+    journal.permits = permits
     today = SilentDay(journal, panel, day, terms, gate, step)
     try:
         comparison = today.begin(source_kind)
