@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaLookups', 'sellable', 'AlpacaAmounts',
-           'AlpacaPlacing', 'AlpacaOrders', 'AlpacaCancels', 'AlpacaOpen', 'AlpacaNames', 'AlpacaFills', 'AlpacaLines',
-           'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaAssets', 'quotes_of', 'AlpacaQuotes', 'time_of',
-           'AlpacaTime', 'AlpacaExecutor']
+__all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaLookups', 'by_id', 'kind_of',
+           'sellable', 'coin_tick', 'AlpacaAmounts', 'AlpacaPlacing', 'AlpacaOrders', 'AlpacaCancels', 'AlpacaOpen',
+           'AlpacaNames', 'AlpacaFills', 'AlpacaLines', 'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaAssets',
+           'quotes_of', 'AlpacaQuotes', 'time_of', 'AlpacaTime', 'AlpacaExecutor']
 
-# %% ../../nbs/55a_alpaca.ipynb #be8930f3
+# %% ../../nbs/55a_alpaca.ipynb #77f6141d
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -23,7 +23,9 @@ from .alpaca_line import AlpacaLine, ClearNo
 from trading_core.execution.alpaca_words import (
     asset_of,
     fee_of,
+    figure,
     fill_of,
+    moment,
     moment_of,
     order_of,
     order_text,
@@ -31,6 +33,7 @@ from trading_core.execution.alpaca_words import (
     position_of,
     position_symbol,
     result_of,
+    word,
 )
 from .clock import AskedClock
 from .executor import Quote, VenueError
@@ -45,7 +48,7 @@ from trading_core.model import (
     OrderStatus,
     PositionInfo,
 )
-from ..model import OrderType, money
+from ..model import OrderType
 
 # %% ../../nbs/55a_alpaca.ipynb #61109a3d
 Answer = TypeVar("Answer")
@@ -101,11 +104,29 @@ class AlpacaLookups(AlpacaBase):
                 return None
         return self._assets[symbol]
 
-# %% ../../nbs/55a_alpaca.ipynb #70052ee9
+# %% ../../nbs/55a_alpaca.ipynb #7ef82f9b
+def by_id(page: Any) -> dict[str, Any]:
+    "What a page lists, by the ids that the venue gave; an error of some kind where it lists nothing."
+    return {word(one["id"]): one for one in page}
+
+
+def kind_of(line: Mapping[str, Any]) -> str:
+    "What an activity is: a trade or a fee."
+    return word(line["activity_type"])
+
+
 def sellable(answer: Mapping[str, Any]) -> str:
     "What of a position is free to be sold; all of it, if none is, so that the venue says why not."
-    free = str(answer.get("qty_available") or "0")
-    return free if money(free) > 0 else str(answer["qty"])
+    free, _ = figure(answer.get("qty_available") or "0"), figure(answer["qty"])
+    return str(answer["qty_available"] if free > 0 else answer["qty"])
+
+
+def coin_tick(answer: Mapping[str, Any]) -> Decimal:
+    "The step of a coin's prices; a cent where nothing is said."
+    tick = figure(answer.get("price_increment") or "0.01")
+    if tick <= 0:
+        raise ValueError(f"{tick} is no step of prices")
+    return tick
 
 
 class AlpacaAmounts(AlpacaLookups):
@@ -115,7 +136,7 @@ class AlpacaAmounts(AlpacaLookups):
         quantity = self._all_of(order.symbol) if order.whole else ""
         tick = None
         if order.order_type is not OrderType.MARKET and "/" in order.symbol:
-            tick = money((self._described(order.symbol) or {}).get("price_increment") or "0.01")
+            tick = self._read(f"describe {order.symbol}", coin_tick, self._described(order.symbol) or {})
         return order_text(order, quantity, tick)
 
     def _all_of(self, symbol: str) -> str:
@@ -201,7 +222,7 @@ class AlpacaCancels(AlpacaOrders):
             self.line.sleep(0.25 * (look + 1))
         return now
 
-# %% ../../nbs/55a_alpaca.ipynb #1b9f7807
+# %% ../../nbs/55a_alpaca.ipynb #90e47c52
 class AlpacaOpen(AlpacaCancels):
     "Alpaca, asked what is open."
 
@@ -209,12 +230,12 @@ class AlpacaOpen(AlpacaCancels):
         what, query = "list its open orders", {"status": "open", "limit": 500, "direction": "asc", "nested": False}
         found: dict[str, Any] = {}
         while True:
-            page = self._read(what, list, self.line.ask(what, "GET", "/orders", dict(query)))
-            fresh = {order["id"]: order for order in page if order["id"] not in found}
-            found |= fresh
+            page = self._read(what, by_id, self.line.ask(what, "GET", "/orders", dict(query)))
+            fresh = page.keys() - found.keys()
+            found |= page
             if len(page) < 500 or not fresh:
                 return [self._read(what, order_of, order) for order in found.values()]
-            query["after"] = page[-1]["submitted_at"]
+            query["after"] = self._read(what, lambda told: word([*told.values()][-1]["submitted_at"]), page)
 
 # %% ../../nbs/55a_alpaca.ipynb #156b241b
 MANY = 5  # orders that are looked up one by one
@@ -237,13 +258,16 @@ class AlpacaNames(AlpacaOpen):
                     raise
         return {venue_id: self._client_ids.get(venue_id, "") for venue_id in venue_ids}
 
-# %% ../../nbs/55a_alpaca.ipynb #95ce74b2
+# %% ../../nbs/55a_alpaca.ipynb #57e77633
 class AlpacaFills(AlpacaNames):
     "Activities as fills, each under our own order id."
 
     def _fills(self, lines: list[dict[str, Any]]) -> list[Fill]:
-        names = self._names({line["order_id"] for line in lines if line["activity_type"] == "FILL"})
-        trades = {line["id"] for line in lines if line["activity_type"] == "FILL"}
+        what = "read its activities"
+        trades = {line["id"] for line in lines if self._read(what, kind_of, line) == "FILL"}
+        names = self._names(
+            {self._read(what, lambda told: word(told["order_id"]), x) for x in lines if x["id"] in trades}
+        )
         paid: dict[str, Decimal] = {}
         fills: list[Any] = []
         for line in lines:
@@ -261,7 +285,7 @@ class AlpacaFills(AlpacaNames):
         fee = paid.get(line["id"], Decimal(0))
         return self._read("read a fill", lambda told: fill_of(told, names[told["order_id"]], fee), line)
 
-# %% ../../nbs/55a_alpaca.ipynb #fb716ae7
+# %% ../../nbs/55a_alpaca.ipynb #882f255f
 OVERLAP, PAGE = pd.Timedelta("10min"), 100
 
 
@@ -274,11 +298,12 @@ class AlpacaLines(AlpacaFills):
             query["after"] = after
         lines: dict[str, dict[str, Any]] = {}  # by id: pages may overlap, and a fee read twice was paid once
         while True:
-            page = self._read(what, list, self.line.ask(what, "GET", "/account/activities", dict(query)))
-            lines |= self._read(what, lambda told: {line["id"]: line for line in told}, page)
-            if len(page) < PAGE:
+            page = self._read(what, by_id, self.line.ask(what, "GET", "/account/activities", dict(query)))
+            new = page.keys() - lines.keys()
+            lines |= page
+            if len(page) < PAGE or not new:
                 return list(lines.values())
-            query["page_token"] = page[-1]["id"]
+            query["page_token"] = [*page][-1]
 
 # %% ../../nbs/55a_alpaca.ipynb #079a16e3
 class AlpacaLog(AlpacaLines):
@@ -300,10 +325,10 @@ class AlpacaLog(AlpacaLines):
         after = "" if since is None else f"{since - pd.Timedelta('1s'):%Y-%m-%dT%H:%M:%SZ}"
         return [fill for fill in self._fills(self._lines(after)) if since is None or fill.day >= since]
 
-# %% ../../nbs/55a_alpaca.ipynb #f69ec840
+# %% ../../nbs/55a_alpaca.ipynb #028e0062
 def account_of(answer: Mapping[str, Any]) -> AccountInfo:
     "The account as Alpaca tells it."
-    return AccountInfo(money(answer["cash"]), money(answer["equity"]), str(answer.get("currency") or "USD"))
+    return AccountInfo(figure(answer["cash"]), figure(answer["equity"]), word(answer.get("currency") or "USD"))
 
 
 class AlpacaAccount(AlpacaLog):
@@ -325,7 +350,7 @@ class AlpacaAccount(AlpacaLog):
             return False
         return True
 
-# %% ../../nbs/55a_alpaca.ipynb #8a31631f
+# %% ../../nbs/55a_alpaca.ipynb #6f8e7404
 class AlpacaAssets(AlpacaAccount):
     "Alpaca, asked how small an order may be."
 
@@ -336,16 +361,21 @@ class AlpacaAssets(AlpacaAccount):
             if len(missing) > MANY:
                 query = {"status": "active", "asset_class": kind}
                 listed = self._read("list its assets", list, self.line.ask("list its assets", "GET", "/assets", query))
-                self._assets |= {our_symbol(answer["symbol"], kind == "crypto"): answer for answer in listed}
+                named = [self._read("list its assets", lambda told: word(told["symbol"]), answer) for answer in listed]
+                self._assets |= {our_symbol(s, kind == "crypto"): told for s, told in zip(named, listed, strict=True)}
         described = {symbol: self._described(symbol) for symbol in wanted}
         known = {s: self._read(f"describe {s}", asset_of, answer) for s, answer in described.items() if answer}
         return {symbol: asset for symbol, asset in known.items() if asset}
 
-# %% ../../nbs/55a_alpaca.ipynb #d8970b9a
+# %% ../../nbs/55a_alpaca.ipynb #02561622
 def quotes_of(answer: Mapping[str, Any]) -> dict[str, Quote]:
     "The last trades as Alpaca tells them."
     trades = answer["trades"].items()
-    return {s: Quote(s, money(trade["p"]), pd.Timestamp(trade["t"], tz="UTC")) for s, trade in trades}
+    found = {s: Quote(s, figure(trade["p"]), moment(trade["t"])) for s, trade in trades}
+    wrong = [quote for quote in found.values() if quote.price <= 0]
+    if wrong:
+        raise ValueError(f"{wrong[0].symbol} at {wrong[0].price}")
+    return found
 
 
 class AlpacaQuotes(AlpacaAssets):
@@ -374,10 +404,10 @@ class AlpacaQuotes(AlpacaAssets):
             return {s: q for symbol in symbols for s, q in self._quotes([symbol], path, version).items()}
         return self._read(what, quotes_of, answer)
 
-# %% ../../nbs/55a_alpaca.ipynb #1469dffe
+# %% ../../nbs/55a_alpaca.ipynb #0a0085e6
 def time_of(answer: Mapping[str, Any]) -> pd.Timestamp:
     "The moment at which Alpaca's clock was read."
-    return pd.Timestamp(answer["timestamp"]).tz_convert("UTC")
+    return moment(answer["timestamp"])
 
 
 class AlpacaTime(AlpacaQuotes):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['QUOTED_IN', 'NINE', 'STOPS', 'STATUSES', 'our_symbol', 'position_symbol', 'plain', 'tick_of', 'price_text',
-           'time_in_force', 'order_text', 'order_of', 'result_of', 'day_of', 'moment_of', 'fill_of', 'fee_of',
-           'asset_of', 'position_of']
+           'time_in_force', 'order_text', 'figure', 'word', 'moment', 'order_of', 'result_of', 'day_of', 'moment_of',
+           'fill_of', 'fee_of', 'asset_of', 'position_of']
 
 # %% ../../nbs/55a_alpaca_words.ipynb #7caa45ec
 from collections.abc import Mapping
@@ -100,24 +100,46 @@ def order_text(order: OrderRequest, quantity: str = "", tick: Decimal | None = N
         text["trail_percent"] = plain(order.trail_percent)
     return text
 
-# %% ../../nbs/55a_alpaca_words.ipynb #3b784876
+# %% ../../nbs/55a_alpaca_words.ipynb #6167abdd
+def figure(value: Any) -> Decimal:
+    "A finite number of an answer; ValueError where it is none."
+    if type(value) not in (str, int, float) or not (told := money(value)).is_finite():
+        raise ValueError(f"{value!r} is no figure")
+    return told
+
+
+def word(value: Any) -> str:
+    "A name in an answer; ValueError where there is none."
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} is no name")
+    return value
+
+
+def moment(value: Any) -> pd.Timestamp:
+    "A moment of an answer, in UTC; ValueError where it is none."
+    stamp = pd.Timestamp(word(value))
+    if stamp is pd.NaT:
+        raise ValueError(f"{value!r} is no moment")
+    return stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
+
+# %% ../../nbs/55a_alpaca_words.ipynb #f7c706af
 def _amount(text: Any) -> Decimal | None:
-    return None if text in (None, "") else money(text)
+    return None if text is None or text == "" else figure(text)
 
 
 def order_of(answer: Mapping[str, Any]) -> OrderRequest:
     "An order as Alpaca tells it, as a request of ours."
-    symbol = our_symbol(answer["symbol"], answer.get("asset_class") == "crypto")
+    symbol = our_symbol(word(answer["symbol"]), answer.get("asset_class") == "crypto")
     quantity = _amount(answer.get("qty"))
     return OrderRequest(
-        answer["client_order_id"], symbol, Side(answer["side"]),
-        quantity if quantity is not None else money(answer.get("filled_qty") or 0), reason="",
+        word(answer["client_order_id"]), symbol, Side(answer["side"]),
+        quantity if quantity is not None else figure(answer.get("filled_qty") or 0), reason="",
         order_type=OrderType(answer.get("type") or answer["order_type"]),
         time_in_force=TimeInForce(answer["time_in_force"]), limit_price=_amount(answer.get("limit_price")),
         stop_price=_amount(answer.get("stop_price")), trail_percent=_amount(answer.get("trail_percent")),
     )  # fmt: skip
 
-# %% ../../nbs/55a_alpaca_words.ipynb #421ddf02
+# %% ../../nbs/55a_alpaca_words.ipynb #cad5c593
 _OPEN = "new accepted pending_new accepted_for_bidding held pending_cancel pending_replace stopped suspended calculated done_for_day"
 STATUSES = {
     **dict.fromkeys(_OPEN.split(), OrderStatus.ACCEPTED),
@@ -132,67 +154,71 @@ STATUSES = {
 
 def result_of(answer: Mapping[str, Any]) -> OrderResult:
     "What Alpaca says has become of an order."
-    word, filled = str(answer["status"]), money(answer.get("filled_qty") or 0)
-    status = STATUSES.get(word, OrderStatus.UNKNOWN)
+    said, filled = word(answer["status"]), figure(answer.get("filled_qty") or 0)
+    status = STATUSES.get(said, OrderStatus.UNKNOWN)
     if status is OrderStatus.ACCEPTED and filled:
         status = OrderStatus.PARTIALLY_FILLED
-    message = "" if status in (OrderStatus.ACCEPTED, OrderStatus.FILLED) else word.replace("_", " ")
+    message = "" if status in (OrderStatus.ACCEPTED, OrderStatus.FILLED) else said.replace("_", " ")
     if answer.get("replaced_by"):
         message = f"replaced by {answer['replaced_by']}"
-    return OrderResult(str(answer["client_order_id"]), status, str(answer["id"]), message, filled)
+    return OrderResult(word(answer["client_order_id"]), status, word(answer["id"]), message, filled)
 
-# %% ../../nbs/55a_alpaca_words.ipynb #a906c121
-def day_of(moment: pd.Timestamp, crypto: bool) -> pd.Timestamp:
+# %% ../../nbs/55a_alpaca_words.ipynb #603df05e
+def day_of(when: pd.Timestamp, crypto: bool) -> pd.Timestamp:
     "The day that a moment belongs to: in UTC for coins, at the exchange for shares."
-    local = moment if crypto else moment.tz_convert("America/New_York")
+    local = when if crypto else when.tz_convert("America/New_York")
     return pd.Timestamp(local.year, local.month, local.day, tz="UTC")
 
 
 def moment_of(line: Mapping[str, Any]) -> pd.Timestamp:
     "When the venue wrote a line of its activity log."
-    return pd.Timestamp(line.get("transaction_time") or line.get("created_at") or line["date"], tz="UTC")
+    return moment(line.get("transaction_time") or line.get("created_at") or line["date"])
 
 
 def fill_of(line: Mapping[str, Any], client_id: str, fee: Decimal = Decimal(0)) -> Fill:
     "A trade of the activity log."
-    symbol, moment = our_symbol(line["symbol"], "/" in line["symbol"]), moment_of(line)
+    symbol, when = our_symbol(word(line["symbol"]), "/" in line["symbol"]), moment_of(line)
+    quantity, price = figure(line["qty"]), figure(line["price"])
+    if quantity <= 0 or price <= 0:
+        raise ValueError(f"{quantity} at {price} is no trade")
     return Fill(
-        line["id"], client_id, symbol, Side(line["side"]), money(line["qty"]), money(line["price"]), fee,
-        day_of(moment, "/" in symbol), reason="", moment=moment,
+        word(line["id"]), client_id, symbol, Side(line["side"]), quantity, price, fee,
+        day_of(when, "/" in symbol), reason="", moment=when,
     )  # fmt: skip
 
-# %% ../../nbs/55a_alpaca_words.ipynb #176d4455
+# %% ../../nbs/55a_alpaca_words.ipynb #056a8b37
 def fee_of(line: Mapping[str, Any]) -> Fill:
     "A fee of the activity log: coins that were given away, or money."
-    symbol, moment = our_symbol(line.get("symbol") or "", line["activity_type"] == "CFEE"), moment_of(line)
-    paid = abs(money(line.get("net_amount") or 0))
-    coins = Decimal(0) if paid else abs(money(line.get("qty") or 0))
+    told, when = word(line["symbol"]) if line.get("symbol") else "", moment_of(line)
+    symbol = our_symbol(told, line["activity_type"] == "CFEE")
+    paid = abs(figure(line.get("net_amount") or 0))
+    coins = Decimal(0) if paid else abs(figure(line.get("qty") or 0))
     return Fill(
-        line["id"],
+        word(line["id"]),
         "",
         symbol,
         Side.SELL,
         coins,
         Decimal(0),
         paid,
-        day_of(moment, "/" in symbol),
+        day_of(when, "/" in symbol),
         reason="fee",
-        moment=moment,
+        moment=when,
     )
 
-# %% ../../nbs/55a_alpaca_words.ipynb #ddaf1981
+# %% ../../nbs/55a_alpaca_words.ipynb #68a52a80
 def asset_of(answer: Mapping[str, Any]) -> Asset | None:
     "An asset with Alpaca's lot; None when it cannot be traded there."
-    if not answer.get("tradable", False):
+    if answer.get("tradable", False) is not True:
         return None
-    own = Asset.of(our_symbol(answer["symbol"], answer.get("class") == "crypto"))
-    step = money(answer.get("min_trade_increment") or 0)
-    if own.asset_class is AssetClass.EQUITY and not answer.get("fractionable"):
+    own = Asset.of(our_symbol(word(answer["symbol"]), answer.get("class") == "crypto"))
+    step = figure(answer.get("min_trade_increment") or 0)
+    if own.asset_class is AssetClass.EQUITY and answer.get("fractionable") is not True:
         step = Decimal(1)
     return Asset(own.symbol, own.asset_class, own.calendar, max(own.lot, step), own.min_notional)
 
 
 def position_of(answer: Mapping[str, Any]) -> PositionInfo:
     "A position, under our name of the symbol."
-    symbol = our_symbol(answer["symbol"], answer.get("asset_class") == "crypto")
-    return PositionInfo(symbol, money(answer["qty"]), money(answer["avg_entry_price"]))
+    symbol = our_symbol(word(answer["symbol"]), answer.get("asset_class") == "crypto")
+    return PositionInfo(symbol, figure(answer["qty"]), figure(answer["avg_entry_price"]))
