@@ -317,7 +317,7 @@ class LedgerSettings(Section):
     def _masked(self, url: SecretStr) -> str:
         return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url.get_secret_value())
 
-# %% ../nbs/02_config.ipynb #101f1ba7
+# %% ../nbs/02_config.ipynb #a9233b47
 class Sections(BaseSettings):
     "All sections, each with its defaults."
 
@@ -335,7 +335,7 @@ class Sections(BaseSettings):
     monitor: MonitorSettings = MonitorSettings()
     research: ResearchSettings = ResearchSettings()
     quality: QualitySettings = QualitySettings()
-    jobs: dict[str, Names] = {"daily": ("backtest", "signals", "trade"), "sweep": ("sweep",)}
+    jobs: dict[str, Names] = {"daily": ("backtest", "signals", "trade"), "sweep": ("sweep",), "coverage": ("coverage",)}
     schedule: dict[str, str] = {"daily": "10 0 * * *"}
     run: RunSettings = RunSettings()
     paths: PathSettings = PathSettings()

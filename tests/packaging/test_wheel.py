@@ -86,6 +86,7 @@ def test_init_and_the_daily_job_work_in_an_empty_folder(program: Path, tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"settings.ini", "runs"}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {
         "backtest.ipynb",
+        "coverage.ipynb",
         "signals.ipynb",
         "sweep.ipynb",
         "trade.ipynb",

@@ -64,7 +64,7 @@ def test_an_existing_file_is_never_overwritten():
 def test_without_a_file_the_defaults_hold():
     config = load_config()
     assert (config.market.source, config.execution.executor, config.execution.mode) == ("simulated", "paper", "paper")
-    assert config.jobs == {"daily": ("backtest", "signals", "trade"), "sweep": ("sweep",)}
+    assert config.jobs == {"daily": ("backtest", "signals", "trade"), "sweep": ("sweep",), "coverage": ("coverage",)}
     assert config.account == "simulated"
 
 

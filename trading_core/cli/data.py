@@ -140,11 +140,12 @@ def compact(set_: Set = None, settings: Settings = "settings.ini") -> None:
     for interval, done in store_of(config_of(settings, set_)).compact().items():
         typer.echo(f"{interval}: {done}")
 
-# %% ../../nbs/79c_cli_data.ipynb #9ff17e2d
+# %% ../../nbs/79c_cli_data.ipynb #6d27bf35
 def coverage(
     universe: File = "",
     start: Start = "",
     end: End = "",
+    interval: Annotated[str, typer.Option(help="How long a bar is; by default market.interval.")] = "",
     picture: Annotated[str, typer.Option(metavar="FILE", help="Write a picture, such as coverage.png.")] = "",
     set_: Set = None,
     settings: Settings = "settings.ini",
@@ -154,12 +155,12 @@ def coverage(
     from trading_core.data.coverage import coverage_states, coverage_table, coverage_title
 
     config = config_of(settings, set_)
-    store = store_of(config)
-    names = symbols_of(config, store, universe, start, end) if universe else store.kept()
+    store, how = store_of(config), interval or config.market.interval
+    names = symbols_of(config, store, universe, start, end) if universe else store.kept(how)
     if not names:
         typer.echo("[]" if json else "The store is empty. Fill it: trading data fetch")
         return
-    states = coverage_states(store, names, start or None, end or None)
+    states = coverage_states(store, names, start or None, end or None, how)
     show(coverage_table(states), json, "")
     if picture:
         from trading_core.report.coverage_picture import coverage_figure

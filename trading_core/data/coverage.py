@@ -8,13 +8,14 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['State', 'coverage_states', 'coverage_table', 'coverage_title']
 
-# %% ../../nbs/16j_coverage.ipynb #6e0e1db8
+# %% ../../nbs/16j_coverage.ipynb #0356e714
 from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
 import pandas as pd
 
+from .intervals import days_of, grid
 from .store import BarStore
 from .store_ranges import DAY, EVER, Span, day_number, day_of
 from .store_index import covered
@@ -22,7 +23,7 @@ from .store_reading import read_bars
 from ..model import Asset
 from ..sessions import Day, sessions
 
-# %% ../../nbs/16j_coverage.ipynb #48e68ae4
+# %% ../../nbs/16j_coverage.ipynb #209d73ab
 class State(IntEnum):
     "What the store knows of a symbol on a day; of several days in one place the largest is shown."
 
@@ -30,21 +31,32 @@ class State(IntEnum):
     OUTSIDE = 1  # before its first bar or after its last one
     BAR = 2
     UNKNOWN = 3  # nobody has asked
-    GAP = 4  # asked for, and there is none, though others are before and after it
+    PART = 4  # of bars shorter than a day fewer than half of those that there is room for
+    GAP = 5  # asked for, and there is none, though others are before and after it
 
-# %% ../../nbs/16j_coverage.ipynb #d3131ea8
+# %% ../../nbs/16j_coverage.ipynb #d77dc8cd
 def coverage_states(
-    store: BarStore, symbols: Sequence[str] | None = None, start: Day | None = None, end: Day | None = None
+    store: BarStore,
+    symbols: Sequence[str] | None = None,
+    start: Day | None = None,
+    end: Day | None = None,
+    interval: str = "1d",
 ) -> pd.DataFrame:
     "The state of each symbol on each day, as a table of days × symbols."
-    names = list(symbols) if symbols is not None else store.kept()
-    shelf = store.shelf()
+    names = list(symbols) if symbols is not None else store.kept(interval)
+    shelf = store.shelf(interval)
     with shelf.index.reading() as line:
         spans = covered(line, names)
-    found = {symbol: own.time // DAY for symbol, own in read_bars(shelf, names).items()}
+    found = {s: _days(own.time, interval, s) for s, own in read_bars(shelf, names).items() if len(own.time)}
     first, last = _window(spans, found, start, end)
-    states = {symbol: _states(symbol, spans.get(symbol, []), found.get(symbol), (first, last)) for symbol in names}
+    states = {s: _states(s, spans.get(s, []), found.get(s), (first, last), interval) for s in names}
     return pd.DataFrame(states, pd.date_range(day_of(first), day_of(last), freq="D"))
+
+
+def _days(labels: np.ndarray, interval: str, symbol: str) -> np.ndarray:
+    "The number of each bar's day."
+    days = days_of(pd.DatetimeIndex(labels, tz="UTC"), interval, Asset.of(symbol).calendar)
+    return np.asarray(days.as_unit("ns").asi8 // DAY)
 
 
 def _window(spans: dict[str, list[Span]], found: dict[str, np.ndarray], start: Day | None, end: Day | None) -> Span:
@@ -55,33 +67,40 @@ def _window(spans: dict[str, list[Span]], found: dict[str, np.ndarray], start: D
     return first, max(first, max(known, default=0) if end is None else day_number(end))
 
 
-def _states(symbol: str, spans: list[Span], bars: np.ndarray | None, window: Span) -> np.ndarray:
-    "The states of one symbol."
+def _states(symbol: str, spans: list[Span], bars: np.ndarray | None, window: Span, interval: str) -> np.ndarray:
+    "The states of one symbol; `bars` are the days of its bars."
     first, last = window
-    states = np.full(last - first + 1, int(State.UNKNOWN), dtype=np.int8)
+    states, calendar = np.full(last - first + 1, int(State.UNKNOWN), dtype=np.int8), Asset.of(symbol).calendar
     for begin, end in spans:
         states[max(begin - first, 0) : max(end - first + 1, 0)] = State.OUTSIDE
-    if bars is not None and len(bars):
+    if bars is not None:
         inside = slice(max(int(bars[0]) - first, 0), max(int(bars[-1]) - first + 1, 0))
         states[inside][states[inside] == State.OUTSIDE] = State.GAP
-    trading = sessions(Asset.of(symbol).calendar, day_of(first), day_of(last)).asi8 // DAY - first
+    trading = sessions(calendar, day_of(first), day_of(last)).asi8 // DAY - first
     closed = np.ones(len(states), dtype=bool)
     closed[trading] = False
     states[closed] = State.CLOSED
     if bars is not None:
-        states[bars[(bars >= first) & (bars <= last)] - first] = State.BAR
+        there = np.bincount(bars[(bars >= first) & (bars <= last)] - first, minlength=len(states))
+        states[there > 0] = State.BAR
+        if interval != "1d":
+            ends = grid(calendar, interval, day_of(first), day_of(last)).asi8
+            room = np.bincount(_days(ends, interval, symbol) - first, minlength=len(states))
+            states[(there > 0) & (2 * there < room)] = State.PART
     return states
 
-# %% ../../nbs/16j_coverage.ipynb #56304ac8
+# %% ../../nbs/16j_coverage.ipynb #476400f5
 def coverage_table(states: pd.DataFrame) -> pd.DataFrame:
-    "A line for each symbol: first and last bar, bars, gaps, days that nobody has asked for."
+    "A line for each symbol: first and last day with bars, how many, gaps, days in part, days that nobody has asked for."
     rows = []
     for symbol in states.columns:
         own = states[symbol]
-        bars = own.index[own == State.BAR]
+        bars = own.index[own.isin([State.BAR, State.PART])]
         ends = (bars[0], bars[-1]) if len(bars) else (pd.NaT, pd.NaT)
-        rows.append((symbol, *ends, len(bars), int((own == State.GAP).sum()), int((own == State.UNKNOWN).sum())))
-    return pd.DataFrame(rows, columns=["symbol", "first", "last", "bars", "gaps", "not_asked"])
+        rows.append(
+            (symbol, *ends, len(bars), *(int((own == kind).sum()) for kind in (State.GAP, State.PART, State.UNKNOWN)))
+        )
+    return pd.DataFrame(rows, columns=["symbol", "first", "last", "bars", "gaps", "in_part", "not_asked"])
 
 # %% ../../nbs/16j_coverage.ipynb #0d0f4bdb
 def coverage_title(states: pd.DataFrame) -> str:

@@ -9,11 +9,12 @@ __all__ = ['DayReport', 'Html', 'account_section', 'agreement_section', 'backtes
            'honesty_section', 'index_page', 'live_lines', 'luck_section', 'map_section', 'metrics_section',
            'months_section', 'next_section', 'notebook_style', 'orders_section', 'positions_section', 'quality_section',
            'reasons_section', 'refusals_section', 'render_page', 'report_page', 'run_facts', 'section', 'setup_section',
-           'sharpe_interval', 'signals_head', 'signals_summary', 'state_bands', 'strategy_section', 'strategy_sections',
-           'sweep_head', 'sweep_summary', 'table', 'targets_section', 'trades_section', 'unresolved', 'venue_trouble',
-           'waiting_section', 'warnings_section', 'wishes_of']
+           'sharpe_interval', 'signals_head', 'coverage_head', 'coverage_section', 'coverage_summary', 'gaps_section',
+           'signals_summary', 'state_bands', 'strategy_section', 'strategy_sections', 'sweep_head', 'sweep_summary',
+           'table', 'targets_section', 'trades_section', 'unresolved', 'venue_trouble', 'waiting_section',
+           'warnings_section', 'wishes_of']
 
-# %% ../../nbs/69_report_init.ipynb #62e72f9c
+# %% ../../nbs/69_report_init.ipynb #41e68430
 from trading_core.report.backtest_page import (
     backtest_head,
     backtest_summary,
@@ -51,18 +52,19 @@ from trading_core.report.sections import (
     positions_section,
     warnings_section,
 )
+from .coverage_page import coverage_head, coverage_section, coverage_summary, gaps_section
 from .sweep_page import best_section, failures_section, map_section, sweep_head, sweep_summary
 from .today import live_lines, report_page, run_facts, unresolved, venue_trouble
 from .venue_state import agreement_section, state_bands, waiting_section
 from .trade_page import account_section, fills_section, targets_section
 
-# %% ../../nbs/69_report_init.ipynb #569c37b1
+# %% ../../nbs/69_report_init.ipynb #ca8d2bad
 _all_ = [
     "DayReport", "Html", "account_section", "agreement_section", "backtest_head", "backtest_summary", "beside", "best_section",
     "changes_section", "day_report", "el", "engines_section", "equity_section", "exposure_bars", "exposure_section", "failed_page", "failures_section",
     "fills_section", "front_page", "head", "honesty_section", "index_page", "live_lines", "luck_section", "map_section", "metrics_section", "months_section",
     "next_section", "notebook_style", "orders_section", "positions_section", "quality_section", "reasons_section", "refusals_section",
     "render_page", "report_page", "run_facts", "section", "setup_section", "sharpe_interval", "signals_head",
-    "signals_summary", "state_bands", "strategy_section", "strategy_sections", "sweep_head", "sweep_summary", "table", "targets_section",
+    "coverage_head", "coverage_section", "coverage_summary", "gaps_section", "signals_summary", "state_bands", "strategy_section", "strategy_sections", "sweep_head", "sweep_summary", "table", "targets_section",
     "trades_section", "unresolved", "venue_trouble", "waiting_section", "warnings_section", "wishes_of",
 ]  # fmt: skip

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['COLOURS', 'WORDS', 'shrunk', 'coverage_figure']
+__all__ = ['COLOURS', 'WORDS', 'shrunk', 'unclosed', 'coverage_figure']
 
 # %% ../../nbs/62c_coverage_picture.ipynb #fa680943
 from typing import TYPE_CHECKING
@@ -20,15 +20,16 @@ from ..figures import PALETTE, sheet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# %% ../../nbs/62c_coverage_picture.ipynb #04fac648
+# %% ../../nbs/62c_coverage_picture.ipynb #9b509aa7
 COLOURS = {
     State.CLOSED: PALETTE["paper"],
     State.OUTSIDE: PALETTE["paper"],
     State.BAR: PALETTE["ours"],
     State.UNKNOWN: PALETTE["line"],
-    State.GAP: PALETTE["failed"],
+    State.PART: PALETTE["warning"],
+    State.GAP: PALETTE["loss"],
 }
-WORDS = {State.BAR: "bars", State.GAP: "gaps", State.UNKNOWN: "not asked for"}
+WORDS = {State.BAR: "bars", State.GAP: "gaps", State.PART: "in part", State.UNKNOWN: "not asked for"}
 
 
 def shrunk(states: np.ndarray, columns: int, rows: int) -> np.ndarray:
@@ -40,31 +41,56 @@ def shrunk(states: np.ndarray, columns: int, rows: int) -> np.ndarray:
             states = np.maximum.reduceat(states, cuts, axis=axis)
     return states
 
-# %% ../../nbs/62c_coverage_picture.ipynb #78a2e502
-def coverage_figure(states: pd.DataFrame, title: str = "", width: int = 760) -> Figure:
-    "Symbols × time: bars in blue, gaps in red, days that nobody has asked for in grey."
+# %% ../../nbs/62c_coverage_picture.ipynb #f10d7598
+def unclosed(states: np.ndarray) -> np.ndarray:
+    "The states with every closed day as the open day before it; those before the first open day as that one. (days, symbols)"
+    rows = np.arange(len(states))[:, None]
+    there = np.where(states != State.CLOSED, rows, -1)
+    last = np.maximum.accumulate(there, axis=0)
+    first = np.argmax(there >= 0, axis=0)
+    return np.asarray(np.take_along_axis(states, np.where(last >= 0, last, first), axis=0))
+
+# %% ../../nbs/62c_coverage_picture.ipynb #0823eb79
+def coverage_figure(states: pd.DataFrame, title: str | None = "", width: int = 760) -> Figure:
+    "Symbols × time: bars in blue, gaps in red, days that nobody has asked for in grey; None for no title."
     from matplotlib.colors import ListedColormap
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.patches import Patch
 
-    count = states.shape[1]
-    height = min(620, 96 + max(14 * count, 40))
+    count, above = states.shape[1], 30 if title is None else 62
+    height = min(558, max(14 * count, 40)) + above + 34
     fig = sheet(width, height)
     ax = fig.subplots()
-    fig.subplots_adjust(left=0.13, right=0.98, top=1 - 62 / height, bottom=26 / height)
-    image = shrunk(states.to_numpy().T, 620, 500)
+    left = 0.11 if width > 500 else 64 / width
+    fig.subplots_adjust(left=left, right=0.98, top=1 - above / height, bottom=26 / height)
+    image = shrunk(
+        unclosed(states.to_numpy()).T, int(width * (0.98 - left)), 500
+    )  # no pixel is left out when it is drawn
     first, last = (np.datetime64(day.tz_localize(None), "D").astype(int) for day in states.index[[0, -1]])
     colours = ListedColormap([COLOURS[state] for state in State])
-    ax.imshow(
-        image, cmap=colours, vmin=0, vmax=4, aspect="auto", interpolation="nearest", extent=(first, last + 1, count, 0)
-    )
+    extent = (first, last + 1, count, 0)
+    ax.imshow(image, cmap=colours, vmin=0, vmax=max(State), aspect="auto", interpolation="nearest", extent=extent)
     ax.xaxis_date()
+    marks = AutoDateLocator(minticks=2, maxticks=max(3, width // 90))  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(marks)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(marks, show_offset=False))  # type: ignore[no-untyped-call]
     places = np.linspace(0, count - 1, min(count, 30)).astype(int)
     ax.set_yticks(places + 0.5, [str(states.columns[place]) for place in places])
     ax.tick_params(labelsize=10, labelcolor=PALETTE["muted"], length=0)
     ax.spines[:].set_color(PALETTE["line"])
-    fig.text(
-        0.01, 1 - 8 / height, title or coverage_title(states), va="top", weight="bold", size=14, color=PALETTE["ink"]
+    if title is not None:
+        words = title or coverage_title(states)
+        fig.text(0.01, 1 - 8 / height, words, va="top", weight="bold", size=14, color=PALETTE["ink"])
+    shown = [state for state in WORDS if state != State.PART or bool((states == State.PART).to_numpy().any())]
+    keys = [Patch(color=COLOURS[state], label=WORDS[state]) for state in shown]
+    ax.legend(
+        handles=keys,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=len(keys),
+        frameon=False,
+        fontsize=11,
+        borderpad=0.2,
+        handlelength=1.2,
     )
-    keys = [Patch(color=COLOURS[state], label=word) for state, word in WORDS.items()]
-    ax.legend(handles=keys, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=11)
     return fig

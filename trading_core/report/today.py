@@ -10,7 +10,7 @@ __all__ = ['TITLES', 'is_simulated', 'kind_badges', 'status_badge', 'meta', 'pag
            'seconds_of', 'certificate_lines', 'provenance', 'day_of', 'finding_of', 'venue_trouble', 'unresolved',
            'shows_day', 'report_page', 'run_facts', 'live_lines']
 
-# %% ../../nbs/66_today.ipynb #9e5f61c6
+# %% ../../nbs/66_today.ipynb #6b31607f
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +24,7 @@ from .sections import changes_section, curve_section, day_change, exposure_bars,
 from .sections import honest_section, next_section, orders_section, positions_section, since_text
 from .sections import halt_section, warnings_section
 from .shell import links, page
+from .coverage_page import coverage_front
 from .sweep_page import sweep_front
 from .venue_state import VenueState, agreement_section, orders_go, state_badges, state_bands
 from .venue_state import waiting_section
@@ -41,7 +42,7 @@ def kind_badges(run: Mapping[str, Any]) -> list[Html]:
     badges += [badge("SIMULATED MARKET", "sim")] if is_simulated(run) else []
     return badges + ([badge("DRY RUN", "warn")] if run.get("dry_run") else [])
 
-# %% ../../nbs/66_today.ipynb #600e092c
+# %% ../../nbs/66_today.ipynb #7891c020
 def status_badge(status: str, warnings: int = 0, halted: bool = False) -> Html:
     "How a run went, in one or two words."
     if status == "done" and halted:
@@ -54,8 +55,14 @@ def status_badge(status: str, warnings: int = 0, halted: bool = False) -> Html:
 
 def meta(run: Mapping[str, Any], warnings: int = 0, venue: VenueState | None = None) -> Html:
     "The line on top of every page."
-    as_of = el("b", day_text(pd.Timestamp(run["as_of"])) if run.get("as_of") else "no day")
-    told = ["As of ", as_of, " · account ", el("b", run.get("account", "–")), f" · job {run.get('job', '–')}"]
+    about = ["As of ", el("b", day_text(pd.Timestamp(run["as_of"])) if run.get("as_of") else "no day"), " · "]
+    marketless = run.get("status") == "done" and not run.get("as_of")  # a look at a store, for example
+    told = [
+        *([] if marketless else about),
+        "account ",
+        el("b", run.get("account", "–")),
+        f" · job {run.get('job', '–')}",
+    ]
     state = status_badge(str(run.get("status", "")), warnings, bool(run.get("halted")))
     own, calm = state_badges(venue or VenueState()), run.get("status") == "done" and not (warnings or run.get("halted"))
     return el("div", kind_badges(run), own if calm and own else [state, *own], el("span", told), cls="meta")
@@ -79,7 +86,7 @@ def nav_of(pages: Sequence[str], index: str, current: str = "") -> Html:
     named = {"Today": "report.html"} | {title_of(name): f"{name}.html" for name in pages} | {"All runs": index}
     return links(named, current)
 
-# %% ../../nbs/66_today.ipynb #f328f975
+# %% ../../nbs/66_today.ipynb #251f3103
 def page_cards(run: Mapping[str, Any], remembered: Mapping[str, Any], index: str) -> Html:
     "The way to the other pages, each with its finding."
     backtest, signals = remembered.get("backtest") or {}, remembered.get("signals") or {}
@@ -91,6 +98,7 @@ def page_cards(run: Mapping[str, Any], remembered: Mapping[str, Any], index: str
         "signals": wanted,
         "trade": trade,
         "sweep": swept and "The map, the ten best, the tries",
+        "coverage": "Symbols and days as a picture, gaps by name",
     }
     found = {f"{name}.html": (title_of(name), said.get(name, "")) for name in page_names(run)}
     found[index] = ("All runs", "Every run, newest first")
@@ -167,7 +175,7 @@ def provenance(run: Mapping[str, Any]) -> list[tuple[object, object]]:
         *simulated,
     ]
 
-# %% ../../nbs/66_today.ipynb #6e67ac78
+# %% ../../nbs/66_today.ipynb #4cfeac65
 def day_of(remembered: Mapping[str, Any]) -> DayReport | None:
     "The day that the trade page remembered, if it did."
     stored = remembered.get("trade")
@@ -203,7 +211,7 @@ def _body(run: Mapping[str, Any], day: DayReport) -> list[Html]:
 
 def finding_of(remembered: Mapping[str, Any]) -> str:
     "The finding of a job that trades nothing; empty without any."
-    notes = (remembered.get(page) or {} for page in ("backtest", "sweep"))
+    notes = (remembered.get(page) or {} for page in ("backtest", "sweep", "coverage"))
     return next((str(note["headline"]) for note in notes if note.get("headline")), "")
 
 
@@ -211,7 +219,9 @@ def _without_trade(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> lis
     "The head of a job that trades nothing."
     none = el("p", "This job has no trade page, so there is no account to show.", cls="tell")
     found, swept = finding_of(remembered) or f"{run.get('job', 'The job')} is done", remembered.get("sweep")
-    return [meta(run), el("h1", found), *(sweep_front(swept) if swept else [none]), quality_section(run.get("quality"))]
+    covered = remembered.get("coverage")
+    front = sweep_front(swept) if swept else [coverage_front(covered)] if covered else [none]
+    return [meta(run), el("h1", found), *front, quality_section(run.get("quality"))]
 
 # %% ../../nbs/66_today.ipynb #56bee063
 def venue_trouble(remembered: Mapping[str, Any]) -> str:
@@ -232,7 +242,7 @@ def shows_day(run: Mapping[str, Any], remembered: Mapping[str, Any]) -> bool:
     lost = (run.get("error") or {}).get("type") == "UnresolvedOrdersError" and bool(unresolved(remembered))
     return run.get("status") == "done" or silent or lost
 
-# %% ../../nbs/66_today.ipynb #7870f68c
+# %% ../../nbs/66_today.ipynb #6eee5a52
 def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index: str = "../index.html") -> str:
     """report.html of a run that came to its end: today on one screen.
 
@@ -249,20 +259,23 @@ def report_page(run: Mapping[str, Any], remembered: Mapping[str, Any], *, index:
     day = day_of(remembered)
     shown = {"simulated": day.simulated, "dry_run": day.dry_run, "halted": day.halted, **run} if day else run
     body = _body(shown, day) if day else _without_trade(run, remembered)
-    judged = not day and remembered.get("sweep") and not remembered.get("backtest")  # its verdict stands above
+    told = remembered.get("sweep") or remembered.get("coverage")  # its verdict stands above
+    judged = not day and told and not remembered.get("backtest")
     rest = [*([] if judged else [honest_section(day, remembered)]), page_cards(run, remembered, index)]
     nav = nav_of(page_names(run), index, "Today")
     orders: list[tuple[object, object]] = [("Orders", f"go to {orders_go(day.venue)}")] if day else []
     return page(_tab_title(run, day), *body, *rest, nav=nav, footer=[*provenance(shown), *orders])
 
-# %% ../../nbs/66_today.ipynb #ddadb688
+# %% ../../nbs/66_today.ipynb #086f4c9f
 def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
     "What run.json keeps of a day, so that the overview need not open its pages."
     day, signals = day_of(remembered), remembered.get("signals") or {}
     tested = remembered.get("backtest") or {}
     engines = {"engines": tested["engines"]} if tested.get("engines") else {}
     if day is None:
-        return {"headline": finding_of(remembered)} | engines
+        covered = remembered.get("coverage") or {}
+        known = {"simulated": covered["simulated"]} if "simulated" in covered else {}
+        return {"headline": finding_of(remembered)} | engines | known
     wanted = int(signals.get("wanted", sum(target > 0 for target in day.targets.values())))
     refused = sum(item.kind == "refused" for item in day.silent)
     counts = {"signals": wanted, "orders": len(day.orders), "refused": refused, "fills": len(day.fills)}

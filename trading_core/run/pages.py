@@ -187,7 +187,7 @@ class PageKernel:
             self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
 
-# %% ../../nbs/70_pages.ipynb #fc7c8f18
+# %% ../../nbs/70_pages.ipynb #cfd8f848
 class PageError(RunError):
     "A notebook that could not be executed to its end."
 
@@ -208,6 +208,7 @@ class RefusedPageError(PageError, RefusedError):
 
 
 REFUSALS = (
+    "ConfigError",
     "MismatchError",
     "MissingKeysError",
     "SettingSaysPaper",

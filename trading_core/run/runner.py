@@ -12,7 +12,7 @@ __all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text',
            'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError',
            'NoVenueError', 'UnresolvedOrdersError', 'WholeRun', 'RunResult', 'run_job']
 
-# %% ../../nbs/71_runner.ipynb #06d9f966
+# %% ../../nbs/71_runner.ipynb #eb588671
 import contextlib
 import json
 import os
@@ -58,6 +58,7 @@ from trading_core.run.pages import (
     parameters_of,
     template,
 )
+from .stored import hand_over_settings, needs_market
 from ..sessions import bar_text
 
 # %% ../../nbs/71_runner.ipynb #317ebd5a
@@ -308,7 +309,7 @@ class KernelQueue:
             self.warm()
         return self.started[number]
 
-# %% ../../nbs/71_runner.ipynb #8ba15467
+# %% ../../nbs/71_runner.ipynb #ccedaebd
 @dataclass
 class JobRun:
     "One execution of a job."
@@ -333,6 +334,12 @@ class JobRun:
     def decides(self) -> bool:
         "Whether a page of this run looks at the account."
         return any("dry_run" in known for known in self.parameters.values())
+
+    @property
+    def reads_market(self) -> bool:
+        "Whether a page of this run asks for a day, for the account or for a run."
+        asked = any("as_of" in known for known in self.parameters.values())
+        return asked or self.decides or any(map(needs_market, self.pages.values()))
 
     @property
     def trades(self) -> bool:
@@ -395,7 +402,7 @@ class AccountRun(JobRun):
         if self.since:
             rehearse(context, books, since_day(self.since, context.as_of), lambda part: self.progress("rehearsal", 0.0))
 
-# %% ../../nbs/71_runner.ipynb #b09b4afd
+# %% ../../nbs/71_runner.ipynb #a9889ad9
 class PreparedRun(AccountRun):
     "A run up to its first page."
 
@@ -403,8 +410,8 @@ class PreparedRun(AccountRun):
     kernels: KernelQueue
     context: RunContext | None = None
 
-    def prepare(self, as_of: str | date | None, given: Mapping[str, Any]) -> RunContext:
-        "Refuse what can be refused, hold the account, read the market."
+    def prepare(self, as_of: str | date | None, given: Mapping[str, Any]) -> RunContext | None:
+        "Refuse what can be refused, hold the account, read the market; None where no page needs one."
         day = as_of_moment(as_of, self.config.market.interval)
         self.given = given_to_pages(self.parameters, given)
         load_strategies(self.config)
@@ -413,6 +420,9 @@ class PreparedRun(AccountRun):
             environment |= {PLACE_VARIABLE: MEMORY}
         self.kernels = KernelQueue(self.scratch, self.config.root, environment, self.stack)
         self.kernels.warm()
+        if not self.reads_market:
+            hand_over_settings(self.config, self.scratch)
+            return None
         context = self.read_market(day)
         self.certify(context)
         self.check_account(context)
@@ -445,11 +455,11 @@ class PreparedRun(AccountRun):
         )
         return RunContext(self.config, market, self.record.facts["job"], self.record.facts["run_id"])
 
-# %% ../../nbs/71_runner.ipynb #2143cf36
+# %% ../../nbs/71_runner.ipynb #3c80888f
 class PagedRun(PreparedRun):
     "A run up to its last page."
 
-    def execute(self, context: RunContext) -> None:
+    def execute(self, context: RunContext | None) -> None:
         "The pages, one after the other."
         entries: list[dict[str, Any]] = [{"name": page, "status": "waiting", "seconds": None} for page in self.pages]
         self.record.write(pages=entries)
@@ -465,13 +475,11 @@ class PagedRun(PreparedRun):
                 entry["seconds"] = round(time.perf_counter() - began, 3)
                 self.record.write()
 
-    def page(self, number: int, page: str, context: RunContext) -> None:
+    def page(self, number: int, page: str, context: RunContext | None) -> None:
         "One page, in its own kernel."
-        fixed = {
-            "as_of": bar_text(context.as_of, context.panel.interval),
-            "dry_run": not self.trades,
-            "live": self.live,
-        }
+        fixed: dict[str, Any] = {"dry_run": not self.trades, "live": self.live}
+        if context is not None:
+            fixed["as_of"] = bar_text(context.as_of, context.panel.interval)
         given = {name: value for name, value in fixed.items() if name in self.parameters[page]} | self.given[page]
         kernel = self.kernels.take(number, len(self.pages))
         output, timeout = self.record.folder / f"{page}.ipynb", self.config.run.cell_timeout
