@@ -35,7 +35,9 @@ test: $(VENV)/installed-dev
 # What chance could hide: full sizes of the tests that draw at random. `make test` draws a part of them.
 test-long: $(VENV)/installed-dev
 	@TRADING_TESTS=long $(PYTEST) \
-	    tests/backtest/test_sharpe.py tests/backtest/test_engines_agree.py $(ARGS)
+	    tests/backtest/test_sharpe.py tests/backtest/test_engines_agree.py \
+	    tests/data/test_quality_fuzz.py tests/data/test_json_fuzz.py tests/data/test_yahoo_fuzz.py \
+	    tests/data/test_stream_fuzz.py tests/data/test_kept_fuzz.py tests/execution/test_answers_fuzz.py $(ARGS)
 
 $(VENV)/installed: pyproject.toml requirements.lock $(BIN)/python
 	@echo "Installing into $(VENV) (one to four minutes, once)"

@@ -168,7 +168,8 @@ def test_any_answer_about_short_bars_gives_bars_in_it_or_a_refusal(told: Told, a
     quote = result["indicators"]["quote"][0]
     rows: dict[int, list[Any]] = {}
     for n, second in enumerate(result["timestamp"]):
-        rows.setdefault(second, []).append([quote[name][n] for name in ("open", "high", "low", "close")])
+        told_prices = [quote[name][n] for name in ("open", "high", "low", "close")]
+        rows.setdefault(second, []).append([None if value is None else float(value) for value in told_prices])
     for when, row in zip(bars.index, bars.to_numpy().tolist(), strict=True):
         assert rows[int(when.timestamp()) - 900] == [row[:4]] * len(rows[int(when.timestamp()) - 900])
     marks = set(grid(Asset.of(symbol).calendar, "15m", "2024-03-06", "2024-03-07"))

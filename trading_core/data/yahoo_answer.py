@@ -31,7 +31,7 @@ def about_it(meta: Mapping[str, Any], name: str, interval: str) -> None:
     if not isinstance(length, str) or SAME.get(length, length) != SAME.get(interval, interval):
         raise ValueError(f"its bars are of {length!r} and not of {interval}")
 
-# %% ../../nbs/12d_yahoo_answer.ipynb #26dfe2e8
+# %% ../../nbs/12d_yahoo_answer.ipynb #2a12f497
 FIELDS = ("open", "high", "low", "close", "volume")
 
 
@@ -45,7 +45,7 @@ def columns_of(result: Mapping[str, Any]) -> dict[str, list[Any]]:
     stamps, quote = result.get("timestamp"), result["indicators"]["quote"][0]
     found: dict[str, Any] = {"timestamp": stamps} | {name: quote.get(name) for name in FIELDS}
     for name, column in found.items():
-        if not isinstance(column, list) or len(column) != len(found["volume"] or ()):
+        if not isinstance(stamps, list) or not isinstance(column, list) or len(column) != len(stamps):
             raise ValueError(f"{name} is no list of the same length as the others")
         odd = [value for value in column if not is_number(value) and (value is not None or column is stamps)]
         if odd:
