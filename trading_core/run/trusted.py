@@ -76,12 +76,12 @@ def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfi
         raise next(iter(refused.values()))
     return Read(bars, {symbol: str(error) for symbol, error in refused.items()})
 
-# %% ../../nbs/70_trusted.ipynb #756dd3e1
+# %% ../../nbs/70_trusted.ipynb #e4449745
 def _stored(store: BarStore, symbols: Iterable[str], config: TradingConfig) -> Read:
     "What a store has of the symbols."
     start, interval, refused = config.market.start, config.market.interval, {}
     for symbol, error in store.fetch(symbols, start, interval=interval).failed.items():
-        if config.quality.refuse == "none" or not isinstance(error, BadBarsError | CsvError):
+        if config.quality.refuse == "none" or not isinstance(error, BROKEN):
             raise error
         refused[symbol] = str(error)
     asked = [symbol for symbol in symbols if symbol not in refused]
