@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from trading_core.cli import app
 from trading_core.cli.chaos import real_evening
 from trading_core.execution import chaos as chaos_module
 from trading_core.execution.chaos import Life, Schedule, World, chaos, evening, play
+from trading_core.execution.stage import small_stage
 from trading_core.execution.venue.faults import ORDER_FAULTS, Wheel
 from trading_core.run import venue_cycle
 
@@ -23,6 +25,26 @@ def test_the_cycle_of_trading_run_loses_and_doubles_nothing_on_a_hundred_bad_day
     assert report.ok, str(report)
     assert report.counts["killed"] > 5
     assert report.counts["TimeoutError"] > 5  # evenings on which the venue could not be reached
+
+
+def hourly(seed: int) -> Schedule:
+    "A schedule on hours, of the nights of four seeds, each of them the end of a bar."
+    schedule = Schedule.of(seed, small_stage(seed % 16, "1h"))
+    return replace(schedule, nights=tuple(n for part in range(4) for n in Schedule.of(10_000 * part + seed).nights))
+
+
+@pytest.mark.parametrize(("cycle", "seeds"), [(evening, range(40)), (real_evening, range(100, 125))])
+def test_hour_after_hour_of_bad_days_loses_and_doubles_nothing(
+    cycle: Callable[[Life, pd.Timestamp], None], seeds: range
+) -> None:
+    played = {seed: play(hourly(seed), cycle=cycle) for seed in seeds}
+    assert {seed: outcome.violations for seed, outcome in played.items() if not outcome.ok} == {}
+    counts = sum((Counter(outcome.counts) for outcome in played.values()), Counter[str]())
+    assert counts["killed"] > 20
+    assert counts["faults"] > 200
+    assert counts["orders"] > 60
+    hours = {line.split()[2] for outcome in played.values() for line in outcome.log if line.startswith("-- ")}
+    assert len(hours) > 100  # all around the clock
 
 
 class RejectingWorld(World):

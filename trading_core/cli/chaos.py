@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from trading_core.execution.chaos import ChaosReport, Life
     from trading_core.execution.stage import Stage
 
-# %% ../../nbs/77_cli_chaos.ipynb #4f2b69c2
+# %% ../../nbs/77_cli_chaos.ipynb #535b4fad
 def stage_of(settings: str, set_: list[str] | None) -> Stage:
     "The market and the strategies of a settings file."
+    import pandas as pd
+
     from trading_core.execution.stage import Stage
 
     run = opened(config_of(settings or "settings.ini", set_))
-    first = max(1, len(run.panel.days) - 260)  # the last year: indicators have warmed up by then
+    days, daily = run.panel.days, run.panel.daily
+    last = len(days) - 260 if daily else int(days.searchsorted(days[-1] - pd.Timedelta(days=15)))
+    first = max(1, last)  # the last year, of shorter bars the last two weeks: indicators have warmed up by then
     cash = run.config.execution.cash
     return Stage(run.panel, run.strategies, cash, run.costs, run.limits, first=first)
 

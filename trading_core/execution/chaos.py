@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['QUIET', 'ACCOUNT', 'START', 'PAUSE', 'MOMENT', 'LATEST', 'ORDERS', 'DOWN', 'ANY_LOSS', 'ACTIVITIES', 'Maker',
            'Locker', 'JOB', 'Cycling', 'Killed', 'Trouble', 'Wear', 'Visit', 'Night', 'Schedule', 'WornLine',
-           'WornCursor', 'Shelf', 'shelf', 'ShelfLedger', 'LateFaults', 'World', 'stutter', 'prepared',
+           'WornCursor', 'Shelf', 'shelf', 'ShelfLedger', 'over', 'LateFaults', 'World', 'stutter', 'prepared',
            'SteppingSession', 'lock_folder', 'Life', 'priced', 'decided', 'finish_earlier', 'finish', 'evening',
            'look_after', 'Outcome', 'Player', 'Nights', 'play', 'ChaosReport', 'seldom_swept', 'chaos']
 
@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
-# %% ../../nbs/57_chaos.ipynb #1ffee8e7
+# %% ../../nbs/57_chaos.ipynb #c65fd78b
 import pandas as pd
 from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
@@ -56,8 +56,10 @@ from ..ledger import AccountLock, AccountLockedError, Cycle, Ledger, account_loc
 from ..ledger import tables as t
 from ..ledger.ready import driver_of
 from ..model import AccountInfo, OrderStatus, OrderType, Side, money
+from ..data import Panel
+from ..data.sources import step_of
 from ..portfolio import Plan, decide, track
-from ..sessions import next_session
+from ..sessions import as_day, bar_text, next_session
 
 # %% ../../nbs/57_chaos.ipynb #b468e6ab
 class Killed(Exception):
@@ -135,7 +137,13 @@ def _night(dice: random.Random) -> Night:
     visits = tuple(Visit(hour, dice.random() < 0.3, _trouble(dice)) for hour in hours)
     return Night(dice.uniform(1.0, 20.0), tries, visits, dice.random() < 0.6, dice.random() < 0.4)
 
-# %% ../../nbs/57_chaos.ipynb #2981ce44
+# %% ../../nbs/57_chaos.ipynb #4901f1bf
+def _latest(panel: Panel) -> int:
+    "The row before which a schedule begins, so that there is time to come to rest: ten bars, and five days."
+    days = panel.days
+    return len(days) - 10 if panel.daily else int(days.searchsorted(days[-1] - pd.Timedelta(days=5)))
+
+
 @dataclass(frozen=True)
 class Schedule:
     "All that will happen, drawn from a seed."
@@ -154,7 +162,7 @@ class Schedule:
         dice = random.Random(f"chaos {seed}")
         number, nights = dice.randrange(STAGES), dice.choice((1, 1, 1, 1, 2, 2, 3))
         on = stage or small_stage(number)
-        row = dice.randrange(on.first, len(on.panel.days) - 10)
+        row = dice.randrange(on.first, _latest(on.panel))
         harsh, limits = dice.choice((0.0, 0.5, 1.0, 2.0)), dice.choice((0.0, 0.3, 0.6))
         return cls(seed, on, row, harsh, limits, dice.random() < 0.6, tuple(_night(dice) for _ in range(nights)))
 
@@ -246,8 +254,15 @@ class ShelfLedger(Ledger):
     def _opened(self) -> Engine:
         return shelf().engine
 
-# %% ../../nbs/57_chaos.ipynb #ed799654
+# %% ../../nbs/57_chaos.ipynb #5e3d1d86
 START, PAUSE, MOMENT = pd.Timedelta(days=1), pd.Timedelta(minutes=3), pd.Timedelta(seconds=4)
+
+
+def over(panel: Panel, bar: pd.Timestamp) -> pd.Timestamp:
+    "When a bar is complete: a day at the midnight after it, a shorter one at its label."
+    return bar + START if panel.daily else bar
+
+
 LATEST = pd.Timedelta(seconds=AlpacaExecutor.late_seconds)  # after so long a request has arrived, or never will
 
 
@@ -304,14 +319,14 @@ class LateFaults(Faults):
         arrived, self.overtaken = self.overtaken, []
         return arrived
 
-# %% ../../nbs/57_chaos.ipynb #7350e642
+# %% ../../nbs/57_chaos.ipynb #1d2b9eb7
 class World:
     "What survives a process."
 
     def __init__(self, schedule: Schedule):
         self.schedule, self.stage, self.log = schedule, schedule.stage, list[str]()
         self.counts: Counter[str] = Counter()
-        self.clock = ManualClock(self.stage.panel.days[schedule.row] + START)
+        self.clock = ManualClock(over(self.stage.panel, self.stage.panel.days[schedule.row]))
         self.faults = LateFaults(schedule.seed, schedule.harsh)
         self.venue = PaperVenue(
             self.stage.market, cash=self.stage.cash, clock=self.faults.clock(self.clock), costs=self.stage.costs,
@@ -387,7 +402,7 @@ class SteppingSession:
         self.wear.step(f"answer {answer.status_code}")
         return answer
 
-# %% ../../nbs/57_chaos.ipynb #25701288
+# %% ../../nbs/57_chaos.ipynb #71d1d111
 Maker: TypeAlias = Callable[..., Journal]
 Locker: TypeAlias = Callable[[str | Path, str], AccountLock]
 
@@ -414,6 +429,7 @@ class Life:
         self._before, shelf().wear = shelf().wear, self.wear
         self.ledger = ShelfLedger("sqlite://", account=ACCOUNT, write=True)
         self.journal = self._make(self.executor, self.ledger, now=self.world.clock)
+        self.journal.within_days = not self.world.stage.panel.daily
 
     def end(self) -> None:
         "The process is gone; the system takes its lock and its files away."
@@ -442,7 +458,7 @@ def priced(plan: Plan, world: World) -> Plan:
         orders.append(order)
     return replace(plan, orders=tuple(orders))
 
-# %% ../../nbs/57_chaos.ipynb #0dbe7273
+# %% ../../nbs/57_chaos.ipynb #c582e910
 def decided(life: Life, day: pd.Timestamp) -> tuple[Plan, AccountInfo]:
     "What the strategies want at the close of `day`, given what the account holds now."
     stage, info = life.world.stage, life.executor.account()
@@ -451,7 +467,7 @@ def decided(life: Life, day: pd.Timestamp) -> tuple[Plan, AccountInfo]:
     plan = decide(
         stage.panel, day, stage.strategies, stage.signals, held, life.ledger.pending(), info.equity, info.cash,
         limits=stage.limits, resize=stage.resize, owed=owed_closings(life.ledger, held),
-        cycle=f"{ACCOUNT}|{JOB}|{day:%Y-%m-%d}",
+        cycle=f"{ACCOUNT}|{JOB}|{bar_text(day, stage.panel.interval)}",
     )  # fmt: skip
     return priced(plan, life.world), info
 
@@ -551,13 +567,14 @@ class Player:
         if self.world.counts["AccountLockedError"] == turned_away:
             self.wrong.append("two processes worked on the account at once")
 
-# %% ../../nbs/57_chaos.ipynb #7d0e0103
+# %% ../../nbs/57_chaos.ipynb #68d0da08
 class Nights(Player):
     "Evenings and days of a schedule."
 
     def night(self, day: pd.Timestamp, night: Night) -> None:
         "An evening's tries, and the day after it."
-        midnight = day + START
+        panel = self.world.stage.panel
+        midnight, part = over(panel, day), step_of(panel.interval) / START  # 1 of a day
         self.world.go(midnight + pd.Timedelta(minutes=night.minute))
         pause, done = MOMENT if night.quick else PAUSE, False
         for trouble in night.tries:
@@ -566,19 +583,24 @@ class Nights(Player):
         if night.again and done:
             self.live(lambda life: self.cycle(life, day))
         for visit in night.visits:
-            self.world.go(midnight + pd.Timedelta(hours=visit.hours))
+            self.world.go(midnight + pd.Timedelta(hours=visit.hours) * part)
             self.live(partial(look_after, cancels=visit.cancels), visit.trouble)
 
     def rest(self, day: pd.Timestamp) -> None:
         "A quiet evening and the next open of all markets; then nothing may be left in the air."
         self.world.faults.quiet()
-        self.world.go(day + START + PAUSE)
+        self.world.go(over(self.world.stage.panel, day) + PAUSE)
         if not self.live(lambda life: self.cycle(life, day)):
             self.wrong.append(f"a quiet evening was refused: {self.world.log[-1]}")
-        self.world.go(next_session("XNYS", day) + pd.Timedelta(hours=22))
+        self.world.go(next_session("XNYS", as_day(day)) + pd.Timedelta(hours=22))
         self.owing = False
         if not self.live(self.last_look):
             self.wrong.append(f"recovery was refused: {self.world.log[-1]}")
+
+    def following(self, row: int) -> int:
+        "The next row to decide on: of shorter bars, the last one that is over by now."
+        panel = self.world.stage.panel
+        return row + 1 if panel.daily else max(row + 1, int(panel.days.searchsorted(self.world.clock())) - 1)
 
     def outcome(self) -> Outcome:
         "The two books side by side."
@@ -595,7 +617,7 @@ class Nights(Player):
         held = track(life.ledger.fills(), self.world.stage.panel, self.world.stage.panel.last)
         self.owing = bool(owed_closings(life.ledger, held))
 
-# %% ../../nbs/57_chaos.ipynb #c6b8a27f
+# %% ../../nbs/57_chaos.ipynb #5c4dcdd3
 def play(
     seed: int | Schedule, journal_factory: Maker = Journal, *,
     stage: Stage | None = None, cycle: Cycling = evening, lock: Locker = account_lock,
@@ -608,10 +630,12 @@ def play(
     try:
         for number, night in enumerate(schedule.nights):
             player.night(days[schedule.row + number], night)
-        for row in range(schedule.row + len(schedule.nights), len(days)):
+        row = schedule.row + len(schedule.nights)
+        while row < len(days):
             player.rest(days[row])
             if not player.owing:
                 break
+            row = player.following(row)
         return player.outcome()
     finally:
         world.stop()

@@ -8,9 +8,9 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['OVER', 'CENT', 'STOPS', 'QUESTIONS', 'TheirOrder', 'VenueBook', 'OwnOrder', 'OwnBook', 'one_order_each',
            'nothing_unknown', 'same_states', 'same_fills', 'same_positions', 'same_cash', 'never_overfilled',
-           'profit_adds_up', 'flat_after', 'stops_kept', 'violations']
+           'profit_adds_up', 'flat_after', 'over', 'stops_kept', 'violations']
 
-# %% ../../nbs/56d_invariants.ipynb #a232e4fb
+# %% ../../nbs/56d_invariants.ipynb #c1b203a3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from ..ledger import tables as t
 from ..ledger.fifo import Entry, Running
 from ..ledger.ready import Query
 from ..model import Fill, OrderStatus, cash_of
+from ..sessions import bar_text
 
 # %% ../../nbs/56d_invariants.ipynb #428ab816
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ def profit_adds_up(theirs: VenueBook, ours: OwnBook) -> Iterator[str]:
     if abs(realised + theirs.values - paid - gain) >= CENT:
         yield f"realised {cash_of(realised)} and unrealised {cash_of(theirs.values - paid)} are not the {cash_of(gain)} that equity changed by"
 
-# %% ../../nbs/56d_invariants.ipynb #dc73550c
+# %% ../../nbs/56d_invariants.ipynb #2e079e81
 STOPS = ("stop_loss", "take_profit", "trailing_stop", "time_stop")
 
 
@@ -239,12 +240,18 @@ def flat_after(activities: Iterable[Mapping[str, Any]], symbol: str, moment: pd.
     return not held
 
 
+def over(client_id: str, bar: pd.Timestamp) -> pd.Timestamp:
+    "When the bar of an order is over: a day, unless its id begins with a time."
+    return bar if "T" in client_id.partition("-")[0] else bar + pd.Timedelta(days=1)
+
+
 def stops_kept(theirs: VenueBook, ours: OwnBook) -> Iterator[str]:
     "Every position whose exit rule fired was closed."
-    fired = [order for order in ours.orders.values() if order.reason in STOPS and order.as_of is not None]
-    for order in fired:
-        if not flat_after(theirs.activities, order.symbol, order.as_of + pd.Timedelta(days=1)):
-            yield f"{order.symbol}: {order.reason} fired on {order.as_of:%Y-%m-%d}, and it is still held"
+    for client_id, order in ours.orders.items():
+        if order.reason not in STOPS or order.as_of is None:
+            continue
+        if not flat_after(theirs.activities, order.symbol, over(client_id, order.as_of)):
+            yield f"{order.symbol}: {order.reason} fired on {bar_text(order.as_of)}, and it is still held"
 
 # %% ../../nbs/56d_invariants.ipynb #e0528967
 QUESTIONS: tuple[Callable[[VenueBook, OwnBook], Iterator[str]], ...] = (

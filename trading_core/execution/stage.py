@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SYMBOLS', 'FEES', 'STAGES', 'walk', 'random_panel', 'Restless', 'Stage', 'small_stage']
+__all__ = ['SYMBOLS', 'FEES', 'STAGES', 'walk', 'random_hours', 'random_panel', 'Restless', 'in_days', 'Stage', 'small_stage']
 
-# %% ../../nbs/56e_stage.ipynb #88f52060
+# %% ../../nbs/56e_stage.ipynb #87505ee7
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property, lru_cache
 
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ..data import HybridDataNormalizer, Panel
+from ..data.intervals import grid, resample
 from .venue.market import PanelMarket
 from ..model import AssetClass, ExitRules
 from ..portfolio import Costs, RiskLimits
@@ -38,7 +39,14 @@ def walk(rng: np.random.Generator, days: pd.DatetimeIndex, size: float) -> pd.Da
     table = pd.DataFrame({"open": opened, "high": high, "low": low, "close": close}, days).round(2)
     return table.assign(volume=1e6)
 
-# %% ../../nbs/56e_stage.ipynb #816e1640
+# %% ../../nbs/56e_stage.ipynb #d12ff13d
+def random_hours(seed: int, first: str = "2024-03-25", last: str = "2024-04-07") -> Panel:
+    "The same in hours, which move less each."
+    rng = np.random.default_rng(seed)
+    marks = {s: grid("24/7" if "/" in s else "XNYS", "1h", first, last) for s in SYMBOLS}
+    return HybridDataNormalizer().normalize({s: walk(rng, marks[s], x / 3) for s, x in SYMBOLS.items()}, interval="1h")
+
+
 def random_panel(seed: int, length: int = 60) -> Panel:
     "A panel of `SYMBOLS` around Easter 2024, another one for each seed."
     rng = np.random.default_rng(seed)
@@ -63,7 +71,13 @@ class Restless(Strategy):
         table = pd.DataFrame(np.where(mine, opinions, np.nan), panel.days, list(panel.symbols))
         return table.where(panel.observed)
 
-# %% ../../nbs/56e_stage.ipynb #db31a399
+# %% ../../nbs/56e_stage.ipynb #3db8ad74
+def in_days(panel: Panel) -> Panel:
+    "A panel of shorter bars as one of days."
+    days = {s: resample(panel.own(s), "1d", panel.assets[s].calendar, symbol=s) for s in panel.symbols}
+    return replace(HybridDataNormalizer().normalize(days), assets=panel.assets)
+
+
 FEES = Costs(rate=0.0, by_class={AssetClass.CRYPTO: {"rate": 0.0025}})  # shares are free, coins are not
 
 
@@ -81,23 +95,24 @@ class Stage:
 
     @cached_property
     def market(self) -> PanelMarket:
-        "The venue's prices."
-        return PanelMarket(self.panel)
+        "The venue's prices, which are made from days."
+        return PanelMarket(self.panel if self.panel.daily else in_days(self.panel))
 
     @cached_property
     def signals(self) -> dict[str, pd.DataFrame]:
         "Each strategy's strengths, for the whole panel."
         return {name: checked_signals(strategy, self.panel) for name, (strategy, _) in self.strategies.items()}
 
-# %% ../../nbs/56e_stage.ipynb #64af6473
+# %% ../../nbs/56e_stage.ipynb #3507d77d
 STAGES = 16
 
 
-@lru_cache(maxsize=STAGES)
-def small_stage(number: int) -> Stage:
-    "One of the restless markets."
+@lru_cache(maxsize=2 * STAGES)
+def small_stage(number: int, interval: str = "1d") -> Stage:
+    "One of the restless markets, in days or in hours."
     strategies: dict[str, tuple[Strategy, float]] = {
         "coins": (Restless(number, "crypto"), 0.3),
         "shares": (Restless(number, "equity"), 0.6),
     }
-    return Stage(random_panel(number), strategies, resize=0.05 if number % 2 else None)
+    panel = random_panel(number) if interval == "1d" else random_hours(number)
+    return Stage(panel, strategies, resize=0.05 if number % 2 else None)
