@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'by_day', 'frame_of', 'NoKeysError',
            'AlpacaSaidNoError', 'actions_table', 'rate_of', 'with_actions', 'TurningError', 'AlpacaLineData', 'named',
-           'ascending', 'latest_of', 'AlpacaReading', 'AlpacaMany', 'AlpacaBars']
+           'ascending', 'latest_of', 'AlpacaRows', 'AlpacaReading', 'AlpacaMany', 'AlpacaBars']
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #54cd9f13
 import math
@@ -201,7 +201,7 @@ class AlpacaLineData:
         if "line" in self.__dict__:
             self.line.close()
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #ec71eb4a
+# %% ../../nbs/13b_alpaca_bars.ipynb #27cc4803
 BATCH = 100  # symbols in a question
 Tables = dict[str, pd.DataFrame | DataError]  # by symbol: bars, or why there are none
 
@@ -227,10 +227,10 @@ def latest_of(trade: Mapping[str, Any], now: pd.Timestamp) -> tuple[float, pd.Ti
     sound = type(price) in (int, float) and 0 < price < math.inf and when <= now + DAY
     return (float(price), when) if sound else (np.nan, pd.NaT)
 
-
+# %% ../../nbs/13b_alpaca_bars.ipynb #35f3ac42
 @dataclass(frozen=True)
-class AlpacaReading(AlpacaLineData, Source):
-    "Reads what Alpaca has, by symbol, and turns it into bars by our labels."
+class AlpacaRows(AlpacaLineData, Source):
+    "What Alpaca's pages hold, by symbol."
 
     today: Day | None = None
     extended: bool = False
@@ -261,6 +261,23 @@ class AlpacaReading(AlpacaLineData, Source):
             except DataError as error:
                 made[symbol] = error
         return made
+
+    def _actions(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp) -> dict[str, list[Any]]:
+        "What happened to shares in those days, and around them."
+        query = {
+            "symbols": ",".join(symbols), "types": ",".join(kind.removesuffix("s") for kind in KINDS), "limit": 1000,
+            "start": f"{first - 10 * DAY:%Y-%m-%d}", "end": f"{stop + PROCESSED * DAY:%Y-%m-%d}", "sort": "asc",
+        }  # fmt: skip
+        found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+        for answer in self.pages("/v1/corporate-actions", query, f"splits and dividends of {named(symbols)}"):
+            for kind in KINDS:
+                found[kind] += answer["corporate_actions"].get(kind) or []
+        return found
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #3e62540b
+@dataclass(frozen=True)
+class AlpacaReading(AlpacaRows):
+    "Reads what Alpaca has, by symbol, and turns it into bars by our labels."
 
     def coins(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
         "Bars of coins from `first` to before `stop`, by our labels; days are made of hours."
@@ -301,18 +318,6 @@ class AlpacaReading(AlpacaLineData, Source):
             return ended
         ended = checked_bars(symbol, ended, asked)  # a fault in a part would be hidden in the whole
         return resample(ended, interval, calendar, extended=self.extended, known=self.now(), symbol=symbol)
-
-    def _actions(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp) -> dict[str, list[Any]]:
-        "What happened to shares in those days, and around them."
-        query = {
-            "symbols": ",".join(symbols), "types": ",".join(kind.removesuffix("s") for kind in KINDS), "limit": 1000,
-            "start": f"{first - 10 * DAY:%Y-%m-%d}", "end": f"{stop + PROCESSED * DAY:%Y-%m-%d}", "sort": "asc",
-        }  # fmt: skip
-        found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
-        for answer in self.pages("/v1/corporate-actions", query, f"splits and dividends of {named(symbols)}"):
-            for kind in KINDS:
-                found[kind] += answer["corporate_actions"].get(kind) or []
-        return found
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #e6ad97cd
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Row', 'KNOWN', 'Page', 'DOLLARS', 'USUAL', 'forwards', 'sound_row', 'rows_table', 'CcxtMissingError', 'market_of',
-           'moved', 'open_market', 'CcxtSaidNoError', 'said', 'CcxtLine', 'CcxtBars']
+           'moved', 'open_market', 'CcxtSaidNoError', 'said', 'CcxtLine', 'CcxtMarkets', 'CcxtReading', 'CcxtBars']
 
 # %% ../../nbs/13c_ccxt_bars.ipynb #6b78e436
 import math
@@ -194,22 +194,14 @@ class CcxtLine:
         if opened is not None and opened.session is not None:
             opened.session.close()
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #da06cdd4
+# %% ../../nbs/13c_ccxt_bars.ipynb #e37fff3d
 def _ticker(market: str, exchange: Any) -> Any:
     return exchange.fetch_ticker(market)
 
 
 @dataclass(frozen=True)
-class CcxtBars(CcxtLine, Source):
-    """Bars of coins from an exchange.
-
-    Parameters
-    ----------
-    today : str, date or Timestamp, optional
-        The moment at which it is asked. By default the clock's, in UTC.
-    page : int
-        Bars asked for at once; an exchange may give fewer.
-    """
+class CcxtMarkets(CcxtLine, Source):
+    "An exchange's markets, and how it wants to be asked for their bars."
 
     today: Day | None = None
     page: int = 1000
@@ -232,39 +224,17 @@ class CcxtBars(CcxtLine, Source):
             raise UnknownSymbolError(self.exchange, symbol, markets)
         return found
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
-        "Bars of the days from `start` to `end`, both included, complete ones only."
-        first, last = self.window(start, end, interval, days_back)
-        now = self.now()
-        stop = now.normalize() + DAY if last is None else min(last + DAY, now.normalize() + DAY)
-        with reading(self.exchange, symbol):
-            return self._bars(symbol, first, last, stop, interval)
+    def _size(self, exchange: Any) -> int:
+        "Bars in a page: ours, or fewer if the exchange says so."
+        most = None
+        with suppress(KeyError, TypeError, AttributeError):
+            most = exchange.features["spot"]["fetchOHLCV"]["limit"]
+        return min(self.page, int(most)) if most else self.page
 
-    def _bars(
-        self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
-    ) -> pd.DataFrame:
-        market = self._market(symbol)
-        if first is None:
-            first = self._listed(symbol, market, stop) if interval != "1d" else pd.Timestamp("2010-01-01", tz="UTC")
-        found = self._read(symbol, market, first, stop, interval)
-        if interval != "1d":
-            found = found.set_axis(found.index + step_of(interval))
-        found = complete_bars(symbol, found, interval, self.now())
-        if len(found):
-            checked_days(symbol, found.index, interval)  # before one between the marks falls out of the window
-        found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
-        if found.empty:
-            note = "It may be listed later, or the exchange keeps no bars that old."
-            raise NoBarsError(self.exchange, symbol, asked_for(first, last), note)
-        return checked_bars(symbol, found, interval)
+# %% ../../nbs/13c_ccxt_bars.ipynb #7cc2bd6b
+@dataclass(frozen=True)
+class CcxtReading(CcxtMarkets):
+    "Reads an exchange's bars."
 
     def _read(self, symbol: str, market: str, first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> pd.DataFrame:
         "Bars by their beginnings."
@@ -286,17 +256,57 @@ class CcxtBars(CcxtLine, Source):
         rows = list(forwards(page, begin, min(end, now + step), step, size))
         return rows_table(rows).dropna(how="all", subset=list(COLUMNS[:4]))
 
-    def _size(self, exchange: Any) -> int:
-        "Bars in a page: ours, or fewer if the exchange says so."
-        most = None
-        with suppress(KeyError, TypeError, AttributeError):
-            most = exchange.features["spot"]["fetchOHLCV"]["limit"]
-        return min(self.page, int(most)) if most else self.page
-
     def _listed(self, symbol: str, market: str, stop: pd.Timestamp) -> pd.Timestamp:
         "The first day of a market, from its daily bars: a year of minutes is too much to look for it in."
         days = self._read(symbol, market, pd.Timestamp("2010-01-01", tz="UTC"), stop, "1d")
         return stop if days.empty else days.index[0].normalize()
+
+    def _bars(
+        self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
+    ) -> pd.DataFrame:
+        market = self._market(symbol)
+        if first is None:
+            first = self._listed(symbol, market, stop) if interval != "1d" else pd.Timestamp("2010-01-01", tz="UTC")
+        found = self._read(symbol, market, first, stop, interval)
+        if interval != "1d":
+            found = found.set_axis(found.index + step_of(interval))
+        found = complete_bars(symbol, found, interval, self.now())
+        if len(found):
+            checked_days(symbol, found.index, interval)  # before one between the marks falls out of the window
+        found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
+        if found.empty:
+            note = "It may be listed later, or the exchange keeps no bars that old."
+            raise NoBarsError(self.exchange, symbol, asked_for(first, last), note)
+        return checked_bars(symbol, found, interval)
+
+# %% ../../nbs/13c_ccxt_bars.ipynb #25b6dedc
+@dataclass(frozen=True)
+class CcxtBars(CcxtReading):
+    """Bars of coins from an exchange.
+
+    Parameters
+    ----------
+    today : str, date or Timestamp, optional
+        The moment at which it is asked. By default the clock's, in UTC.
+    page : int
+        Bars asked for at once; an exchange may give fewer.
+    """
+
+    def bars(
+        self,
+        symbol: str,
+        start: Day | None = None,
+        end: Day | None = None,
+        interval: str = "1d",
+        *,
+        days_back: int | None = None,
+    ) -> pd.DataFrame:
+        "Bars of the days from `start` to `end`, both included, complete ones only."
+        first, last = self.window(start, end, interval, days_back)
+        now = self.now()
+        stop = now.normalize() + DAY if last is None else min(last + DAY, now.normalize() + DAY)
+        with reading(self.exchange, symbol):
+            return self._bars(symbol, first, last, stop, interval)
 
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the last price and its time; NaN and NaT where there is none."

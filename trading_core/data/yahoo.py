@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'named', 'by_day', 'real_rows', 'plain', 'as_traded', 'yahoo_symbol', 'fetch',
-           'YahooError', 'ask', 'pages', 'YahooBars', 'once_each', 'on_marks', 'short_as_traded']
+           'YahooError', 'ask', 'pages', 'once_each', 'on_marks', 'short_as_traded', 'YahooAsked', 'YahooReading',
+           'YahooBars']
 
 # %% ../../nbs/13_yahoo.ipynb #47887a96
 import re
@@ -179,24 +180,48 @@ def pages(first: pd.Timestamp, stop: pd.Timestamp, days: int) -> list[tuple[pd.T
     starts = pd.date_range(first, stop, freq=f"{days}D", inclusive="left")
     return [(start, min(start + days * DAY, stop)) for start in starts]
 
-# %% ../../nbs/13_yahoo.ipynb #7f6fac2d
-@dataclass(frozen=True)
-class YahooBars(Source):
-    """Bars from Yahoo Finance.
+# %% ../../nbs/13_yahoo.ipynb #27e2cf99
+def once_each(symbol: str, table: pd.DataFrame) -> pd.DataFrame:
+    "Ascending bars; one on the seam of two pages comes with both, and BadBarsError says where the two differ."
+    table = table[~table.reset_index().duplicated().to_numpy()].sort_index()
+    twice = table.index[table.index.duplicated()]
+    if len(twice):
+        where, cure = f"{twice[0]:%Y-%m-%d %H:%M}", "Ask again later."
+        raise BadBarsError(symbol, where, "the bar is there twice, with two values", "it has one", cure)
+    return table
 
-    Parameters
-    ----------
-    today : str, date or Timestamp, optional
-        The moment at which it is asked; a day is not finished before the next. By default the clock's, in UTC.
-    attempts, pause : int, float
-        How often to ask, and the first pause between two questions, in seconds; each further one is twice as long.
-    fetch : callable
-        What asks Yahoo; see `fetch`.
-    raw : bool
-        Prices as traded, with the columns split and dividend; else adjusted for splits, dividends left alone.
-    per_minute : float
-        Most questions in a minute.
-    """
+
+def on_marks(symbol: str, ended: pd.DataFrame, calendar: str, interval: str) -> pd.DataFrame:
+    "The bars of the session, on the marks of its clock; BadBarsError where one within it, the last excepted, is on none."
+    first, last = ended.index[0].normalize() - DAY, ended.index[-1].normalize() + DAY
+    fits = ended.index.isin(grid(calendar, interval, first, last))
+    opens, closes = stretches(calendar, first, last)
+    odd = ended.index.as_unit("ns")[:-1][~fits[:-1]]  # the last one may be of this moment
+    place = np.minimum(np.searchsorted(closes, odd.asi8), len(closes) - 1)
+    within = odd[(odd.asi8 > opens[place]) & (odd.asi8 <= closes[place])]
+    if len(within):
+        needed, cure = f"bars of {interval} end on the marks of {calendar}", "Ask again later."
+        raise BadBarsError(symbol, f"{within[0]:%Y-%m-%d %H:%M}", "a bar ends between them", needed, cure)
+    return ended[fits]
+
+# %% ../../nbs/13_yahoo.ipynb #da88fe78
+def short_as_traded(bars: pd.DataFrame, daily: pd.DataFrame, calendar: str) -> pd.DataFrame:
+    "Short bars in the prices of their days; `daily` tells of splits and dividends up to today."
+    days = days_of(bars.index, "1m", calendar)
+    later = np.append(daily["split"].to_numpy()[::-1].cumprod()[::-1], 1.0)
+    factor = later[daily.index.searchsorted(days, side="right")]
+    opening = ~days.duplicated()  # what happens to a share happens before the first bar of its day
+    happened = daily.reindex(days[opening])
+    made = bars.assign(split=1.0, dividend=0.0, volume=bars["volume"] / factor)
+    made[["open", "high", "low", "close"]] = plain(bars[["open", "high", "low", "close"]].to_numpy()) * factor[:, None]
+    made.loc[opening, "split"] = happened["split"].fillna(1.0).to_numpy()
+    made.loc[opening, "dividend"] = (happened["dividend"].fillna(0.0) * factor[opening]).to_numpy()
+    return made
+
+# %% ../../nbs/13_yahoo.ipynb #486d09bc
+@dataclass(frozen=True)
+class YahooAsked(Source):
+    "Yahoo, asked with patience, and its tables of days."
 
     today: Day | None = None
     attempts: int = 4
@@ -216,38 +241,6 @@ class YahooBars(Source):
     def _ask(self, symbol: str, *asked: Any) -> pd.DataFrame:
         return ask(symbol, lambda: self.fetch(yahoo_symbol(symbol), *asked), self.attempts, self.pause, self._pace)
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
-        "Bars of the days from `start` to `end`, both included, complete ones only."
-        first, last = self.window(start, end, interval, days_back)
-        now = self.now()
-        stop = now.normalize() + (0 if interval == "1d" else 1) * DAY  # the first day that is not asked for
-        stop = stop if last is None else min(last + DAY, stop)
-        if first is not None and first >= stop:
-            note = f"The last complete day is {now.normalize() - DAY:%Y-%m-%d}."
-            raise NoBarsError("Yahoo", symbol, asked_for(first, last), note)
-        with reading("Yahoo", symbol):
-            return self._read(symbol, first, last, stop, interval)
-
-    def _read(
-        self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
-    ) -> pd.DataFrame:
-        found = self._days(symbol, first, stop) if interval == "1d" else self._short(symbol, first, stop, interval)
-        found = complete_bars(symbol, found, interval, self.now())
-        found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
-        if found.empty:
-            note = "It may be delisted, listed later, or spelled otherwise."
-            raise NoBarsError("Yahoo", symbol, asked_for(first, last), note)
-        checked = checked_bars(symbol, found, interval)
-        return on_sessions("Yahoo", symbol, checked) if interval == "1d" else checked
-
     def _daily(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp) -> pd.DataFrame:
         "Yahoo's daily table by our names, nulls included; of raw prices through today, to hear of every split."
         stop = self.now().normalize() + DAY if self.raw else stop
@@ -258,6 +251,11 @@ class YahooBars(Source):
     def _days(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp) -> pd.DataFrame:
         table = real_rows(self._daily(symbol, first, stop))
         return as_traded(table) if self.raw else table[list(COLUMNS)]
+
+# %% ../../nbs/13_yahoo.ipynb #9a4c1ffa
+@dataclass(frozen=True)
+class YahooReading(YahooAsked):
+    "Yahoo's bars of a day, or shorter."
 
     def _short(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp, interval: str) -> pd.DataFrame:
         oldest, calendar = self.now().normalize() - KEPT[interval] * DAY, Asset.of(symbol).calendar
@@ -281,6 +279,57 @@ class YahooBars(Source):
         ended = on_marks(symbol, labelled_by_end(table, calendar, interval, "start", symbol), calendar, interval)
         return short_as_traded(ended, self._daily(symbol, first, first), calendar) if self.raw else ended
 
+    def _read(
+        self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
+    ) -> pd.DataFrame:
+        found = self._days(symbol, first, stop) if interval == "1d" else self._short(symbol, first, stop, interval)
+        found = complete_bars(symbol, found, interval, self.now())
+        found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
+        if found.empty:
+            note = "It may be delisted, listed later, or spelled otherwise."
+            raise NoBarsError("Yahoo", symbol, asked_for(first, last), note)
+        checked = checked_bars(symbol, found, interval)
+        return on_sessions("Yahoo", symbol, checked) if interval == "1d" else checked
+
+# %% ../../nbs/13_yahoo.ipynb #eda208b1
+@dataclass(frozen=True)
+class YahooBars(YahooReading):
+    """Bars from Yahoo Finance.
+
+    Parameters
+    ----------
+    today : str, date or Timestamp, optional
+        The moment at which it is asked; a day is not finished before the next. By default the clock's, in UTC.
+    attempts, pause : int, float
+        How often to ask, and the first pause between two questions, in seconds; each further one is twice as long.
+    fetch : callable
+        What asks Yahoo; see `fetch`.
+    raw : bool
+        Prices as traded, with the columns split and dividend; else adjusted for splits, dividends left alone.
+    per_minute : float
+        Most questions in a minute.
+    """
+
+    def bars(
+        self,
+        symbol: str,
+        start: Day | None = None,
+        end: Day | None = None,
+        interval: str = "1d",
+        *,
+        days_back: int | None = None,
+    ) -> pd.DataFrame:
+        "Bars of the days from `start` to `end`, both included, complete ones only."
+        first, last = self.window(start, end, interval, days_back)
+        now = self.now()
+        stop = now.normalize() + (0 if interval == "1d" else 1) * DAY  # the first day that is not asked for
+        stop = stop if last is None else min(last + DAY, stop)
+        if first is not None and first >= stop:
+            note = f"The last complete day is {now.normalize() - DAY:%Y-%m-%d}."
+            raise NoBarsError("Yahoo", symbol, asked_for(first, last), note)
+        with reading("Yahoo", symbol):
+            return self._read(symbol, first, last, stop, interval)
+
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the latest price and its time, today's included; NaN and NaT where there is none."
         return latest_table({symbol: self._latest(symbol) for symbol in dict.fromkeys(symbols)})
@@ -297,41 +346,3 @@ class YahooBars(Source):
             return np.nan, pd.NaT
         sound = is_number(price) and price > 0 and told <= now + DAY
         return (float(price), told) if sound else (np.nan, pd.NaT)
-
-# %% ../../nbs/13_yahoo.ipynb #853160a9
-def once_each(symbol: str, table: pd.DataFrame) -> pd.DataFrame:
-    "Ascending bars; one on the seam of two pages comes with both, and BadBarsError says where the two differ."
-    table = table[~table.reset_index().duplicated().to_numpy()].sort_index()
-    twice = table.index[table.index.duplicated()]
-    if len(twice):
-        where, cure = f"{twice[0]:%Y-%m-%d %H:%M}", "Ask again later."
-        raise BadBarsError(symbol, where, "the bar is there twice, with two values", "it has one", cure)
-    return table
-
-
-def on_marks(symbol: str, ended: pd.DataFrame, calendar: str, interval: str) -> pd.DataFrame:
-    "The bars of the session, on the marks of its clock; BadBarsError where one within it, the last excepted, is on none."
-    first, last = ended.index[0].normalize() - DAY, ended.index[-1].normalize() + DAY
-    fits = ended.index.isin(grid(calendar, interval, first, last))
-    opens, closes = stretches(calendar, first, last)
-    odd = ended.index[:-1][~fits[:-1]]  # the last one may be of this moment
-    place = np.minimum(np.searchsorted(closes, odd.asi8), len(closes) - 1)
-    within = odd[(odd.asi8 > opens[place]) & (odd.asi8 <= closes[place])]
-    if len(within):
-        needed, cure = f"bars of {interval} end on the marks of {calendar}", "Ask again later."
-        raise BadBarsError(symbol, f"{within[0]:%Y-%m-%d %H:%M}", "a bar ends between them", needed, cure)
-    return ended[fits]
-
-
-def short_as_traded(bars: pd.DataFrame, daily: pd.DataFrame, calendar: str) -> pd.DataFrame:
-    "Short bars in the prices of their days; `daily` tells of splits and dividends up to today."
-    days = days_of(bars.index, "1m", calendar)
-    later = np.append(daily["split"].to_numpy()[::-1].cumprod()[::-1], 1.0)
-    factor = later[daily.index.searchsorted(days, side="right")]
-    opening = ~days.duplicated()  # what happens to a share happens before the first bar of its day
-    happened = daily.reindex(days[opening])
-    made = bars.assign(split=1.0, dividend=0.0, volume=bars["volume"] / factor)
-    made[["open", "high", "low", "close"]] = plain(bars[["open", "high", "low", "close"]].to_numpy()) * factor[:, None]
-    made.loc[opening, "split"] = happened["split"].fillna(1.0).to_numpy()
-    made.loc[opening, "dividend"] = (happened["dividend"].fillna(0.0) * factor[opening]).to_numpy()
-    return made
