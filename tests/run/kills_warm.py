@@ -11,6 +11,7 @@ from kills import begun
 
 with TemporaryDirectory() as folder:
     begun(str(Path(folder) / "ledger.db"))
+    begun(str(Path(folder) / "hours.db"), "hours")
 
 gc.collect()
 gc.freeze()  # a child that collects what it was given would copy all of it

@@ -41,3 +41,14 @@ def test_killed_at_every_journal_step_with_two_processes_in_its_place_nothing_is
         assert len(steps) >= 25, steps
         for number in steps[block::BLOCKS]:
             killed_and_replaced(server, before.venue, before.again(tmp_path / str(number)), number)
+
+
+def test_killed_at_steps_of_an_hours_cycle_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    path = tmp_path / "before" / "ledger.db"
+    path.parent.mkdir()
+    before = Before(begun(str(path), "hours"), path)
+    with stall(before.venue) as server:
+        steps = journal_steps(server, before.venue, before.again(tmp_path / "count"), "hours")
+        assert len(steps) >= 20, steps
+        for number in steps[1::4]:
+            killed_and_replaced(server, before.venue, before.again(tmp_path / str(number)), number, "hours")
