@@ -75,7 +75,7 @@ def a_split(numerator: Any) -> dict[str, Any]:
 YAHOO: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a day twice": (lambda r: r["timestamp"].__setitem__(2, r["timestamp"][1] + 60), "1 of 5 bars share their day"),
     "the last day twice": (lambda r: r["timestamp"].__setitem__(4, r["timestamp"][3] + 60), "1 of 5 bars share their day"),
-    "milliseconds": (lambda r: r["timestamp"].__setitem__(2, r["timestamp"][2] * 1000), "long after what was asked for"),
+    "milliseconds": (lambda r: r["timestamp"].__setitem__(2, r["timestamp"][2] * 1000), "long after the latest trade"),
     "a price as text": (lambda r: quote(r)["open"].__setitem__(1, "101"), "open holds '101'"),
     "true for a price": (lambda r: quote(r)["volume"].__setitem__(1, True), "volume holds 'True'"),
     "one number for a list": (lambda r: quote(r).__setitem__("volume", 7), "no list of the same length"),

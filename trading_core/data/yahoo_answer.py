@@ -72,17 +72,17 @@ def check_events(events: Any) -> None:
             if type(event.get("date")) is not int:
                 raise ValueError(f"{kind} hold {str(event)[:80]}")
 
-# %% ../../nbs/12d_yahoo_answer.ipynb #4a4ddfa5
+# %% ../../nbs/12d_yahoo_answer.ipynb #6139d1ee
 PRICES = FIELDS[:4]
 
 
 def rows_of(columns: Mapping[str, Sequence[Any]], before: float, live: Any) -> list[tuple[Any, ...]]:
-    "The rows with a price, by their moments, that begin before a second; ValueError for one after it that nobody can have asked for."
+    "The rows with a price, by their moments, that begin before a second; ValueError for one later than the latest trade."
     rows = sorted(zip(*(columns[name] for name in ("timestamp", *PRICES)), strict=True), key=lambda row: row[0])
     rows = [row for row in rows if any(value is not None for value in row[1:])]
-    strange = [row[0] for row in rows if row[0] >= before + 86_400 and row[0] != live]
-    if strange:
-        raise ValueError(f"it has a bar of second {strange[0]}, long after what was asked for")
+    newest = (max(live, before) if type(live) is int else before) + 86_400
+    if rows and rows[-1][0] >= newest:
+        raise ValueError(f"it has a bar of second {rows[-1][0]}, long after the latest trade")
     return [row for row in rows if row[0] < before]
 
 
