@@ -46,7 +46,7 @@ $(VENV)/installed: pyproject.toml requirements.lock $(BIN)/python
 
 $(VENV)/installed-dev: pyproject.toml requirements.lock $(BIN)/python
 	@echo "Installing into $(VENV), with what the tests need (one to four minutes, once)"
-	@$(PIP) -e '.[dev]'
+	@$(PIP) --no-compile -e '.[dev]'  # what is needed is compiled when it is
 	@touch $@ $(VENV)/installed
 
 $(BIN)/python:

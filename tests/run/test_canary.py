@@ -107,7 +107,7 @@ def test_a_daily_job_at_a_venue_works_by_settings_alone_and_leaves_no_key_in_any
     ("arguments", "sentence"),
     [
         (("run", "daily", "--as-of", "2024-03-08", "--set", "execution.executor=alpaca",
-          "--set", "execution.url=http://127.0.0.1:9", "--set", "execution.timeout=2"), b""),
+          "--set", "execution.url=http://127.0.0.1:9", "--set", "execution.timeout=2", "--set", "jobs.daily=trade"), b""),
         (("run", "daily", "--set", "market.sorce=csv"), b"sorce"),
         (("positions", "--json"), b""),
         (("backtest", "--strategy", "NoSuchThing"), b"NoSuchThing"),

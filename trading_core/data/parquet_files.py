@@ -32,7 +32,7 @@ from ..sessions import Day
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# %% ../../nbs/12a_parquet.ipynb #1b12e2e4
+# %% ../../nbs/12a_parquet.ipynb #a346a0bd
 WORDS = NAMES | {
     "split": "split",
     "splits": "split",
@@ -61,7 +61,7 @@ def columns_of(path: Path) -> dict[str, str]:
 
     try:
         names = pq.read_schema(path).names
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
         told = " ".join(str(error).split())[:120]
         raise ParquetError(
             str(path), f"it cannot be read ({told})", "a whole Parquet file is needed", "Get it again."
@@ -82,7 +82,7 @@ def columns_of(path: Path) -> dict[str, str]:
         raise ParquetError(str(path), told, f"there is none for {', '.join(missing)}", cure)
     return found
 
-# %% ../../nbs/12a_parquet.ipynb #e5d5c340
+# %% ../../nbs/12a_parquet.ipynb #346876c0
 def days_in(path: str, column: pa.ChunkedArray) -> pd.DatetimeIndex:
     "The column of days or moments, in UTC."
     import pyarrow as pa
@@ -110,7 +110,7 @@ def table_of(path: Path, columns: Mapping[str, str], symbol: str | None) -> pd.D
     only = None if symbol is None else [(columns["symbol"], "==", symbol)]
     try:
         read = pq.read_table(path, columns=list(names.values()), filters=only, use_pandas_metadata=False)
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
         told = " ".join(str(error).split())[:120]
         raise ParquetError(str(path), f"it cannot be read ({told})", "all of it is needed", "Get it again.") from None
     index = days_in(str(path), read.column(names.pop("day")))
