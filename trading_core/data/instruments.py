@@ -55,7 +55,7 @@ class Instrument:
         lot = max(known.lot, self.lot or known.lot, least)
         return replace(known, lot=lot, min_notional=max(known.min_notional, self.minimum or known.min_notional))
 
-# %% ../../nbs/16m_instruments.ipynb #b04cdf35
+# %% ../../nbs/16m_instruments.ipynb #6161ac88
 def _number(symbol: str, told: Mapping[str, Any], name: str) -> Decimal | None:
     if told.get(name) in (None, ""):
         return None
@@ -79,7 +79,7 @@ def of_alpaca(assets: Iterable[Mapping[str, Any]]) -> dict[str, Instrument]:
                 _number(symbol, told, "min_trade_increment"),
                 _number(symbol, told, "price_increment"),
                 None,  # its least order is a quantity, not a value
-                told.get("fractionable", False) is True,
+                told.get("fractionable", False) is True or "/" in symbol,  # a coin has a step instead
                 told.get("tradable", True) is True,
             )
     return found

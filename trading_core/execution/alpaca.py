@@ -11,7 +11,7 @@ __all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBa
            'AlpacaNames', 'AlpacaFills', 'AlpacaLines', 'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaAssets',
            'quotes_of', 'AlpacaQuotes', 'time_of', 'AlpacaTime', 'AlpacaExecutor']
 
-# %% ../../nbs/55a_alpaca.ipynb #77f6141d
+# %% ../../nbs/55a_alpaca.ipynb #2aaab08b
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from ..data.instruments import Instrument
 from .alpaca_line import AlpacaLine, ClearNo
 from trading_core.execution.alpaca_words import (
     asset_of,
+    instrument_of,
     fee_of,
     figure,
     fill_of,
@@ -350,11 +352,21 @@ class AlpacaAccount(AlpacaLog):
             return False
         return True
 
-# %% ../../nbs/55a_alpaca.ipynb #6f8e7404
+# %% ../../nbs/55a_alpaca.ipynb #ab25becc
 class AlpacaAssets(AlpacaAccount):
     "Alpaca, asked how small an order may be."
 
     def assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
+        told = self._told(symbols).items()
+        known = {s: self._read(f"describe {s}", asset_of, answer) for s, answer in told}
+        return {symbol: asset for symbol, asset in known.items() if asset}
+
+    def instruments(self, symbols: Iterable[str]) -> dict[str, Instrument]:
+        told = self._told(symbols).items()
+        return {s: self._read(f"describe {s}", instrument_of, answer) for s, answer in told}
+
+    def _told(self, symbols: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        "How the venue describes the symbols that it knows; many are listed at once."
         wanted = list(symbols)
         for kind in ("crypto", "us_equity"):
             missing = [s for s in wanted if s not in self._assets and ("/" in s) == (kind == "crypto")]
@@ -364,8 +376,7 @@ class AlpacaAssets(AlpacaAccount):
                 named = [self._read("list its assets", lambda told: word(told["symbol"]), answer) for answer in listed]
                 self._assets |= {our_symbol(s, kind == "crypto"): told for s, told in zip(named, listed, strict=True)}
         described = {symbol: self._described(symbol) for symbol in wanted}
-        known = {s: self._read(f"describe {s}", asset_of, answer) for s, answer in described.items() if answer}
-        return {symbol: asset for symbol, asset in known.items() if asset}
+        return {symbol: answer for symbol, answer in described.items() if answer}
 
 # %% ../../nbs/55a_alpaca.ipynb #02561622
 def quotes_of(answer: Mapping[str, Any]) -> dict[str, Quote]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['QUOTED_IN', 'NINE', 'STOPS', 'STATUSES', 'our_symbol', 'position_symbol', 'plain', 'tick_of', 'price_text',
            'time_in_force', 'order_text', 'figure', 'word', 'moment', 'order_of', 'result_of', 'day_of', 'moment_of',
-           'fill_of', 'fee_of', 'asset_of', 'position_of']
+           'fill_of', 'fee_of', 'asset_of', 'instrument_of', 'position_of']
 
-# %% ../../nbs/55a_alpaca_words.ipynb #7caa45ec
+# %% ../../nbs/55a_alpaca_words.ipynb #a93c4883
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from functools import lru_cache
@@ -18,6 +18,8 @@ from typing import Any
 
 import pandas as pd
 
+from ..data.instruments import Instrument, of_alpaca
+from ..errors import DataError
 from trading_core.model import (
     Asset,
     AssetClass,
@@ -206,7 +208,7 @@ def fee_of(line: Mapping[str, Any]) -> Fill:
         moment=when,
     )
 
-# %% ../../nbs/55a_alpaca_words.ipynb #68a52a80
+# %% ../../nbs/55a_alpaca_words.ipynb #9b5ad667
 def asset_of(answer: Mapping[str, Any]) -> Asset | None:
     "An asset with Alpaca's lot; None when it cannot be traded there."
     if answer.get("tradable", False) is not True:
@@ -216,6 +218,15 @@ def asset_of(answer: Mapping[str, Any]) -> Asset | None:
     if own.asset_class is AssetClass.EQUITY and answer.get("fractionable") is not True:
         step = Decimal(1)
     return Asset(own.symbol, own.asset_class, own.calendar, max(own.lot, step), own.min_notional)
+
+
+def instrument_of(answer: Mapping[str, Any]) -> Instrument:
+    "What Alpaca says of an asset: lot, tick, whether it can be divided and traded; ValueError where it makes no sense."
+    symbol = our_symbol(word(answer["symbol"]), answer.get("class") == "crypto")
+    try:
+        return of_alpaca([{"tradable": False, **answer, "symbol": symbol}])[symbol]
+    except DataError as error:
+        raise ValueError(str(error)) from None
 
 
 def position_of(answer: Mapping[str, Any]) -> PositionInfo:

@@ -10,7 +10,7 @@ __all__ = ['OPTIONS', 'TRIES', 'DOLLARS', 'PAGE', 'MissingExtraError', 'open_exc
            'CcxtBase', 'market_of', 'symbol_of', 'CcxtSymbols', 'terms_of', 'CcxtLooking', 'CcxtPlacing', 'CcxtOrders',
            'fills_of', 'CcxtTrades', 'CcxtFills', 'CcxtAccount', 'CcxtExecutor']
 
-# %% ../../nbs/55d_ccxt.ipynb #77f1be15
+# %% ../../nbs/55d_ccxt.ipynb #c76cc1df
 import random
 import re
 import time
@@ -23,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..data.instruments import Instrument
 from ..errors import ConfigError, UnknownNameError
 from .alpaca_line import REPEATS, rest_before
 from .alpaca_words import plain
@@ -554,7 +555,7 @@ class CcxtAccount(CcxtFills):
             if name in wanted and t.get("last") and t.get("timestamp")
         }
 
-# %% ../../nbs/55d_ccxt.ipynb #c477ca8e
+# %% ../../nbs/55d_ccxt.ipynb #a0f109cc
 class CcxtExecutor(CcxtAccount):
     """Coins at any exchange that ccxt knows: in its sandbox, unless all guards of live trading agree.
 
@@ -576,14 +577,20 @@ class CcxtExecutor(CcxtAccount):
 
     def assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
         markets = self.ask("list its markets", lambda: self.exchange.markets)
-        return {s: self._asset(s, markets[market]) for s in symbols if (market := market_of(s, markets))}
+        return {s: self._told_of(s, markets[market]).asset() for s in symbols if (market := market_of(s, markets))}
 
-    def _asset(self, symbol: str, market: Mapping[str, Any]) -> Asset:
-        own, step = Asset.of(symbol), money(market["precision"]["amount"] or "0")
-        if self.exchange.precisionMode != 4:  # a number of decimals, and not a step
-            step = Decimal(1).scaleb(-int(step))
+    def instruments(self, symbols: Iterable[str]) -> dict[str, Instrument]:
+        markets = self.ask("list its markets", lambda: self.exchange.markets)
+        return {s: self._told_of(s, markets[market]) for s in symbols if (market := market_of(s, markets))}
+
+    def _told_of(self, symbol: str, market: Mapping[str, Any]) -> Instrument:
+        step, tick = self._step(market["precision"]["amount"] or "0"), market["precision"].get("price")
         least = money((market["limits"].get("cost") or {}).get("min") or "0")
-        return Asset(symbol, own.asset_class, own.calendar, max(own.lot, step), max(own.min_notional, least))
+        return Instrument(symbol, step or None, self._step(tick) if tick else None, least or None)
+
+    def _step(self, precision: Any) -> Decimal:
+        "A step, or the step that a number of decimals stands for."
+        return money(precision) if self.exchange.precisionMode == 4 else Decimal(1).scaleb(-int(precision))
 
     def __init__(self, *given: Any, **more: Any):
         super().__init__(*given, **more)

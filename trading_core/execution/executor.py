@@ -16,20 +16,23 @@ __all__ = ['QUESTIONS', 'ROUGH_QUESTIONS', 'VenuePort', 'Quote', 'ExecutorBase',
            'a_lost_request_can_be_sent_again', 'a_lost_cancellation_is_unknown', 'no_answer_is_no_number',
            'a_part_is_counted_once', 'what_filled_before_a_cancellation_stays', 'ExecutorReport', 'check_executor']
 
-# %% ../../nbs/50_executor.ipynb #c768557b
+# %% ../../nbs/50_executor.ipynb #04bee828
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from html import escape
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import pandas as pd
 
 from ..errors import ExecutionError
 from .clock import utc_now
 from ..model import AccountInfo, Asset, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side
+
+if TYPE_CHECKING:
+    from trading_core.data.instruments import Instrument
 
 # %% ../../nbs/50_executor.ipynb #be064b87
 class VenuePort(ABC):
@@ -78,7 +81,7 @@ class Quote:
     price: Decimal
     moment: pd.Timestamp
 
-# %% ../../nbs/50_executor.ipynb #61318d88
+# %% ../../nbs/50_executor.ipynb #1868e3ef
 class ExecutorBase(VenuePort):
     """A venue, as the rest of the program sees it.
 
@@ -89,6 +92,7 @@ class ExecutorBase(VenuePort):
     paper: bool = True  # no real money
     journaled: ClassVar[bool] = False  # a venue of its own, whose fills the Journal books; paper books its days itself
     ids_forever: ClassVar[bool] = True  # an id stays taken when its order is over
+    kept: Callable[[Iterable[str]], dict[str, Asset]] | None = None  # assets, as said before
     late_seconds: float = 120.0  # after so long, a request that got no answer cannot arrive any more
 
     def fills_after(self, cursor: str) -> tuple[list[Fill], str]:
@@ -100,6 +104,14 @@ class ExecutorBase(VenuePort):
     def assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
         "Lots and smallest order values, as far as the venue knows the symbols."
         return {symbol: Asset.of(symbol) for symbol in symbols}
+
+    def instruments(self, symbols: Iterable[str]) -> dict[str, Instrument]:
+        "What the venue itself says of symbols: lot, tick, smallest order; nothing where it says nothing."
+        return {}
+
+    def known_assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
+        "The same as `assets`, from an answer that is kept where settings say so."
+        return self.kept(symbols) if self.kept else self.assets(symbols)
 
     def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
         "Last prices, for those symbols of which the venue tells one."

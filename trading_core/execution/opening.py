@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['KEYS', 'VENUES', 'MissingKeysError', 'keys_of', 'LastLine', 'last_line', 'executor_name', 'open_executor']
 
-# %% ../../nbs/55f_opening.ipynb #e6e65d34
+# %% ../../nbs/55f_opening.ipynb #7b099bf8
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from ..data.panel import Panel
 from ..errors import ConfigError, UnknownNameError
 from .executor import ExecutorBase
 from .guards import FarVenue, LivePermit, OrderValue, announce, live_permit
+from .instruments import let_keep
 from .paper import PaperExecutor
 from .position_limits import PositionLimits, about_positions
 from ..ledger import Ledger
@@ -97,7 +98,7 @@ def last_line(config: TradingConfig, venue: ExecutorBase, ledger: Ledger) -> Las
         guards.append(PositionLimits(venue, ledger, kept))
     return LastLine(tuple(guards))
 
-# %% ../../nbs/55f_opening.ipynb #7f629aad
+# %% ../../nbs/55f_opening.ipynb #fb753dca
 VENUES: dict[str, Callable[[TradingConfig, LivePermit | None, dict[str, Any]], FarVenue]] = {
     "alpaca": _alpaca,
     "ccxt": _ccxt,
@@ -138,7 +139,7 @@ def open_executor(
         raise UnknownNameError("execution.executor", name, ["paper", *VENUES])
     permit = live_permit(config, ledger, live=live)
     paper = PaperExecutor(ledger, panel, costs) if name == "paper" else None
-    venue = paper or VENUES[name](config, permit, more)
+    venue = paper or let_keep(config, VENUES[name](config, permit, more))
     venue.check = last_line(config, venue, ledger)
     if permit is not None:
         announce(venue.name, ledger.account, permit, sleep=sleep)

@@ -115,7 +115,7 @@ def hands_off(plan: Plan, by_hand: Collection[str]) -> Plan:
     refused = tuple(Refusal(o.symbol, o.strategy, o.side, o.quantity, "other_strategy", told) for o in dropped)
     return replace(plan, orders=kept, refusals=plan.refusals + refused)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #a807dc67
+# %% ../../nbs/70b_venue_cycle.ipynb #798c1d8a
 @dataclass
 class VenueDay:
     "A cycle at a venue, in the making; one method for each step."
@@ -138,7 +138,7 @@ class VenueDay:
         self.step("recover")
         self.journal.open_account(source_kind, self.day)
         comparison = self.journal.recover(self.day)
-        self.panel = with_lots(self.panel, self.journal.executor.assets(self.panel.symbols))
+        self.panel = with_lots(self.panel, self.journal.executor.known_assets(self.panel.symbols))
         return comparison
 
     @cached_property

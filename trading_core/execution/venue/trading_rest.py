@@ -235,7 +235,7 @@ def patch_order(venue: PaperVenue, query: Query, body: Any, name: str) -> dict[s
     "Replace an order."
     return venue.replace(name, body or {})
 
-# %% ../../../nbs/53e_venue_trading.ipynb #3f018f3a
+# %% ../../../nbs/53e_venue_trading.ipynb #32a02f3d
 def asset_json(asset: Asset) -> dict[str, Any]:
     "An asset as it is sent."
     crypto = asset.asset_class is AssetClass.CRYPTO
@@ -248,7 +248,7 @@ def asset_json(asset: Asset) -> dict[str, Any]:
         "id": asset_id(asset.symbol), "class": "crypto" if crypto else "us_equity",
         "exchange": "OTC" if crypto else "NASDAQ", "symbol": asset.symbol, "name": asset.symbol, "status": "active",
         "tradable": True, "marginable": not crypto, "shortable": False, "easy_to_borrow": False,
-        "borrow_status": "hard_to_borrow", "fractionable": True, "attributes": [], **(sizes if crypto else {}),
+        "borrow_status": "hard_to_borrow", "fractionable": crypto or asset.lot < 1, "attributes": [], **(sizes if crypto else {}),
     }  # fmt: skip
 
 
