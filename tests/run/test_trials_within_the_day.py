@@ -161,6 +161,23 @@ def test_a_question_lapses_by_the_hour_within_the_day() -> None:
     assert [result.status for result in report.results] == [OrderStatus.PLANNED]  # asked anew
 
 
+def test_questions_that_lapsed_do_not_use_up_the_orders_of_the_day() -> None:
+    desk = HourlyDesk()
+    desk.strategies = {"wants": (Wants("C0/USD", "C1/USD"), 1.0)}
+    gate, limits = gate_for(ExecutionSettings(approval="manual")), RiskLimits(max_orders_per_day=1)
+    for hour in range(10, 15):
+        report = desk.at(f"2024-07-02 {hour}:00", gate=gate, limits=limits)
+        assert [order.symbol for order in report.plan.orders] == ["C0/USD"]
+        assert [refusal.reason for refusal in report.plan.refusals] == ["max_orders_per_day"]
+        assert sent_for(desk.book, at(f"{hour}:00")) == 1
+    people = Approvals(desk.book, now=clock_of(desk.executor()))
+    people.accept(people.waiting()[0], desk.journal())
+    desk.settle()
+    report = desk.at("2024-07-02 15:00", gate=gate, limits=limits)
+    assert (report.plan.orders, [r.symbol for r in report.plan.refusals]) == ((), ["C1/USD"])
+    agree(desk)
+
+
 # The doctor -----------------------------------------------------------------------------------------------------------
 
 

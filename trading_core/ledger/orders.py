@@ -163,15 +163,18 @@ class OrderViews(Runs):
         "Orders that are planned, and of which no venue is known to have heard."
         return [_order(row) for row in self._all(_IN_STATUS, statuses=["planned"])]
 
-# %% ../../nbs/08a_ledger_orders.ipynb #e1544d97
+# %% ../../nbs/08a_ledger_orders.ipynb #4e8b351b
 _ENDED = _STATUS.where(
     t.orders.c.status.in_(["canceled", "rejected", "expired"]),
     t.orders.c.ended > bindparam("after"),
     t.orders.c.ended <= bindparam("until"),
 ).order_by(t.orders.c.ended, t.orders.c.client_id)  # fmt: skip
+_NEVER_SENT = t.orders.c.status.in_(["canceled", "expired"]) & (t.orders.c.venue_id == "")
 _MADE = Query(
-    select(func.count().label("made")).where(
-        _mine(t.intents), t.intents.c.as_of > bindparam("after"), t.intents.c.as_of <= bindparam("until")
+    select(func.count().label("made"))
+    .join_from(t.intents, t.orders, t.orders.c.client_id == t.intents.c.client_id)
+    .where(
+        _mine(t.intents), t.intents.c.as_of > bindparam("after"), t.intents.c.as_of <= bindparam("until"), ~_NEVER_SENT
     )
 )
 _ORDER_COLUMNS = [
@@ -189,7 +192,7 @@ class OrderTables(OrderViews):
         return [OrderResult(row.client_id, OrderStatus(row.status), row.venue_id, row.message) for row in rows]
 
     def made(self, after: pd.Timestamp, until: pd.Timestamp) -> int:
-        "How many orders were decided on after `after`, up to `until`, whatever became of them."
+        "How many orders were decided on after `after`, up to `until`; not those that lapsed before a venue had them."
         row = self._first(_MADE, after=after, until=until)
         return 0 if row is None else int(row.made)
 
