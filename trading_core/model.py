@@ -47,7 +47,10 @@ class AssetClass(StrEnum):
     EQUITY = "equity"
     CRYPTO = "crypto"
 
-# %% ../nbs/00_model.ipynb #83c7f455
+# %% ../nbs/00_model.ipynb #de6c2562
+_COIN_LOT, _SHARE_LOT = Decimal("0.000001"), Decimal("0.0001")
+
+
 @dataclass(frozen=True)
 class Asset:
     "One tradable thing: its calendar, its lot (smallest quantity) and its smallest order value."
@@ -62,8 +65,8 @@ class Asset:
     def of(cls, symbol: str) -> Asset:
         "The asset that a bare symbol stands for: `X/Y` is crypto, anything else a US equity."
         if "/" in symbol:
-            return cls(symbol, AssetClass.CRYPTO, "24/7", Decimal("0.000001"))
-        return cls(symbol, AssetClass.EQUITY, "XNYS", Decimal("0.0001"))
+            return cls(symbol, AssetClass.CRYPTO, "24/7", _COIN_LOT)
+        return cls(symbol, AssetClass.EQUITY, "XNYS", _SHARE_LOT)
 
 # %% ../nbs/00_model.ipynb #d2db8a17
 class Side(StrEnum):

@@ -103,12 +103,16 @@ def next_session(calendar: str, day: Day) -> pd.Timestamp:
         raise CalendarRangeError(calendar, start + pd.Timedelta(days=1), days[0], days[-1])
     return days[place]
 
-# %% ../nbs/03_sessions.ipynb #a6989696
+# %% ../nbs/03_sessions.ipynb #48e6114f
+def _nanoseconds(days: pd.DatetimeIndex) -> np.ndarray:
+    return np.asarray((days if days.unit == "ns" else days.as_unit("ns")).asi8)
+
+
 def within_days(days: pd.DatetimeIndex) -> bool:
-    "Whether some of ascending moments are no midnights."
+    "Whether some of these moments are no midnights, UTC."
     if len(days) > (days[-1] - days[0]).days + 1 and days.is_unique:
         return True  # more of them than there are midnights between: seen at once, however many there are
-    return bool((days != days.normalize()).any())
+    return bool((_nanoseconds(days) % 86_400_000_000_000).any())
 
 
 def session_number(calendar: str, days: pd.DatetimeIndex, *, over: bool = False) -> np.ndarray:
@@ -118,15 +122,20 @@ def session_number(calendar: str, days: pd.DatetimeIndex, *, over: bool = False)
     """
     if not len(days):
         return np.zeros(0, dtype=np.int64)
-    known = _known(calendar, days.min(), days.max())
+    known, moments = _known(calendar, days.min(), days.max()), _nanoseconds(days)
     if within_days(days):  # what ends at the opening bell was before the session
         table = hours(calendar, known[0], known[-1])
-        known = pd.DatetimeIndex(table["close"] if over else table["open"] + pd.Timedelta(1, "ns")).as_unit("ns")
-        days = days if days.unit == "ns" else days.as_unit("ns")
+        begun = (
+            _nanoseconds(pd.DatetimeIndex(table["close"]))
+            if over
+            else _nanoseconds(pd.DatetimeIndex(table["open"])) + 1
+        )
+    else:
+        begun = _nanoseconds(known)
     if not days.is_monotonic_increasing:
-        return np.asarray(known.searchsorted(days, side="right"), dtype=np.int64)
-    before, last = (int(known.searchsorted(day, side="right")) for day in (days[0], days[-1]))
-    turns = days.searchsorted(known[before:last])  # the first row of each further session: few, where bars are minutes
+        return np.asarray(begun.searchsorted(moments, side="right"), dtype=np.int64)
+    before, last = begun.searchsorted(moments[[0, -1]], side="right").tolist()
+    turns = moments.searchsorted(begun[before:last])  # where each further session begins: few, where bars are minutes
     return np.repeat(np.arange(before, last + 1), np.diff(turns, prepend=0, append=len(days)))
 
 # %% ../nbs/03_sessions.ipynb #d8b488c7

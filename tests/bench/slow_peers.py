@@ -132,8 +132,11 @@ def stock_w2(every: int = 1) -> Callable[[], Any]:
     return run
 
 
-def bt_w3(n_days: int = 3652) -> Callable[[], Any]:
-    "W3 in bt: its prices are the opens, at which it trades what was decided at the closes of the day before."
+def bt_w3(n_days: int = 3652, at_once: bool = True) -> Callable[[], Any]:
+    """W3 in bt: its prices are the opens, at which it trades what was decided at the closes of the day before.
+
+    bt values the account anew after each order, unless it is told to put that off until the last one of the day.
+    """
     import bt
 
     days, open_, close, real = w.w3_arrays(n_days)
@@ -151,12 +154,12 @@ def bt_w3(n_days: int = 3652) -> Callable[[], Any]:
 
         def trade(self, target: Any, row: int) -> None:
             for number in [number for number in sorted(self.leaving) if real[row, number]]:
-                target.close(names[number], update=False)
+                target.close(names[number], update=at_once)
                 del self.held[number]
                 self.leaving.discard(number)
             for number in [number for number in sorted(self.wishes) if real[row, number]]:
                 size = self.wishes.pop(number)
-                target.transact(size, names[number], update=False)
+                target.transact(size, names[number], update=at_once)
                 self.held[number] = [size, open_[row, number], 0]
             target.update(target.now)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['compiled', 'SUMS', 'DAY', 'sum_trades', 'sum_account', 'metric_columns', 'metrics_table']
 
-# %% ../../nbs/45a_accounts.ipynb #f3ad80c4
+# %% ../../nbs/45a_accounts.ipynb #0306d806
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numba import njit
 
-from .summary import falls, growth, round_trips, totals
+from .summary import falls, growth, round_trips, totals, won_and_lost
 
 # %% ../../nbs/45a_accounts.ipynb #7d553d03
 compiled = njit(nogil=True, error_model="numpy", cache=True)
@@ -28,7 +28,7 @@ SUMS = np.dtype(
     align=True,
 )
 
-# %% ../../nbs/45a_accounts.ipynb #aa8cd389
+# %% ../../nbs/45a_accounts.ipynb #7ae15f14
 @compiled
 def sum_trades(fills: Any, n_symbols: int, sums: np.ndarray, place: int) -> None:
     "What was traded and what round trips brought, into row `place` of `sums`."
@@ -36,15 +36,10 @@ def sum_trades(fills: Any, n_symbols: int, sums: np.ndarray, place: int) -> None
     quantities, prices, fees = fills.quantity.copy(), fills.price.copy(), fills.fee.copy()
     columns, buys = fills.column.astype(np.int64), fills.side > 0
     _, _, trips = round_trips(columns, buys, quantities, prices, fees, n_symbols)
-    me.trades, me.wins, me.won, me.lost, me.gains = len(trips), 0, 0.0, 0.0, 0.0
+    me.trades, me.gains = len(trips), 0.0
+    me.wins, me.won, me.lost = won_and_lost(trips["profit"])
     for i in range(len(trips)):
-        profit = trips[i].profit
         me.gains += trips[i].gain
-        if profit > 0:
-            me.wins += 1
-            me.won += profit
-        else:
-            me.lost -= profit
     me.traded = me.fees = 0.0
     for i in range(len(fills)):
         me.traded += quantities[i] * prices[i]

@@ -10,7 +10,7 @@ __all__ = ['lot_parts', 'Sessions', 'asset_table', 'sessions_of', 'rule_row', 'l
            'Opinions', 'Run', 'simulate', 'fills_frame', 'refusals_frame', 'pending_frame', 'exposure_frame',
            'fast_backtest']
 
-# %% ../../nbs/44a_fast.ipynb #ec070780
+# %% ../../nbs/44a_fast.ipynb #9f74495c
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ import pandas as pd
 from . import kernel
 from .result import FILL_COLUMNS, PENDING_COLUMNS, BacktestResult, FillLog, refusals_table
 from .terms import Strategies, annual_days, described, run_terms, setup_of
+from .words import words_at
 from ..data.panel import Panel
 from ..model import Asset, AssetClass, ExitRules, Side, money
 from ..portfolio.breaker import Trip
@@ -35,7 +36,7 @@ from ..sessions import bar_days, session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/44a_fast.ipynb #f24d33aa
+# %% ../../nbs/44a_fast.ipynb #ba548f27
 def lot_parts(lot: Decimal) -> tuple[float, float]:
     "A lot as numerator and power of ten: 0.0025 is 25 / 10,000."
     _, digits, exponent = lot.as_tuple()
@@ -49,43 +50,44 @@ class Sessions(NamedTuple):
 
     number: np.ndarray  # of each calendar, the sessions that have begun by each row, (n_calendars, n_days)
     over: np.ndarray  # those that are over by then: the same on days
-    turns: np.ndarray  # which rows begin a UTC day, (n_days,); empty where each row is one
+    turns: np.ndarray  # which rows begin a UTC day, (n_days,); empty where each row is one, or where nobody asks
 
 
-def asset_table(panel: Panel, costs: Costs) -> tuple[np.ndarray, Sessions]:
-    "The kernel's assets, and the sessions of their calendars."
-    calendars = sorted({asset.calendar for asset in panel.assets.values()})
-    kinds: dict[Any, int] = {}
+def asset_table(panel: Panel, costs: Costs, limited: bool = True) -> tuple[np.ndarray, Sessions]:
+    "The kernel's assets, and the sessions of their calendars; `limited`: whether there are limits, which count by days."
+    assets = [panel.assets[symbol] for symbol in panel.symbols]
+    calendars = sorted({asset.calendar for asset in assets})
+    kinds: dict[tuple[int, ...], tuple[int, Asset]] = {}  # of the same objects the values need not be compared
     numbers = []
-    for symbol in panel.symbols:
-        asset = panel.assets[symbol]
-        kind = asset.asset_class, asset.calendar, asset.lot, asset.min_notional
-        numbers.append(kinds.setdefault(kind, len(kinds)))
-    rows = np.array(
-        [_asset_row(kind[0], kind[1], kind[2], kind[3], calendars.index(kind[1]), costs) for kind in kinds],
-        kernel.ASSETS,
-    )
-    return rows[numbers], sessions_of(panel, calendars)
+    for asset in assets:
+        terms = id(asset.asset_class), id(asset.calendar), id(asset.lot), id(asset.min_notional)
+        numbers.append(kinds.setdefault(terms, (len(kinds), asset))[0])
+    rows = np.array([_asset_row(one, calendars.index(one.calendar), costs) for _, one in kinds.values()], kernel.ASSETS)
+    return rows[numbers], sessions_of(panel, calendars, limited)
 
 
-def sessions_of(panel: Panel, calendars: Sequence[str]) -> Sessions:
+def sessions_of(panel: Panel, calendars: Sequence[str], limited: bool = True) -> Sessions:
     "The sessions of some calendars on the rows of a panel, and where UTC days begin."
+    turns = np.empty(0, dtype=bool)
+    if limited and not panel.daily:
+        days = bar_days(panel.days)
+        turns = np.append(True, days[1:] != days[:-1])
+    if panel.real.all():  # then none ever misses a session, and there is nothing to count
+        none = np.zeros((len(calendars), len(panel.days)), dtype=np.int64)
+        return Sessions(none, none, turns)
     counted = [session_number(name, panel.days) for name in calendars]
     number = counted[0][None, :] if len(counted) == 1 else np.array(counted)
     if panel.daily:
-        return Sessions(number, number, np.empty(0, dtype=bool))
-    over, days = [session_number(name, panel.days, over=True) for name in calendars], bar_days(panel.days)
-    return Sessions(number, np.array(over), np.append(True, days[1:] != days[:-1]))
+        return Sessions(number, number, turns)
+    return Sessions(number, np.array([session_number(name, panel.days, over=True) for name in calendars]), turns)
 
 
-def _asset_row(
-    asset_class: AssetClass, calendar: str, lot: Decimal, least: Decimal, number: int, costs: Costs
-) -> tuple[float, ...]:
-    "One kind of asset, in the order of `ASSETS`."
-    terms = costs.of(asset_class)
+def _asset_row(asset: Asset, number: int, costs: Costs) -> tuple[float, ...]:
+    "An asset in the order of `ASSETS`, its calendar as a number."
+    terms, crypto = costs.of(asset.asset_class), asset.asset_class is AssetClass.CRYPTO
     paid = (float(value) for value in (terms.rate, terms.per_share, terms.minimum, terms.slippage))
     share = np.inf if terms.volume_share is None else float(terms.volume_share)
-    return *lot_parts(lot), float(least), *paid, share, number, calendar != "24/7", asset_class is AssetClass.CRYPTO
+    return *lot_parts(asset.lot), float(asset.min_notional), *paid, share, number, asset.calendar != "24/7", crypto
 
 # %% ../../nbs/44a_fast.ipynb #4022cad5
 _SLACK = 1e-9  # as in portfolio.exits
@@ -108,7 +110,7 @@ def limit_row(limits: RiskLimits | None) -> np.ndarray:
     row["any"] = limits is not None
     return row
 
-# %% ../../nbs/44a_fast.ipynb #da14dfdf
+# %% ../../nbs/44a_fast.ipynb #4c5a804b
 _NONE = np.empty((0, 0))
 
 
@@ -124,10 +126,10 @@ def weights_of(strategy: Strategy, strengths: np.ndarray, panel: Panel) -> np.nd
 
 def opinions_of(
     strategy: Strategy, share: float, panel: Panel, strengths: np.ndarray, alone: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each day's opinions begin, whom they are about and what they aim at; SignalError as in `checked_signals`.
+) -> kernel.Wishes:
+    """A strategy's opinions, as the kernel reads them; SignalError as in `checked_signals`.
 
-    `alone`: no other strategy comes beside it, so that of one asset a target for each day will do.
+    `alone`: no other strategy comes beside it, so that of one asset its strengths will do.
     """
     by_day, sizer = panel.by_day or {}, strategy.sizing
     given, gross, most = _NONE, 1.0, np.inf
@@ -136,16 +138,15 @@ def opinions_of(
     else:
         strengths = checked_signals(strategy, panel).to_numpy(dtype=float)
         given = weights_of(strategy, strengths, panel)
-    real, closes = by_day["real"], by_day["close"]
     if alone and given is _NONE and len(panel.symbols) == 1:
-        bad, starts, columns, targets = kernel.collect_alone(strengths, real, closes, gross, most, share)
+        bad, wishes = kernel.collect_alone(strengths, gross, most, share)
     else:
-        bad, starts, columns, targets = kernel.collect(strengths, given, real, closes, gross, most, share)
+        bad, wishes = kernel.collect(strengths, given, by_day["real"], by_day["close"], gross, most, share)
     if bad >= 0:
         checked_signals(strategy, panel)
-    return starts, columns, targets
+    return wishes
 
-# %% ../../nbs/44a_fast.ipynb #f8bde683
+# %% ../../nbs/44a_fast.ipynb #b74fe7e8
 @dataclass(frozen=True)
 class Opinions:
     "The opinions of several strategies, in the order of their names, as the kernel reads them."
@@ -154,19 +155,28 @@ class Opinions:
     starts: np.ndarray  # (n_strategies, n_days + 1), places in columns and targets
     columns: np.ndarray
     targets: np.ndarray
+    unwanted: np.ndarray  # (n_strategies, n_days, n_symbols)
+    aims: np.ndarray  # (3,), of one strategy that is alone
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        "What the kernel is given."
+        return self.starts, self.columns, self.targets, self.unwanted, self.aims
 
     @classmethod
-    def of(cls, parts: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Opinions:
+    def of(cls, parts: Mapping[str, kernel.Wishes]) -> Opinions:
         "Put the opinions of each strategy one after the other."
         names = tuple(sorted(parts))
-        if len(names) == 1:
-            starts, columns, targets = parts[names[0]]
-            return cls(names, starts[None, :], columns, targets)
-        before = np.cumsum([0, *(len(parts[name][1]) for name in names[:-1])])
-        starts = np.array([parts[name][0] + offset for name, offset in zip(names, before, strict=True)])
-        return cls(names, starts, *(np.concatenate([parts[name][place] for name in names]) for place in (1, 2)))
+        wishes = [parts[name] for name in names]
+        if len(wishes) == 1:
+            (starts, columns, targets, unwanted, aims) = wishes[0]
+            return cls(names, starts[None, :], columns, targets, unwanted[None, :], aims)
+        before = np.cumsum([0, *(len(each.columns) for each in wishes[:-1])])
+        starts = np.array([each.starts + offset for each, offset in zip(wishes, before, strict=True)])
+        columns, targets = (np.concatenate([each[place] for each in wishes]) for place in (1, 2))
+        return cls(names, starts, columns, targets, np.array([each.unwanted for each in wishes]), wishes[0].aims)
 
-# %% ../../nbs/44a_fast.ipynb #38ecf2b3
+# %% ../../nbs/44a_fast.ipynb #142843d0
 @dataclass(frozen=True)
 class Run:
     "What the kernel left behind, with what is needed to put it into words."
@@ -175,8 +185,9 @@ class Run:
     first: int  # row of the first day
     names: tuple[str, ...]
     limits: RiskLimits | None
+    cash: float  # before the first day
     equity: np.ndarray
-    worth: np.ndarray  # value of equities and of crypto, (2, n_days)
+    worth: np.ndarray  # value of equities and of crypto, (2, n_days); (0, 0) where there is one class only
     account: Any
     fills: np.ndarray
     refused: np.ndarray
@@ -193,7 +204,26 @@ class Run:
         "The fills as arrays."
         amounts = {name: np.ascontiguousarray(self.fills[name]) for name in ("quantity", "price", "fee")}
         columns = self.fills["column"].astype(np.int64)
-        return FillLog(columns, self.fills["side"] > 0, amounts, len(self.panel.symbols), (self.worth, self.equity))
+        idle = self.idle if not len(self.worth) else (columns[:0], self.equity[:0])
+        values = self.worth, self.equity, *idle
+        return FillLog(columns, self.fills["side"] > 0, amounts, len(self.panel.symbols), values)
+
+    @property
+    def idle(self) -> tuple[np.ndarray, np.ndarray]:
+        "Cash, and where each amount begins, among the days: on the first one, then with each fill."
+        rows = np.concatenate([[0], self.fills["row"] - self.first])
+        return rows, np.concatenate([[self.cash], self.fills["cash"]])
+
+    @property
+    def by_class(self) -> np.ndarray:
+        "Value of equities and of crypto, (2, n_days)."
+        if len(self.worth):
+            return self.worth
+        rows, cash = self.idle
+        parts = np.zeros((2, len(self.equity)))
+        crypto = self.panel.assets[self.panel.symbols[0]].asset_class is AssetClass.CRYPTO
+        parts[int(crypto)] = self.equity - np.repeat(cash, np.diff(rows, append=len(self.equity)))
+        return parts
 
     @cached_property
     def trip(self) -> Trip | None:
@@ -204,7 +234,7 @@ class Run:
         known = self.equity[: self.account["halted"] - self.first + 1]
         return breaker.through(zip(self.days, known.tolist(), strict=False)).trip
 
-# %% ../../nbs/44a_fast.ipynb #8d4e3540
+# %% ../../nbs/44a_fast.ipynb #f85967f6
 def simulate(
     opinions: Opinions, rules: np.ndarray, panel: Panel, first: int, cash: float, costs: Costs,
     limits: RiskLimits | None, resize: float | None, tables: tuple[np.ndarray, Sessions] | None = None,
@@ -224,34 +254,30 @@ def simulate(
         Two strategies want one symbol on one day.
     """
     by_day, (n_days, n_symbols) = panel.by_day or {}, panel.shape
-    assets, sessions = tables or asset_table(panel, costs)
-    equity, worth, slots = np.empty(n_days - first), np.zeros((2, n_days - first)), np.zeros(n_symbols, kernel.SLOTS)
+    assets, sessions = tables or asset_table(panel, costs, limits is not None)
+    mixed = len(set(assets["crypto"].tolist())) > 1  # of one class, what is not cash is its value
+    equity, slots = np.empty(n_days - first), np.zeros(n_symbols, kernel.SLOTS)
+    worth = np.zeros((2, n_days - first) if mixed else (0, 0))
     capped = bool(np.isfinite(assets["share"]).any())
     volumes = panel.volume_by_day if capped else by_day["close"]  # without a share they are not looked at
     account, fills, refused, waiting = kernel.simulate(
         by_day["open"], by_day["close"], volumes, by_day["real"], *sessions, assets, rules, limit_row(limits),
-        opinions.starts, opinions.columns, opinions.targets, first, cash, -1.0 if resize is None else resize,
-        equity, worth, slots,
+        opinions.arrays, first, cash, -1.0 if resize is None else resize, equity, worth, slots,
     )  # fmt: skip
     me = account[0]
     if me["bad_row"] >= 0:
         one, other = (opinions.names[me[name]] for name in ("bad_first", "bad_second"))
         raise StrategyConflictError(panel.symbols[me["bad_column"]], panel.days[me["bad_row"]], one, other)
-    return Run(panel, first, opinions.names, limits, equity, worth, me, fills, refused, waiting, slots)
+    return Run(panel, first, opinions.names, limits, cash, equity, worth, me, fills, refused, waiting, slots)
 
-# %% ../../nbs/44a_fast.ipynb #36cba82c
-def _words(words: tuple[str, ...], codes: np.ndarray) -> Any:
-    "Codes as a column of text."
-    return pd.array(np.array(words, dtype=object), dtype="str").take(codes)
-
-
+# %% ../../nbs/44a_fast.ipynb #5f0799ca
 def fills_frame(run: Run) -> pd.DataFrame:
     "The fills as a table, in the order in which they happened."
     log = run.fills
     columns = (
-        run.panel.days.take(log["row"]), _words(run.panel.symbols, log["column"]),
-        _words(("sell", "", "buy"), log["side"] + 1), *(run.log.amounts[name] for name in ("quantity", "price", "fee")),
-        _words(kernel.REASONS, log["reason"]), _words(run.names, log["strategy"]), log["cut"] != 0,
+        run.panel.days.take(log["row"]), words_at(run.panel.symbols, log["column"]),
+        words_at(("sell", "", "buy"), log["side"] + 1), *(run.log.amounts[name] for name in ("quantity", "price", "fee")),
+        words_at(kernel.REASONS, log["reason"]), words_at(run.names, log["strategy"]), log["cut"] != 0,
     )  # fmt: skip
     return pd.DataFrame(dict(zip(FILL_COLUMNS, columns, strict=True)), copy=False)
 
@@ -325,7 +351,7 @@ def refusals_frame(run: Run) -> pd.DataFrame:
         told.append((run.panel.days[entry["row"]], refusal))
     return refusals_table(told)
 
-# %% ../../nbs/44a_fast.ipynb #6618a17d
+# %% ../../nbs/44a_fast.ipynb #b1c71c05
 def pending_frame(run: Run) -> pd.DataFrame:
     "Orders that no bar has filled yet."
     slots = run.slots[run.waiting]
@@ -340,7 +366,7 @@ def pending_frame(run: Run) -> pd.DataFrame:
 def exposure_frame(run: Run) -> pd.DataFrame:
     "Fractions of the account in equities, crypto and cash."
     parts = np.empty((3, len(run.equity)))
-    np.divide(run.worth, run.equity, out=parts[:2])
+    np.divide(run.by_class, run.equity, out=parts[:2])
     np.subtract(1, parts[0] + parts[1], out=parts[2])
     return pd.DataFrame(parts.T, run.days, ["equity", "crypto", "cash"], copy=False)
 

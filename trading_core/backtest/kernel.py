@@ -12,13 +12,13 @@ __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNA
            'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ENDED', 'whole_lots', 'exact', 'half_even', 'as_price', 'as_cash',
            'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today', 'clear',
            'phase_of', 'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw',
-           'leave', 'wish_of', 'move', 'counts', 'opine', 'conflict', 'turn', 'count_sent', 'watch', 'after_sales',
-           'add', 'forbidden', 'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'places_of', 'opinions_on',
-           'evening', 'classes_of', 'pass_quietly', 'pass_days', 'simulate', 'gather', 'collect', 'aim',
-           'collect_alone']
+           'leave', 'wish_of', 'move', 'counts', 'aimed', 'opine', 'conflict', 'turn', 'count_sent', 'watch',
+           'after_sales', 'add', 'forbidden', 'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'places_of',
+           'opinions_on', 'shed', 'evening', 'classes_of', 'pass_quietly', 'pass_days', 'simulate', 'gather', 'Wishes',
+           'collect', 'beyond', 'collect_alone']
 
-# %% ../../nbs/44_kernel.ipynb #4efbe315
-from typing import TYPE_CHECKING, Any
+# %% ../../nbs/44_kernel.ipynb #86a2d524
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -31,7 +31,7 @@ else:  # no arrays are made in these, so who holds them need not be counted
     lean = njit(nogil=True, error_model="numpy", cache=True, _nrt=False)
     inlined = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)  # a step of these, at no cost
 
-# %% ../../nbs/44_kernel.ipynb #a4b3c297
+# %% ../../nbs/44_kernel.ipynb #2cb5290d
 ASSETS = np.dtype(
     [(name, "f8") for name in ("lot", "per_unit", "least", "rate", "per_share", "minimum", "slippage", "share")]
     + [("calendar", "u4"), ("session", "i1"), ("crypto", "i1")],
@@ -41,13 +41,13 @@ SLOTS = np.dtype(
     [(name, "f8") for name in ("held", "entry", "highest", "wish")]
     + [(name, "i4") for name in ("bars", "seen", "placed")]
     + [(name, "u4") for name in ("owner", "asker")]  # seen, placed: rows
-    + [(name, "i1") for name in ("side", "reason", "leaving", "staying")],
+    + [(name, "i1") for name in ("side", "reason", "leaving", "staying", "crypto")],
     align=True,
 )
 
-# %% ../../nbs/44_kernel.ipynb #3efb5f38
+# %% ../../nbs/44_kernel.ipynb #7ddeff45
 FILLS = np.dtype(
-    [(name, "f8") for name in ("quantity", "price", "fee")]
+    [(name, "f8") for name in ("quantity", "price", "fee", "cash")]  # cash: what the account has after it
     + [(name, "i4") for name in ("row", "column", "strategy")]
     + [(name, "i1") for name in ("side", "reason", "cut")],
     align=True,
@@ -164,7 +164,7 @@ def remove(items: np.ndarray, count: int, item: int) -> None:
         items[place] = items[place + 1]
         place += 1
 
-# %% ../../nbs/44_kernel.ipynb #5f8200c4
+# %% ../../nbs/44_kernel.ipynb #21038041
 @inlined
 def book(
     fills: np.ndarray, me: Any, row: int, column: int, side: int, quantity: float, price: float, fee: float,
@@ -177,6 +177,7 @@ def book(
     me.fills += 1
     value = -quantity * price if side > 0 else quantity * price
     me.cash = as_cash(me.cash + as_cash(value - fee))
+    fill.cash = me.cash
 
 
 @inlined
@@ -318,7 +319,7 @@ def morning(
             insert(waiting, me.waiting, due[i])
             me.waiting += 1
 
-# %% ../../nbs/44_kernel.ipynb #b3d82e13
+# %% ../../nbs/44_kernel.ipynb #a5d15ffd
 ENDED = 10  # sessions, as in portfolio.fills
 
 
@@ -330,28 +331,14 @@ def missed(row: int, column: int, upto: np.ndarray, number: np.ndarray, assets: 
 
 
 @inlined
-def bury(
-    row: int, closes: np.ndarray, real: np.ndarray, number: np.ndarray, over: np.ndarray, assets: np.ndarray,
-    slots: np.ndarray, held: np.ndarray, me: Any, fills: np.ndarray,
-) -> None:  # fmt: skip
-    "Close positions in assets that have ended, at the carried close, without slippage."
-    kept = 0
-    for i in range(me.held):
-        column = held[i]
-        slot, asset = slots[column], assets[column]
-        if real[row, column]:
-            slot.seen = row
-        elif missed(row, column, over, number, assets, slots) >= ENDED:
-            price = as_price(closes[row, column])
-            fee = fee_of(slot.held, price, asset)
-            book(fills, me, row, column, PART, slot.held, price, fee, DELISTED, slot.owner, False)
-            slot.held = 0.0
-            continue
-        held[kept] = column
-        kept += 1
-    me.held = kept
+def bury(row: int, column: int, close: float, asset: Any, slot: Any, me: Any, fills: np.ndarray) -> None:
+    "Close the position in an asset that has ended, at the carried close, without slippage."
+    price = as_price(close)
+    fee = fee_of(slot.held, price, asset)
+    book(fills, me, row, column, PART, slot.held, price, fee, DELISTED, slot.owner, False)
+    slot.held = 0.0
 
-# %% ../../nbs/44_kernel.ipynb #cab5959e
+# %% ../../nbs/44_kernel.ipynb #18118b33
 @inlined
 def forget(
     row: int,
@@ -389,29 +376,36 @@ def exit_reason(rules: np.ndarray, slot: Any, close: float) -> int:
         return TRAIL
     return TIME if slot.bars >= rules[owner, 3] else 0
 
-# %% ../../nbs/44_kernel.ipynb #ca131e2b
+# %% ../../nbs/44_kernel.ipynb #8bfaa851
 @inlined
 def value(
-    row: int, closes: np.ndarray, real: np.ndarray, assets: np.ndarray, slots: np.ndarray, held: np.ndarray,
-    rules: np.ndarray, me: Any,
+    row: int, closes: np.ndarray, real: np.ndarray, number: np.ndarray, over: np.ndarray, assets: np.ndarray,
+    slots: np.ndarray, held: np.ndarray, rules: np.ndarray, me: Any, fills: np.ndarray,
 ) -> int:  # fmt: skip
-    "Value the account at the close; how many positions must go."
+    "Bury what has ended and value the account at the close; how many positions must go."
     equities = crypto = 0.0
-    leaving = 0
+    leaving = kept = 0
     for i in range(me.held):
         column = held[i]
         slot, close = slots[column], closes[row, column]
         slot.leaving = 0
         if real[row, column]:
+            slot.seen = row
             slot.bars += 1
             if close > slot.highest:
                 slot.highest = close
             slot.leaving = exit_reason(rules, slot, close)
             leaving += slot.leaving != 0
-        if assets[column].crypto:
+        elif missed(row, column, over, number, assets, slots) >= ENDED:
+            bury(row, column, close, assets[column], slot, me, fills)
+            continue
+        if slot.crypto:
             crypto += slot.held * close
         else:
             equities += slot.held * close
+        held[kept] = column
+        kept += 1
+    me.held = kept
     me.equities, me.crypto = equities, crypto
     me.equity = me.cash + equities + crypto
     return leaving
@@ -487,7 +481,7 @@ def move(
         withdraw(column, slots, waiting, me)
     return side == BUY
 
-# %% ../../nbs/44_kernel.ipynb #08465bb1
+# %% ../../nbs/44_kernel.ipynb #b38c31cc
 @inlined
 def counts(
     row: int,
@@ -516,15 +510,21 @@ def counts(
 
 
 @inlined
+def aimed(strength: float, aims: np.ndarray) -> float:
+    "The target of one asset that is alone: gross, the largest weight and the share of the account are the `aims`."
+    return float(aims[2] * min(max(strength, 0.0) * aims[0], aims[1]))
+
+
+@inlined
 def opine(
-    row: int, strategy: int, begin: int, end: int, columns: np.ndarray, targets: np.ndarray, resize: float,
+    row: int, strategy: int, begin: int, end: int, columns: np.ndarray, targets: np.ndarray, aims: np.ndarray, resize: float,
     closes: np.ndarray, assets: np.ndarray, slots: np.ndarray, waiting: np.ndarray, me: Any, refusals: np.ndarray,
 ) -> int:  # fmt: skip
     "Take one strategy's opinions of the day; how many of them are purchases."
-    buys, many = 0, len(slots) > 1
+    buys, listed = 0, len(columns) > 0
     for i in range(begin, end):
-        column: Any = columns[i] if many else np.uint32(0)
-        target = targets[i]
+        column: Any = columns[i] if listed else np.uint32(0)
+        target = targets[i] if listed else aimed(targets[i], aims)
         slot = slots[column]
         if target <= 0 and slot.held == 0 and slot.side == 0:  # by far the most frequent: not wanted, not there
             continue
@@ -742,7 +742,7 @@ def longer(log: np.ndarray, used: int, need: int) -> np.ndarray:
     new[:used] = log[:used]
     return new
 
-# %% ../../nbs/44_kernel.ipynb #96ba67a0
+# %% ../../nbs/44_kernel.ipynb #1e0d8ec9
 @inlined
 def places_of(strategy: int, row: int, starts: np.ndarray, targets: np.ndarray) -> tuple[int, int]:
     "Where a strategy's opinions of a day begin, and where they end."
@@ -762,18 +762,36 @@ def opinions_on(row: int, starts: np.ndarray, targets: np.ndarray) -> int:
 
 
 @inlined
+def shed(
+    row: int, strategy: int, unwanted: np.ndarray, slots: np.ndarray, held: np.ndarray, waiting: np.ndarray, me: Any
+) -> None:
+    "Sell what a strategy does not want any more, and take back what waits to be bought."
+    for i in range(me.held):
+        column = held[i]
+        slot = slots[column]
+        if unwanted[strategy, row, column] and slot.owner == strategy and slot.leaving == 0 and slot.side != WHOLE:
+            place(row, column, strategy, WHOLE, slot.held, SIGNAL, slots, waiting, me)
+    for i in range(me.waiting - 1, -1, -1):
+        column = waiting[i]
+        if unwanted[strategy, row, column] and slots[column].held == 0 and slots[column].placed != row:
+            withdraw(column, slots, waiting, me)
+
+
+@inlined
 def evening(
-    row: int, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray, resize: float, closes: np.ndarray,
-    assets: np.ndarray, slots: np.ndarray, waiting: np.ndarray, me: Any, refusals: np.ndarray,
+    row: int, opinions: tuple[np.ndarray, ...], resize: float, closes: np.ndarray, assets: np.ndarray, slots: np.ndarray, held: np.ndarray,
+    waiting: np.ndarray, me: Any, refusals: np.ndarray,
 ) -> int:  # fmt: skip
     "Take the opinions of all strategies; how many of them are purchases."
-    buys = 0
+    (starts, columns, targets, unwanted, aims), buys = opinions, 0
     for k in range(len(starts)):
         begin, end = places_of(k, row, starts, targets)
-        buys += opine(row, k, begin, end, columns, targets, resize, closes, assets, slots, waiting, me, refusals)
+        if begin < end and unwanted.shape[1] > 0:
+            shed(row, k, unwanted, slots, held, waiting, me)
+        buys += opine(row, k, begin, end, columns, targets, aims, resize, closes, assets, slots, waiting, me, refusals)
     return buys
 
-# %% ../../nbs/44_kernel.ipynb #51e33eb5
+# %% ../../nbs/44_kernel.ipynb #d45f949a
 @inlined
 def classes_of(assets: np.ndarray) -> int:
     "Which classes of assets there are: 1 equities, 2 crypto, 3 both."
@@ -790,10 +808,10 @@ def pass_quietly(
 ) -> int:  # fmt: skip
     "Let days of one asset and one strategy pass while nothing can happen; the row of the first day on which it may."
     (equity, worth), me, slot, first = values, account[0], slots[0], len(closes) - len(values[0])
-    held, cash, entered, mine = slot.held, me.cash, row, worth[1 if assets[0].crypto else 0]
+    held, cash, entered, crypto = slot.held, me.cash, row, assets[0].crypto != 0
     highest, bars, inside, rule = slot.highest, slot.bars, held > 0, rules[slot.owner]
     stop, take, trail, most = slot.entry * rule[0], slot.entry * rule[1], rule[2], rule[3]
-    passed = 0.0
+    passed, kept = 0.0, len(worth) > 0
     while row < len(closes) and real[row, 0]:
         close, (begin, end) = closes[row, 0], places_of(0, row, starts, targets)
         if end > begin and (targets[begin] > 0) != inside:
@@ -804,46 +822,49 @@ def pass_quietly(
                 break
             highest, bars = top, bars + 1
         passed = opens[row, 0]  # so that memory has it at hand when an order fills
-        mine[row - first] = held * close
+        if kept:
+            worth[1 if crypto else 0, row - first] = held * close
         equity[row - first] = cash + held * close
         row += 1
     if row > entered:
         me.passed = passed
         if inside:
             slot.highest, slot.bars, slot.seen = highest, bars, row - 1
-        me.equity, last = equity[row - first - 1], mine[row - first - 1]
-        me.equities, me.crypto = (0.0, last) if assets[0].crypto else (last, 0.0)
+        me.equity, last = equity[row - first - 1], held * closes[row - 1, 0]
+        me.equities, me.crypto = (0.0, last) if crypto else (last, 0.0)
     return row
 
-# %% ../../nbs/44_kernel.ipynb #09a93ce1
+# %% ../../nbs/44_kernel.ipynb #ec51d564
 @lean
 def pass_days(
     row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray,
-    over: np.ndarray, turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray,
-    columns: np.ndarray, targets: np.ndarray, resize: float, values: tuple[np.ndarray, np.ndarray], slots: np.ndarray,
+    over: np.ndarray, turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray,
+    opinions: tuple[np.ndarray, ...], resize: float, values: tuple[np.ndarray, np.ndarray], slots: np.ndarray,
     lists: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], account: np.ndarray, fills: np.ndarray,
     refusals: np.ndarray, memory: np.ndarray,
 ) -> int:  # fmt: skip
     "Let days pass from `row` on until a log may be full, or until the end; the row of the next day."
     (equity, worth), (held, waiting, due, owner), me = values, lists, account[0]
+    starts, columns, targets, _, _ = opinions
     n_days, first = len(closes), len(closes) - len(equity)
     alone = closes.shape[1] == 1 and len(starts) == 1 and resize < 0 and limits[0].any == 0
-    kinds, watched = classes_of(assets), limits[0].any != 0
+    kinds, watched = classes_of(assets) if len(worth) > 0 else 0, limits[0].any != 0
     while row < n_days:
         if alone and me.waiting == 0:
             row = pass_quietly(row, opens, closes, real, assets, rules, starts, targets, values, slots, account)
             if row == n_days:
                 break
-        opinions = opinions_on(row, starts, targets)
-        if not fits(me, opinions, len(fills), len(refusals)):
+        count = opinions_on(row, starts, targets)
+        if starts.shape[1] == 0 and not real[row, 0] and not np.isnan(closes[row, 0]):
+            count = 0  # a strength on a carried price is no opinion
+        if not fits(me, count, len(fills), len(refusals)):
             return row
         if me.waiting > 0:
             morning(row, opens, volumes, real, assets, slots, held, waiting, due, me, fills, refusals)
             forget(row, real, number, over, assets, slots, waiting, me)
-        bury(row, closes, real, number, over, assets, slots, held, me, fills)
         if watched:
             turn(row, turns, me)
-        leaving = value(row, closes, real, assets, slots, held, rules, me)
+        leaving = value(row, closes, real, number, over, assets, slots, held, rules, me, fills)
         equity[row - first] = me.equity
         if kinds & 1:
             worth[0, row - first] = me.equities
@@ -853,10 +874,10 @@ def pass_days(
             watch(row, limits, slots, waiting, account, refusals)
         if leaving > 0:
             leave(row, slots, held, waiting, me)
-        if opinions > 0:
+        if count > 0:
             if len(starts) > 1 and conflict(row, starts, columns, targets, owner, account):
                 return n_days
-            buys = evening(row, starts, columns, targets, resize, closes, assets, slots, waiting, me, refusals)
+            buys = evening(row, opinions, resize, closes, assets, slots, held, waiting, me, refusals)
             if buys > 0 and watched:
                 limited(row, limits, closes, number, assets, slots, held, waiting, account, refusals, memory)
         if watched and len(turns) > 0:
@@ -864,11 +885,11 @@ def pass_days(
         row += 1
     return row
 
-# %% ../../nbs/44_kernel.ipynb #8942b600
+# %% ../../nbs/44_kernel.ipynb #f3de9b78
 @compiled
 def simulate(
     opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, over: np.ndarray,
-    turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray, first: int,
+    turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, opinions: tuple[np.ndarray, ...], first: int,
     cash: float, resize: float, equity: np.ndarray, worth: np.ndarray, slots: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Let the days pass from row `first` on.
@@ -884,12 +905,14 @@ def simulate(
         `slots` is changed: afterwards it holds the open positions and waiting orders.
     rules : array of shape (n_strategies, 4)
     limits : array of `LIMITS`, (1,)
-    starts, columns, targets
-        Opinions, see above.
+    opinions : arrays starts, columns, targets, unwanted and aims
+        See above: of shapes (n_strategies, n_days + 1), (n_opinions,) twice, (n_strategies, n_days, n_symbols) and (3,). Where
+        all opinions stand in the list, `unwanted` is (n_strategies, 0, 0).
     resize : float
         Band around a target, negative for never.
     equity, worth : arrays of shape (n_days - first,) and (2, n_days - first)
-        Are filled: account value, and the value of equities and of crypto; `worth` is 0 before.
+        Are filled: account value, and the value of equities and of crypto; `worth` is 0 before. Who does not need it gives
+        one of shape (0, 0).
 
     Returns
     -------
@@ -899,26 +922,29 @@ def simulate(
     account, owner = np.zeros(1, ACCOUNT), np.full(n_symbols, -1, np.int64)
     me = account[0]
     me.cash, me.halted, me.bad_row = cash, -1, -1
+    for column in range(n_symbols):
+        slots[column].crypto = assets[column].crypto
     held, waiting, due = np.empty(n_symbols, np.uint32), np.empty(n_symbols, np.uint32), np.empty(n_symbols, np.uint32)
     values, lists, memory = (equity, worth), (held, waiting, due, owner), np.zeros(1, SEEN)
-    fills, refusals = np.empty(4096, FILLS), np.empty(64, REFUSALS)
+    starts, columns, targets, _, _ = opinions
+    fills, refusals = np.empty(4096 + min(2 * len(columns), 1 << 20), FILLS), np.empty(64, REFUSALS)
     row = first
     while row < n_days:
         fills = longer(fills, me.fills, me.waiting + me.held)
         refusals = longer(refusals, me.refusals, 3 * (me.waiting + opinions_on(row, starts, targets)))
         row = pass_days(
-            row, opens, closes, volumes, real, number, over, turns, assets, rules, limits, starts, columns, targets, resize,
+            row, opens, closes, volumes, real, number, over, turns, assets, rules, limits, opinions, resize,
             values, slots, lists, account, fills, refusals, memory,
         )  # fmt: skip
     return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting]
 
-# %% ../../nbs/44_kernel.ipynb #d9d691ea
+# %% ../../nbs/44_kernel.ipynb #9bfc0cd8
 @lean
 def gather(
     strengths: np.ndarray, weights: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float,
-    share: float, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray,
+    share: float, starts: np.ndarray, columns: np.ndarray, targets: np.ndarray, unwanted: np.ndarray,
 ) -> tuple[int, int]:  # fmt: skip
-    "Write the opinions of one strategy into the last three; the first strength that cannot be, or -1, and their number."
+    "Write the opinions of one strategy into the last four; the first strength that cannot be, or -1, and their number."
     (n_days, n_symbols), used, given = strengths.shape, 0, len(weights) > 0
     starts[0] = 0
     for row in range(n_days):
@@ -929,11 +955,15 @@ def gather(
                 continue
             if not abs(strength) <= 1:
                 return row * n_symbols + column, used
-            if real[row, column] or np.isnan(closes[row, column]):
+            if not real[row, column] and not np.isnan(closes[row, column]):
+                continue
+            if strength > 0 or used == begin:
                 columns[used] = column
                 targets[used] = max(strength, 0.0) if not given or strength <= 0 else weights[row, column]
                 total += max(strength, 0.0)
                 used += 1
+            else:
+                unwanted[row, column] = 1
         for i in range(begin, used):
             if not given:
                 wanted = targets[i] * gross
@@ -942,16 +972,20 @@ def gather(
         starts[row + 1] = used
     return -1, used
 
+# %% ../../nbs/44_kernel.ipynb #c6194951
+class Wishes(NamedTuple):
+    "The opinions of one strategy, as the kernel reads them: a list, marks, and what is to be made of bare strengths."
+
+    starts: np.ndarray  # (n_days + 1,), or (0,) of one asset alone
+    columns: np.ndarray
+    targets: np.ndarray  # weights, one for each of the columns; of one asset alone strengths, one for each day
+    unwanted: np.ndarray  # (n_days, n_symbols), or (0, 0)
+    aims: np.ndarray  # (3,): gross, largest weight, share
+
 
 def collect(
-    strengths: np.ndarray,
-    weights: np.ndarray,
-    real: np.ndarray,
-    closes: np.ndarray,
-    gross: float,
-    most: float,
-    share: float,
-) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    strengths: np.ndarray, weights: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float, share: float
+) -> tuple[int, Wishes]:  # fmt: skip
     """Opinions of one strategy.
 
     Parameters
@@ -963,40 +997,31 @@ def collect(
 
     Returns
     -------
-    bad, starts, columns, targets
+    bad, wishes
         `bad` is the place, row × n_symbols + column, of a strength that cannot be, or -1.
     """
     days, places = len(strengths), strengths.size
     starts = np.empty(days + 1, np.int64)  # numpy's arrays are made quickly; one kind for all callers is one to compile
-    columns, targets = np.empty(places, np.uint32), np.empty(places)
-    bad, used = gather(strengths, weights, real, closes, gross, most, share, starts, columns, targets)
-    return bad, starts, columns[:used], targets[:used]
+    columns, targets, unwanted = np.empty(places, np.uint32), np.empty(places), np.zeros(strengths.shape, np.uint8)
+    bad, used = gather(strengths, weights, real, closes, gross, most, share, starts, columns, targets, unwanted)
+    return bad, Wishes(starts, columns[:used], targets[:used], unwanted, np.array([gross, most, share]))
 
-
+# %% ../../nbs/44_kernel.ipynb #94ada7cb
 @lean
-def aim(
-    strengths: np.ndarray,
-    real: np.ndarray,
-    closes: np.ndarray,
-    gross: float,
-    most: float,
-    share: float,
-    targets: np.ndarray,
-) -> int:
-    "Fill `targets` with what one strategy wants of one asset each day; the first strength that cannot be, or -1."
-    for row in range(len(strengths)):
-        strength, there = strengths[row, 0], real[row, 0]
-        if abs(strength) > 1:
-            return row
-        wanted = share * min(max(strength, 0.0) * gross, most)
-        targets[row] = wanted if strength == strength and (there or np.isnan(closes[row, 0])) else np.nan
+def beyond(strengths: np.ndarray) -> int:
+    "The first strength that cannot be, or -1; NaN can."
+    for begin in range(0, len(strengths), 4096):
+        block, wrong = strengths[begin : begin + 4096], 0
+        for i in range(len(block)):
+            wrong += abs(block[i]) > 1
+        for i in range(len(block) if wrong > 0 else 0):
+            if abs(block[i]) > 1:
+                return begin + i
     return -1
 
 
-def collect_alone(
-    strengths: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float, share: float
-) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+def collect_alone(strengths: np.ndarray, gross: float, most: float, share: float) -> tuple[int, Wishes]:
     "The same for one asset that is alone, with equal weights: a place for each day."
-    targets = np.empty(len(strengths))
-    bad = aim(strengths, real, closes, gross, most, share, targets)
-    return bad, np.empty(0, np.int64), np.empty(0, np.uint32), targets
+    alone = np.ascontiguousarray(strengths[:, 0])
+    nothing = np.empty(0, np.int64), np.empty(0, np.uint32), alone, np.empty((0, 0), np.uint8)
+    return beyond(alone), Wishes(*nothing, np.array([gross, most, share]))

@@ -29,7 +29,7 @@ def drawdown(equity: pd.Series) -> pd.Series:
     "How far each day's account value is below the highest one so far: 0 at a high, -0.1 is 10 % below it."
     return equity / equity.cummax() - 1
 
-# %% ../../nbs/42_metrics.ipynb #0ce516f4
+# %% ../../nbs/42_metrics.ipynb #ea2983af
 def worst_fall(equity: pd.Series) -> pd.Series:
     """The deepest drawdown and the days it spans.
 
@@ -41,14 +41,14 @@ def worst_fall(equity: pd.Series) -> pd.Series:
     """
     if not len(equity):
         return pd.Series({"depth": np.nan, "high": pd.NaT, "low": pd.NaT, "back": pd.NaT}, dtype=object)
-    return _in_days(_fall(equity), equity)
+    depth, *rows, _ = _fall(equity)
+    high, low, back = (_day(equity, row) for row in rows)
+    return pd.Series({"depth": depth, "high": high, "low": low, "back": back}, dtype=object)
 
 
-def _in_days(fall: tuple[float, int, int, int, float], equity: pd.Series) -> pd.Series:
-    "A fall with days instead of rows."
-    depth, *rows, _ = fall
-    days = [equity.index[row] if row >= 0 else pd.NaT for row in rows]
-    return pd.Series({"depth": depth, "high": days[0], "low": days[1], "back": days[2]}, dtype=object)
+def _day(equity: pd.Series, row: int) -> Any:
+    "The day of a row, NaT for -1."
+    return equity.index[row] if row >= 0 else pd.NaT
 
 
 def _fall(equity: pd.Series) -> tuple[float, int, int, int, float]:
@@ -163,19 +163,21 @@ def _trips(fills: pd.DataFrame) -> Any:
         raise OversoldError(wrong["symbol"], wrong["day"], float(wrong["quantity"]), held)
     return trips
 
-# %% ../../nbs/42_metrics.ipynb #9bf695c2
+# %% ../../nbs/42_metrics.ipynb #33c09c90
 def trade_metrics(trades: pd.DataFrame) -> dict[str, float]:
     "How round trips ended. Without a trade, or without a losing one, what cannot be said is NaN."
+    from trading_core.backtest.summary import won_and_lost
+
     profit, gain = (np.asarray(trades[name], dtype=float) for name in ("pnl", "return"))
-    won, lost = float(profit[profit > 0].sum()), -float(profit[profit < 0].sum())
+    wins, won, lost = won_and_lost(np.ascontiguousarray(profit))
     return {
         "trades": len(profit),
-        "win_rate": float((profit > 0).mean()) if len(profit) else np.nan,
+        "win_rate": wins / len(profit) if len(profit) else np.nan,
         "profit_factor": won / lost if lost else np.nan,
         "avg_trade": float(gain.mean()) if len(gain) else np.nan,
     }
 
-# %% ../../nbs/42_metrics.ipynb #3583374b
+# %% ../../nbs/42_metrics.ipynb #001b1405
 def metrics_of(
     equity: pd.Series,
     trades: pd.DataFrame,
@@ -205,19 +207,18 @@ def metrics_of(
         calendar days, `turnover` is value bought and sold a year in multiples of the mean account value, `fees`
         is money. NaN or NaT where there is nothing to tell.
     """
-    found_fall = _fall(equity) if len(equity) else (np.nan, -1, -1, -1, np.nan)
-    fall = _in_days(found_fall, equity)
+    depth, _, low, back, wait = _fall(equity) if len(equity) else (np.nan, -1, -1, -1, np.nan)
     quantity, price, fee = (np.asarray(fills[name], dtype=float) for name in ("quantity", "price", "fee"))
     years = max(len(equity) - 1, 0) / annual_days
     growth = dict.fromkeys(_GROWTH, np.nan)
     if years:
-        growth = growth_metrics(equity.to_numpy(dtype=float), annual_days, fall["depth"])
+        growth = growth_metrics(equity.to_numpy(dtype=float), annual_days, depth)
     found = {
         **{name: growth[name] for name in ("total_return", "cagr", "volatility", "sharpe", "sortino", "calmar")},
-        "max_drawdown": fall["depth"],
-        "max_drawdown_day": fall["low"],
-        "recovered_day": fall["back"],
-        "time_under_water": float(found_fall[-1]) if years else np.nan,
+        "max_drawdown": depth,
+        "max_drawdown_day": _day(equity, low),
+        "recovered_day": _day(equity, back),
+        "time_under_water": float(wait) if years else np.nan,
         **trade_metrics(trades),
         "turnover": float((quantity * price).sum()) / float(equity.to_numpy(dtype=float).mean()) / years
         if years

@@ -52,7 +52,7 @@ def refusals_table(refusals: list[tuple[pd.Timestamp, Refusal]]) -> pd.DataFrame
     table = pd.DataFrame(rows, columns=REFUSAL_COLUMNS)
     return table.assign(day=pd.to_datetime(table["day"], utc=True))
 
-# %% ../../nbs/41_result.ipynb #ac970785
+# %% ../../nbs/41_result.ipynb #34e38aee
 @dataclass(frozen=True)
 class FillLog:
     "Fills as arrays in the order of time, one entry each."
@@ -61,14 +61,18 @@ class FillLog:
     buys: np.ndarray  # bool
     amounts: Mapping[str, np.ndarray]  # quantity, price, fee
     n_symbols: int
-    values: tuple[np.ndarray, np.ndarray]  # of equities and crypto, (2, n_days), and of the account
+    values: tuple[
+        np.ndarray, ...
+    ]  # of equities and crypto, (2, n_days), of the account; days on which cash changes, and cash
 
     @cached_property
     def exposure(self) -> dict[str, np.ndarray]:
         "The mean part of the account that was cash, as the only entry of its column."
-        from trading_core.backtest.summary import cash_part
+        from trading_core.backtest.summary import cash_part, idle_part
 
-        return {"cash": np.array([cash_part(*self.values)])}
+        worth, equity, days, cash = self.values
+        part = cash_part(worth, equity) if len(worth) else idle_part(days, cash, equity)
+        return {"cash": np.array([part])}
 
     @cached_property
     def trades(self) -> dict[str, np.ndarray]:

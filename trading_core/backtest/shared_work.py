@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Parts', 'ROOM', 'ENTRIES', 'watched', 'same', 'Shared', 'collected', 'Indicators', 'indicators_remembered']
+__all__ = ['ROOM', 'ENTRIES', 'watched', 'same', 'Shared', 'kept', 'collected', 'Indicators', 'indicators_remembered']
 
-# %% ../../nbs/45ab_shared_work.ipynb #e9249962
+# %% ../../nbs/45ab_shared_work.ipynb #1c2c42f4
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -23,6 +23,7 @@ import pandas as pd
 
 from . import kernel
 from .fast import opinions_of, weights_of
+from .kernel import Wishes
 from ..data.panel import Panel
 from ..strategies.indicators import MEMO
 from ..strategies.sizing import EqualWeight, Sizer
@@ -62,8 +63,7 @@ def same(one: object, other: object) -> bool:
     except Exception:
         return False
 
-# %% ../../nbs/45ab_shared_work.ipynb #eb192163
-Parts = tuple[np.ndarray, np.ndarray, np.ndarray]  # starts, columns, targets
+# %% ../../nbs/45ab_shared_work.ipynb #bea1fe09
 ROOM = 256 * 2**20  # bytes of remembered answers of each kind
 ENTRIES = 64  # of them
 
@@ -76,12 +76,12 @@ class Shared:
     share: float = 1.0
     room: int = ROOM
     signals: OrderedDict[int, tuple[dict[str, Any], np.ndarray]] = field(default_factory=OrderedDict)
-    opinions: OrderedDict[int, tuple[int, Sizer, Parts]] = field(default_factory=OrderedDict)
+    opinions: OrderedDict[int, tuple[int, Sizer, Wishes]] = field(default_factory=OrderedDict)
     lock: Any = field(default_factory=threading.RLock)
     made: int = 0  # how often signals were asked for
     collected: int = 0  # how often opinions were made of them
 
-    def opinions_of(self, strategy: Strategy) -> Parts:
+    def opinions_of(self, strategy: Strategy) -> Wishes:
         "What the strategy wants, from memory if somebody wanted the same before."
         sizer = strategy.sizing
         with self.lock:
@@ -107,7 +107,7 @@ class Shared:
         _shrink(self.signals, self.room, lambda entry: entry[1].nbytes)
         return self.made, strengths
 
-# %% ../../nbs/45ab_shared_work.ipynb #c9b0c958
+# %% ../../nbs/45ab_shared_work.ipynb #2fcf005b
 def _shrink(known: OrderedDict[int, Any], room: int, size: Callable[[Any], int]) -> None:
     "Forget what was not asked for the longest time, but never the last answer."
     total = sum(size(entry) for entry in known.values())
@@ -116,17 +116,21 @@ def _shrink(known: OrderedDict[int, Any], room: int, size: Callable[[Any], int])
         total -= size(entry)
 
 
-def collected(strategy: Strategy, share: float, panel: Panel, strengths: np.ndarray) -> Parts:
+def kept(wishes: Wishes) -> Wishes:
+    "The same without views of arrays that have room for everything."
+    return wishes._replace(columns=wishes.columns.copy(), targets=wishes.targets.copy())
+
+
+def collected(strategy: Strategy, share: float, panel: Panel, strengths: np.ndarray) -> Wishes:
     "As `opinions_of` of the fast engine, but without asking the strategy for its signals a second time."
     if type(strategy.sizing) is EqualWeight:
-        starts, columns, targets = opinions_of(strategy, share, panel, strengths, alone=True)
-        return starts, columns.copy(), targets.copy()  # not a view of an array with room for everything
+        return kept(opinions_of(strategy, share, panel, strengths, alone=True))
     if (np.abs(strengths) > 1).any():
         checked_signals(strategy, panel)
     counted = np.where(panel.real | (panel.missed < 0), strengths, np.nan)
     given, by_day = weights_of(strategy, counted, panel), panel.by_day or {}
-    _, starts, columns, targets = kernel.collect(counted, given, by_day["real"], by_day["close"], 1.0, np.inf, share)
-    return starts, columns.copy(), targets.copy()
+    _, wishes = kernel.collect(counted, given, by_day["real"], by_day["close"], 1.0, np.inf, share)
+    return kept(wishes)
 
 # %% ../../nbs/45ab_shared_work.ipynb #25ff97bc
 class Indicators(OrderedDict[Any, tuple[Panel, pd.DataFrame]]):

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'sums_of', 'ends_of', 'growth', 'totals', 'cash_part', 'between',
-           'falls', 'round_trips']
+__all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'sums_of', 'ends_of', 'growth', 'totals', 'cash_part', 'shares_of',
+           'idle_part', 'between', 'falls', 'round_trips', 'won_and_lost']
 
 # %% ../../nbs/42a_summary.ipynb #1371b7b0
 import numpy as np
@@ -58,7 +58,7 @@ def growth(equity: np.ndarray) -> tuple[float, float, float, float, float]:
     variance = (squares - total * total / count) / (count - 1) if count > 1 else np.nan
     return first + total / count, np.sqrt(max(variance, 0.0)), np.sqrt(below / count), best, worst
 
-# %% ../../nbs/42a_summary.ipynb #ccd87d11
+# %% ../../nbs/42a_summary.ipynb #1f5342ba
 @summing
 def totals(worth: np.ndarray, equity: np.ndarray) -> tuple[float, float]:
     "Sums over the days: of the account values, and of the parts that are in equities and crypto; `worth` is (2, n_days)."
@@ -73,6 +73,25 @@ def totals(worth: np.ndarray, equity: np.ndarray) -> tuple[float, float]:
 def cash_part(worth: np.ndarray, equity: np.ndarray) -> float:
     "Mean of the account's part that is in neither equities nor crypto; `worth` is (2, n_days)."
     return 1 - totals(worth, equity)[1] / len(equity) if len(equity) else np.nan
+
+
+@summing
+def shares_of(amount: float, equity: np.ndarray) -> float:
+    "Sum over the days of the account's part that an amount is."
+    total = 0.0
+    for i in range(len(equity)):
+        total += amount / equity[i]
+    return total
+
+
+@compiled
+def idle_part(rows: np.ndarray, cash: np.ndarray, equity: np.ndarray) -> float:
+    "The same from cash that changes on some days only: from day `rows[i]` on it is `cash[i]`."
+    total, days = 0.0, len(equity)
+    for i in range(len(rows)):
+        end = rows[i + 1] if i + 1 < len(rows) else days
+        total += shares_of(cash[i], equity[rows[i] : end])
+    return total / days if days else np.nan
 
 # %% ../../nbs/42a_summary.ipynb #8ee29d58
 @compiled
@@ -124,7 +143,7 @@ def falls(equity: np.ndarray, moments: np.ndarray) -> tuple[float, int, int, int
         wait = max(wait, moments[len(equity) - 1] - moments[top])
     return depth, high, low, back, wait
 
-# %% ../../nbs/42a_summary.ipynb #d2123574
+# %% ../../nbs/42a_summary.ipynb #78b20586
 TRIPS = np.dtype(
     [(name, "f8") for name in ("quantity", "entry", "exit", "profit", "gain")]
     + [(name, "i8") for name in ("since", "fill")],  # fills that opened and closed it
@@ -167,3 +186,16 @@ def round_trips(
         if holding.quantity <= dust:
             holding.quantity, holding.most, holding.price, holding.fees = 0.0, 0.0, 0.0, 0.0
     return -1, 0.0, trips[:used]
+
+
+@compiled
+def won_and_lost(profits: np.ndarray) -> tuple[int, float, float]:
+    "How many round trips won, what they won together, and what the losing ones lost."
+    wins, won, lost = 0, 0.0, 0.0
+    for profit in profits:
+        if profit > 0:
+            wins += 1
+            won += profit
+        else:
+            lost -= profit
+    return wins, won, lost

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LINES', 'BATCH', 'SweepJob', 'Part', 'Terms', 'Runs', 'Ways', 'Drawn', 'Accounts', 'SweepWays', 'run_numbers']
 
-# %% ../../nbs/45acb_sweep_job.ipynb #2bceb802
+# %% ../../nbs/45acb_sweep_job.ipynb #9006d9b1
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,8 @@ from . import kernel
 from .accounts import SUMS, sum_account
 from .fast import asset_table, limit_row, rule_row
 from .grid import Grid, made_all, problem_of
-from .shared_work import Parts, Shared, indicators_remembered, watched
+from .kernel import Wishes
+from .shared_work import Shared, indicators_remembered, watched
 from .two_lines import crossings, told_by_lines
 from ..data.panel import Panel
 from ..portfolio.costs import Costs
@@ -82,7 +83,7 @@ class Terms:
         self.all_moments = panel.days.as_unit("ns").asi8
         self.moments = self.all_moments[job.first :]
 
-# %% ../../nbs/45acb_sweep_job.ipynb #f107d5e3
+# %% ../../nbs/45acb_sweep_job.ipynb #18d1b654
 class Runs:
     "Runs combinations of a job in the kernel, one after the other; a thread has its own."
 
@@ -92,14 +93,14 @@ class Runs:
         self.equity, self.worth = np.empty(n_days - job.first), np.zeros((2, n_days - job.first))
         self.slots = np.zeros(n_symbols, kernel.SLOTS)
 
-    def account(self, terms: Terms, opinions: Parts, strategy: Strategy, place: int) -> None:
+    def account(self, terms: Terms, opinions: Wishes, strategy: Strategy, place: int) -> None:
         "Let one account pass and boil it down to its row."
-        starts, columns, targets = opinions
+        starts, columns, targets, unwanted, aims = opinions
         self.slots[:] = 0
         _, fills, _, _ = kernel.simulate(
             terms.opens, terms.closes, terms.volumes, terms.real, *terms.sessions, terms.assets,
-            np.array([rule_row(strategy.exits)]), terms.limits, starts[None, :], columns, targets, self.job.first,
-            self.job.cash, terms.resize, self.equity, self.worth, self.slots,
+            np.array([rule_row(strategy.exits)]), terms.limits, (starts[None, :], columns, targets, unwanted[None, :], aims),
+            self.job.first, self.job.cash, terms.resize, self.equity, self.worth, self.slots,
         )  # fmt: skip
         sum_account(self.equity, self.worth, fills, terms.moments, len(self.slots), self.part.sums, place)
         if len(self.part.equity):
@@ -131,7 +132,7 @@ class Ways:
         keys = [place for name, place in zip(grid.names, grid.places(numbers), strict=True) if name in read]
         return np.lexsort(keys[::-1]) if keys else np.arange(len(numbers))
 
-# %% ../../nbs/45acb_sweep_job.ipynb #16e82150
+# %% ../../nbs/45acb_sweep_job.ipynb #43881e74
 class Drawn(Ways):
     "What can be said in lines."
 
@@ -156,20 +157,21 @@ class Drawn(Ways):
         sizer: Any = strategies[0].sizing
         return float(job.share * min(sizer.gross, np.inf if sizer.max_weight is None else sizer.max_weight))
 
-    def _scratch(self) -> Parts:
+    def _scratch(self) -> Wishes:
         "Room for the opinions of one strategy."
         days, size = len(self.terms.real), self.terms.real.size
-        return np.zeros(days + 1, np.int64), np.empty(size, np.uint32), np.empty(size)
+        nothing = np.empty((0, 0), np.uint8), np.empty(3)
+        return Wishes(np.zeros(days + 1, np.int64), np.empty(size, np.uint32), np.empty(size), *nothing)
 
-    def _told(self, lines: Lines, number: int, strategy: Strategy, scratch: Parts) -> Parts:
+    def _told(self, lines: Lines, number: int, strategy: Strategy, scratch: Wishes) -> Wishes:
         "The opinions that follow from two lines."
         sizer: Any = strategy.sizing
         most = np.inf if sizer.max_weight is None else sizer.max_weight
         used = told_by_lines(
             lines.values[lines.upper[number]], lines.values[lines.lower[number]], self.terms.real, self.terms.closes,
-            sizer.gross, most, self.job.share, self.job.first, *scratch,
+            sizer.gross, most, self.job.share, self.job.first, *scratch[:3],
         )  # fmt: skip
-        return scratch[0], scratch[1][:used], scratch[2][:used]
+        return scratch._replace(columns=scratch.columns[:used], targets=scratch.targets[:used])
 
 # %% ../../nbs/45acb_sweep_job.ipynb #4179931d
 class Accounts(Drawn):

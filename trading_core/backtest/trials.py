@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Family', 'COLUMNS', 'MOST', 'MEMORY', 'PLACE_VARIABLE', 'SOURCE', 'RECORDER', 'family_of', 'panel_print', 'Market',
-           'digest_of', 'Waiting', 'rows_of', 'place_of', 'recorded_as', 'Inbox', 'Recorder', 'record_trials',
+__all__ = ['Family', 'COLUMNS', 'MOST', 'MEMORY', 'PLACE_VARIABLE', 'SOURCE', 'LONG', 'RECORDER', 'family_of', 'panel_print',
+           'Market', 'digest_of', 'Waiting', 'rows_of', 'place_of', 'recorded_as', 'Inbox', 'Recorder', 'record_trials',
            'book_here', 'table', 'of', 'trials_of', 'yearly', 'looks', 'trials_figure']
 
 # %% ../../nbs/46c_trials.ipynb #2d14ba5f
@@ -128,25 +128,25 @@ COLUMNS = [
 ]  # fmt: skip
 MOST = 10_000  # rows that one sweep may leave
 
-# %% ../../nbs/46c_trials.ipynb #fbdb6089
-def _ratios(waiting: Waiting) -> np.ndarray:
+# %% ../../nbs/46c_trials.ipynb #fa2a7ec9
+def _ratios(outcome: Any) -> np.ndarray:
     "Sharpe ratios of one row, one for each try; NaN where nothing moved."
     from trading_core.backtest.sharpe import moments
     from trading_core.backtest.summary import growth
 
-    if isinstance(waiting.outcome, pd.Series):
-        values = waiting.outcome.to_numpy(dtype=float)
+    if isinstance(outcome, pd.Series):
+        values = outcome.to_numpy(dtype=float)
         mean, deviation, _, best, worst = growth(values)  # compiled: a caller who goes on is not slowed down
         if len(values) > 3 and np.isfinite(mean) and deviation > 1e-9 * max(abs(best), abs(worst)):
             return np.array([mean / deviation])
         with np.errstate(all="ignore"):
             return np.array([moments(values[1:] / values[:-1] - 1).sharpe])
-    return np.asarray(waiting.outcome, dtype=float).ravel()
+    return np.asarray(outcome, dtype=float).ravel()
 
 
 def rows_of(waiting: Waiting) -> list[dict[str, Any]]:
     "The rows to be kept."
-    family, where, ratios = family_of(waiting.family), waiting.where, _ratios(waiting)
+    family, where, ratios = family_of(waiting.family), waiting.where, _ratios(waiting.outcome)
     inside = (where.panel.days >= where.first) & (where.panel.days <= where.last)
     facts = {
         "family": family, "panel": panel_print(where.panel), "first_day": where.first, "last_day": where.last, "days": int(inside.sum()),
@@ -216,7 +216,10 @@ def recorded_as(source: str, place: str = "") -> Iterator[None]:
         SOURCE.reset(token)
         _PLACE.reset(where)
 
-# %% ../../nbs/46c_trials.ipynb #57b6ee5a
+# %% ../../nbs/46c_trials.ipynb #cca032a3
+LONG = 20_000  # days: a longer account is boiled down at once, so that its memory can serve the next one
+
+
 @dataclass
 class Inbox:
     "Takes tries, and has them kept a little later."
@@ -241,6 +244,8 @@ class Inbox:
         with suppress(OSError):  # the folder was deleted
             folder = os.getcwd()
         now = datetime.now(UTC).timestamp()
+        if isinstance(outcome, pd.Series) and len(outcome) > LONG:
+            outcome = _ratios(outcome)
         self.waiting.append(Waiting(family, tried, outcome, where, annual_days, engine, source, now, folder, place))
         if self.timer is None:
             self.timer = threading.Timer(self.delay, self.flush)

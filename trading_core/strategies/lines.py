@@ -8,7 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Line', 'above', 'decides', 'Lines', 'own_closes', 'draw', 'zero', 'LineStrategy']
 
-# %% ../../nbs/21a_lines.ipynb #680ebc2e
+# %% ../../nbs/21a_lines.ipynb #b9653845
+import sys
 from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Lines:
         upper, lower = self.values[self.upper[number]].T, self.values[self.lower[number]].T
         return np.where(np.isnan(upper) | np.isnan(lower), np.nan, above(upper, lower))
 
-# %% ../../nbs/21a_lines.ipynb #429df580
+# %% ../../nbs/21a_lines.ipynb #e28be8b0
 def own_closes(panel: Panel) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
     "For each symbol the rows of its own bars and the closes there."
     closes = panel.arrays["close"]
@@ -85,7 +86,12 @@ def _strength(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
 
 
 def _compare(upper: np.ndarray, lower: np.ndarray, strength: np.ndarray) -> None:
-    "The same into an array, block by block."
+    "The same into an array; block by block, or compiled where a compiler is at hand."
+    if "numba" in sys.modules:  # else a second for loading it, which a few daily bars are not worth
+        from trading_core.strategies.compared import compare
+
+        compare(np.ascontiguousarray(upper), np.ascontiguousarray(lower), strength)
+        return
     for begin in range(0, len(upper), _BLOCK):
         block = slice(begin, begin + _BLOCK)
         strength[block] = _strength(upper[block], lower[block])

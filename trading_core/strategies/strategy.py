@@ -200,7 +200,7 @@ class SignalError(StrategyError):
         value = f"{self.value:.6g}" if isinstance(self.value, float) else repr(self.value)
         return f"{self.strategy}.signals: {self.symbol} on {self.day:%Y-%m-%d} is {value}, but {self.problem}"
 
-# %% ../../nbs/21_strategy.ipynb #37f6e87d
+# %% ../../nbs/21_strategy.ipynb #2b1b920c
 def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
     "`given` as floats in the panel's rows and columns, or SignalError."
     cure = "Return a DataFrame with index panel.days and columns panel.symbols."
@@ -211,15 +211,16 @@ def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
             name,
             f"{len(given)} rows, but the panel has {len(panel.days)} days, from {panel.first:%Y-%m-%d} to {panel.last:%Y-%m-%d}. {cure}",
         )
-    if sorted(map(str, given.columns)) != sorted(panel.symbols):
-        odd = sorted(set(map(str, given.columns)) ^ set(panel.symbols))
+    columns, symbols = given.columns.tolist(), list(panel.symbols)
+    if columns == symbols and set(given.dtypes.array) == {np.dtype(float)}:  # as most often, and at once
+        return given
+    if sorted(map(str, columns)) != sorted(symbols):
+        odd = sorted(set(map(str, columns)) ^ set(symbols))
         raise SignalError(
             name, f"columns differ from the panel's symbols in {', '.join(odd[:5])}. {cure} No opinion is NaN."
         )
-    if list(given.columns) == list(panel.symbols) and given.dtypes.eq(float).all():
-        return given
     try:
-        return given[list(panel.symbols)].astype(float)
+        return given[symbols].astype(float)
     except (TypeError, ValueError) as error:
         raise SignalError(name, f"strengths must be numbers, but {error}. {cure}") from error
 
