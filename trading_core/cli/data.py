@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Start', 'End', 'File', 'store_of', 'bars', 'symbols_of', 'fetch', 'check', 'repair', 'quality', 'compact', 'coverage',
-           'add_to']
+           'instruments', 'said_of', 'add_to']
 
 # %% ../../nbs/79c_cli_data.ipynb #b078d976
 from pathlib import Path
@@ -140,7 +140,7 @@ def compact(set_: Set = None, settings: Settings = "settings.ini") -> None:
     for interval, done in store_of(config_of(settings, set_)).compact().items():
         typer.echo(f"{interval}: {done}")
 
-# %% ../../nbs/79c_cli_data.ipynb #6d27bf35
+# %% ../../nbs/79c_cli_data.ipynb #c345e700
 def coverage(
     universe: File = "",
     start: Start = "",
@@ -170,11 +170,52 @@ def coverage(
         typer.echo(coverage_title(states) + (f". Picture: {picture}" if picture else "."))
 
 
+def instruments(
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask the venue, also for what is known since less than a day.")
+    ] = False,
+    set_: Set = None,
+    settings: Settings = "settings.ini",
+    json: Json = False,
+) -> None:
+    "What the settings' venue says of the symbols: lot, tick, smallest order, whether they can be divided and traded."
+    import pandas as pd
+
+    config = config_of(settings, set_)
+    rows, told = said_of(config, again=again)
+    columns = ["symbol", "lot", "tick", "minimum", "fractionable", "tradable"]
+    show(pd.DataFrame(rows, columns=columns), json, "No symbols.")
+    if not json:
+        typer.echo(told)
+
+
+def said_of(config: TradingConfig, *, again: bool = False) -> tuple[list[tuple[object, ...]], str]:
+    "A row for each symbol of the settings, and who said so, and when."
+    from trading_core.data import source_of
+    from trading_core.execution.instruments import EVER, kept_instruments, venue_name
+    from trading_core.execution.opening import open_venue
+    from trading_core.model import Asset
+    from trading_core.run.context import wanted
+
+    with source_of(config) as source:
+        symbols = wanted(source, config)
+    if config.execution.executor == "paper":
+        own = [Asset.of(symbol) for symbol in symbols]
+        rows: list[tuple[object, ...]] = [(a.symbol, f"{a.lot:f}", "", f"{a.min_notional:f}", True, True) for a in own]
+        return rows, "No venue is set (execution.executor = paper), so these are our own."
+    known = kept_instruments(config, open_venue(config), symbols, max_age=EVER if again else "24h")
+    found = [known.instruments[symbol] for symbol in symbols]
+    figures = [tuple("" if n is None else f"{n:f}" for n in (one.lot, one.tick, one.minimum)) for one in found]
+    rows = [(one.symbol, *three, one.fractionable, one.tradable) for one, three in zip(found, figures, strict=True)]
+    told = f"{venue_name(config)} said so at {known.asked:%Y-%m-%d %H:%M} UTC."
+    return rows, told + (f" Now it does not: {known.trouble}" if known.trouble else "")
+
+
 def add_to(app: typer.Typer) -> None:
     "Add the commands to the program."
     group = typer.Typer(
         invoke_without_command=True, callback=bars, context_settings={"help_option_names": ["-h", "--help"]}
     )
-    for command in (fetch, check, quality, repair, compact, coverage):
+    for command in (fetch, check, quality, repair, compact, coverage, instruments):
         group.command()(command)
     app.add_typer(group, name="data")

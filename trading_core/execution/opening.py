@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KEYS', 'VENUES', 'MissingKeysError', 'keys_of', 'LastLine', 'last_line', 'executor_name', 'open_executor']
+__all__ = ['KEYS', 'VENUES', 'MissingKeysError', 'keys_of', 'LastLine', 'last_line', 'executor_name', 'open_venue',
+           'open_executor']
 
 # %% ../../nbs/55f_opening.ipynb #7b099bf8
 import time
@@ -98,7 +99,7 @@ def last_line(config: TradingConfig, venue: ExecutorBase, ledger: Ledger) -> Las
         guards.append(PositionLimits(venue, ledger, kept))
     return LastLine(tuple(guards))
 
-# %% ../../nbs/55f_opening.ipynb #fb753dca
+# %% ../../nbs/55f_opening.ipynb #ba6e3ef3
 VENUES: dict[str, Callable[[TradingConfig, LivePermit | None, dict[str, Any]], FarVenue]] = {
     "alpaca": _alpaca,
     "ccxt": _ccxt,
@@ -110,6 +111,14 @@ def executor_name(config: TradingConfig) -> str:
     name = config.execution.executor
     name = config.execution.exchange if name == "ccxt" else name
     return f"{name}-live" if config.execution.mode == "live" else name
+
+
+def open_venue(config: TradingConfig, **more: Any) -> FarVenue:
+    "The venue that the settings name, for questions only: its account on paper, which no order reaches without a ledger."
+    name = config.execution.executor
+    if name not in VENUES:
+        raise UnknownNameError("execution.executor", name, VENUES)
+    return let_keep(config, VENUES[name](config, None, more))
 
 
 def open_executor(
