@@ -118,7 +118,7 @@ def _json_only(fetch: Callable[..., Any], bad: type[Exception]) -> Callable[...,
 
     return checked
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #5fadd3d3
+# %% ../../nbs/13c_ccxt_bars.ipynb #1daa4e5d
 class CcxtSaidNoError(DataError):
     "An exchange refuses a question about bars."
 
@@ -136,7 +136,7 @@ def said(error: Exception, exchange: str) -> str:
     found = re.search(r'"msg"\s*:\s*"([^"]*)"', text)
     return " ".join((found.group(1) if found else text).split()).rstrip(".")[:160] or type(error).__name__
 
-
+# %% ../../nbs/13c_ccxt_bars.ipynb #e18bc955
 USUAL = Manners()
 
 

@@ -46,7 +46,7 @@ class NothingFetchedError(SourceError):
     def __str__(self) -> str:
         return f"{self.source} was not asked about {self.about}: it had given no answer {self.attempts} times in a row ({self.reason})."
 
-# %% ../../nbs/13d_fetching.ipynb #a63ff380
+# %% ../../nbs/13d_fetching.ipynb #851da166
 Told: TypeAlias = Callable[[str, Exception | None], None]  # after each symbol: which, and what went wrong
 IN_A_ROW = 8  # symbols without an answer, after which a source is down
 
@@ -65,8 +65,8 @@ def progress_bar(title: str, total: int, show: bool | None = None) -> Iterator[T
         task = progress.add_task(title, total=total)
         yield lambda symbol, error: progress.update(task, advance=1, description=f"{title} {symbol}")
 
-
-class _Fetch:
+# %% ../../nbs/13d_fetching.ipynb #a5712462
+class _Answers:
     "Asks one source for many symbols."
 
     def __init__(self, source: BarSource, asked: tuple[Any, ...], told: Told):
@@ -94,6 +94,10 @@ class _Fetch:
             self.failed[symbol] = error
             self.reason = getattr(error, "reason", self.reason)
         self.told(symbol, error)
+
+# %% ../../nbs/13d_fetching.ipynb #cda75a8f
+class _Fetch(_Answers):
+    "Keeps several questions in the air."
 
     def run(self, symbols: list[str], workers: int) -> None:
         "Keep so many questions in the air until all are answered, or none is any more."

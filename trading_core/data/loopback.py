@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Say', 'Answer', 'Loopback']
+__all__ = ['Say', 'Answer', 'Speaker', 'Listener', 'Loopback']
 
 # %% ../../nbs/12b_loopback.ipynb #0f70b5c7
 import json
@@ -40,35 +40,15 @@ class Answer:
 
 Say: TypeAlias = Callable[[str, dict[str, str]], Any]  # a path and a query; an Answer, or a body
 
-# %% ../../nbs/12b_loopback.ipynb #2b970c1f
-class Loopback:
-    """A web server on 127.0.0.1, at a port of its own, that answers GET.
-
-    Parameters
-    ----------
-    say : callable
-        Path and query to an Answer, or to a body of status 200.
-    """
+# %% ../../nbs/12b_loopback.ipynb #4eabd187
+class Speaker:
+    "Knows what is said to each question, and remembers what it was asked."
 
     def __init__(self, say: Say):
         self.say = say
         self.next: list[Answer] = []
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.at_once = self.most_at_once = 0
-        self._lock, self._closed = threading.Lock(), threading.Event()
-        self._server: ThreadingHTTPServer | None = None
-
-    @property
-    def port(self) -> int:
-        "Where it listens."
-        if self._server is None:
-            raise RuntimeError("The server is not running: write `with Loopback(…) as server:`.")
-        return int(self._server.server_port)
-
-    @property
-    def url(self) -> str:
-        "Its address."
-        return f"http://127.0.0.1:{self.port}"
+        self._lock = threading.Lock()
 
     def answer(self, target: str) -> Answer:
         "What is said to one question."
@@ -82,6 +62,15 @@ class Loopback:
         except Exception as error:  # as a service with a fault would
             said = Answer(f"{type(error).__name__}: {error}", 500)
         return said if isinstance(said, Answer) else Answer(said)
+
+# %% ../../nbs/12b_loopback.ipynb #a47cdddf
+class Listener(Speaker):
+    "Says it over the sockets of its visitors."
+
+    def __init__(self, say: Say):
+        super().__init__(say)
+        self.at_once = self.most_at_once = 0
+        self._closed = threading.Event()
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         "Answer one question over its socket."
@@ -100,6 +89,30 @@ class Loopback:
         finally:
             with self._lock:
                 self.at_once -= 1
+
+# %% ../../nbs/12b_loopback.ipynb #87da4f7b
+class Loopback(Listener):
+    """A web server on 127.0.0.1, at a port of its own, that answers GET.
+
+    Parameters
+    ----------
+    say : callable
+        Path and query to an Answer, or to a body of status 200.
+    """
+
+    _server: ThreadingHTTPServer | None = None
+
+    @property
+    def port(self) -> int:
+        "Where it listens."
+        if self._server is None:
+            raise RuntimeError("The server is not running: write `with Loopback(…) as server:`.")
+        return int(self._server.server_port)
+
+    @property
+    def url(self) -> str:
+        "Its address."
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
         "Listen."

@@ -117,7 +117,7 @@ def table_of(path: Path, columns: Mapping[str, str], symbol: str | None) -> pd.D
     values = {name: read.column(title).to_pandas().to_numpy() for name, title in names.items()}
     return pd.DataFrame(values, index).sort_index(kind="stable")
 
-# %% ../../nbs/12a_parquet.ipynb #f9cca7ad
+# %% ../../nbs/12a_parquet.ipynb #732f85ef
 def parquet_files(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
     "The files meant by a folder, a file, or several of them, also in one text with commas."
     if isinstance(path, str) and not (path.strip() and Path(path).expanduser().exists()):
@@ -140,7 +140,7 @@ def parquet_files(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
         raise ConfigError("market.source=parquet needs market.path: a folder, a file, or several separated by commas.")
     return list(dict.fromkeys(found))
 
-
+# %% ../../nbs/12a_parquet.ipynb #663ad72d
 @dataclass(frozen=True)
 class ParquetFiles:
     "Files, and where in them a symbol is."

@@ -165,7 +165,7 @@ def read_answer(response: requests.Response, now: float) -> Any:
         raise NoAnswerError(f"{kind}HTTP {status} {words_of(text)}".strip())
     return said
 
-# %% ../../nbs/12c_patience.ipynb #dd902dae
+# %% ../../nbs/12c_patience.ipynb #c706f9aa
 def why_lost(error: Exception, timeout: float) -> str:
     "Why there was no answer, without addresses and objects."
     import requests
@@ -176,7 +176,7 @@ def why_lost(error: Exception, timeout: float) -> str:
         return "the answer was cut off"
     return f"the line broke ({type(error).__name__})"
 
-
+# %% ../../nbs/12c_patience.ipynb #e2c8147c
 @dataclass(frozen=True)
 class Manners:
     "How a service is asked."
@@ -186,7 +186,7 @@ class Manners:
     timeout: float = 15.0  # seconds without a byte
     per_minute: float = 0.0  # 0: no bound
 
-
+# %% ../../nbs/12c_patience.ipynb #d0f5ddba
 class Line:
     "Questions to one service over HTTP, each with a clear outcome."
 

@@ -196,7 +196,7 @@ def repair(shelf: Shelf) -> Repaired:
             done.aside.append(name)
     return done
 
-# %% ../../nbs/16g_store_care.ipynb #a010b12a
+# %% ../../nbs/16g_store_care.ipynb #32e43d7a
 GAP = 10
 
 
@@ -207,7 +207,7 @@ def runs(days: np.ndarray) -> list[Span]:
     cuts = np.flatnonzero(np.diff(days) > GAP)
     return [(int(a), int(b)) for a, b in zip(days[np.append(0, cuts + 1)], days[np.append(cuts, -1)], strict=True)]
 
-
+# %% ../../nbs/16g_store_care.ipynb #72cb30c6
 def _found_in(shelf: Shelf, name: str) -> Written:
     "The groups and chunks of a file, from its rows."
     path = shelf.folder / name

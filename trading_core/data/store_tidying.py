@@ -153,7 +153,7 @@ def small_ones(rows: dict[str, int]) -> list[str]:
     small = [name for name, count in rows.items() if count < SMALL]
     return small if len(small) >= MANY else []
 
-# %% ../../nbs/16e_store_tidying.ipynb #b3244bff
+# %% ../../nbs/16e_store_tidying.ipynb #4d06b0e0
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -173,7 +173,7 @@ def left_over(shelf: Shelf, counting: Collection[str]) -> list[Path]:
             found.append(part)
     return sorted(found)
 
-
+# %% ../../nbs/16e_store_tidying.ipynb #2484bda1
 def sweep(shelf: Shelf) -> list[str]:
     "Remove what killed processes have left over; the names."
     with shelf.index.writing() as line:
