@@ -148,6 +148,7 @@ def possible(told: Any) -> None:
 @example(("fills", [FILL | {"order_id": ["61e6"]}]))
 @example(("fills", [FILL | {"qty": "-1.5"}]))
 @example(("fills", [{"id": "x"}]))
+@example(("fills", [FEE | {"group_id": ["x"], "net_amount": "-0.43"}]))
 @example(("quotes", {"trades": {"AAPL": {"p": -1, "t": "2024-03-28T14:00:00Z"}}}))
 @example(("quotes", {"trades": {"AAPL": {"p": 1, "t": None}}}))
 @example(("the time", {"timestamp": "NaT"}))

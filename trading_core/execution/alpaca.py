@@ -260,7 +260,7 @@ class AlpacaNames(AlpacaOpen):
                     raise
         return {venue_id: self._client_ids.get(venue_id, "") for venue_id in venue_ids}
 
-# %% ../../nbs/55a_alpaca.ipynb #57e77633
+# %% ../../nbs/55a_alpaca.ipynb #cfbbc74e
 class AlpacaFills(AlpacaNames):
     "Activities as fills, each under our own order id."
 
@@ -277,8 +277,9 @@ class AlpacaFills(AlpacaNames):
                 fills.append(line)
                 continue
             fee = self._read("read a fee", fee_of, line)
-            if fee.fee and line.get("group_id") in trades:
-                paid[line["group_id"]] = paid.get(line["group_id"], Decimal(0)) + fee.fee
+            trade = self._read("read a fee", lambda told: word(told.get("group_id") or "none"), line)
+            if fee.fee and trade in trades:
+                paid[trade] = paid.get(trade, Decimal(0)) + fee.fee
             elif fee.fee or fee.quantity:
                 fills.append(fee)
         return [f if isinstance(f, Fill) else self._trade(f, names, paid) for f in fills]
