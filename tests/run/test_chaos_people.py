@@ -19,7 +19,6 @@ from trading_core.execution.approvals import ApprovalRules, Approvals, Gate
 from trading_core.execution.chaos import (
     ACCOUNT,
     QUIET,
-    START,
     Life,
     Night,
     Nights,
@@ -28,10 +27,12 @@ from trading_core.execution.chaos import (
     ShelfLedger,
     Trouble,
     World,
+    over,
 )
 from trading_core.execution.executor import ExecutorBase
 from trading_core.execution.journal import Journal
 from trading_core.execution.monitor import Monitor
+from trading_core.execution.stage import small_stage
 from trading_core.ledger import Ledger, account_lock
 from trading_core.model import ExitRules
 from trading_core.run.account_day import Terms
@@ -109,7 +110,7 @@ def watch(life: Life) -> None:
     rules = dict.fromkeys(world.stage.strategies, CLOSE_STOPS)
     monitor = Monitor(
         books, life.executor, rules, clock=world.clock, settings=MonitorSettings(stale_seconds=7200.0),
-        overnight={"shares": world.schedule.seed % 2 == 0},
+        overnight={"shares": world.schedule.seed % 2 == 0}, within_days=not world.stage.panel.daily,
     )  # fmt: skip
     for _ in range(2):  # two polls of one process, half a minute apart
         look = monitor.look()
@@ -124,12 +125,16 @@ class PeopleNights(Nights):
     def night(self, day: pd.Timestamp, night: Night) -> None:
         super().night(day, replace(night, visits=()))
         world, dice = self.world, random.Random(f"day {self.world.schedule.seed} {day}")
+        begin, part = (
+            over(world.stage.panel, day),
+            1 if world.stage.panel.daily else 1 / 24,
+        )  # an hour is lived as a day
         looks, answers = dice.randint(2, 4), dice.randint(1, 2)  # most looks fall into the hours of the stock market
         hours = sorted(
             [dice.uniform(13.0, 20.5) for _ in range(looks)] + [dice.uniform(0.6, 12.0) for _ in range(answers)]
         )
-        for hour in (hour for hour in hours if day + START + pd.Timedelta(hours=hour) > world.clock()):
-            world.go(day + START + pd.Timedelta(hours=hour))
+        for hour in (hour for hour in hours if begin + pd.Timedelta(hours=hour) * part > world.clock()):
+            world.go(begin + pd.Timedelta(hours=hour) * part)
             kill = dice.randint(1, 40) if dice.random() < 0.35 else None
             trouble = Trouble(kill, dice.randint(1, 10) if dice.random() < 0.1 else None)
             work = (
@@ -141,21 +146,29 @@ class PeopleNights(Nights):
                 self.live(work)  # started again at once
 
 
-def play_with_people(seed: int) -> tuple[Outcome, Counter[str]]:
+def hourly(seed: int) -> Schedule:
+    """The nights of four seeds, each the end of an hour."""
+    schedule = Schedule.of(seed, small_stage(seed % 16, "1h"))
+    return replace(schedule, nights=tuple(n for part in range(4) for n in Schedule.of(10_000 * part + seed).nights))
+
+
+def play_with_people(seed: int, interval: str = "1d") -> tuple[Outcome, Counter[str]]:
     """Play a schedule in which people and a monitor act between the cycles."""
-    schedule = Schedule.of(seed)
+    schedule = Schedule.of(seed) if interval == "1d" else hourly(seed)
     world = People(schedule)
     player, days = PeopleNights(world, Journal, hybrid_evening, account_lock), schedule.stage.panel.days
     for number, night in enumerate(schedule.nights):
         player.night(days[schedule.row + number], night)
-    for day in days[schedule.row + len(schedule.nights) :]:
-        player.rest(day)
+    row = schedule.row + len(schedule.nights)
+    while row < len(days):
+        player.rest(days[row])
         with_answer = partial(answer, dice=random.Random(0))
         player.live(with_answer, QUIET)  # nobody is left without an answer
         world.go(world.clock() + pd.Timedelta(hours=72))
         player.live(player.last_look)
         if not player.owing:
             break
+        row = player.following(row)
     outcome = player.outcome()
     events = ShelfLedger("sqlite://", account=ACCOUNT, write=True).events()
     world.seen.update(events["kind"].tolist())
@@ -167,6 +180,17 @@ def test_sixty_bad_days_with_a_monitor_and_a_person_lose_and_double_nothing(bloc
     seen: Counter[str] = Counter()
     for seed in range(7000 + 20 * block, 7020 + 20 * block):
         outcome, told = play_with_people(seed)
+        assert outcome.ok, (seed, outcome.violations)
+        seen += told + Counter(outcome.counts)
+    for what in ("asked", "said yes", "said no", "alarm", "killed", "faults"):
+        assert seen[what] > 0, (what, seen)
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_hours_with_a_monitor_and_a_person_lose_and_double_nothing(block: int) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(7000 + 20 * block, 7020 + 20 * block):
+        outcome, told = play_with_people(seed, "1h")
         assert outcome.ok, (seed, outcome.violations)
         seen += told + Counter(outcome.counts)
     for what in ("asked", "said yes", "said no", "alarm", "killed", "faults"):

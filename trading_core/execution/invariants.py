@@ -224,7 +224,7 @@ def profit_adds_up(theirs: VenueBook, ours: OwnBook) -> Iterator[str]:
     if abs(realised + theirs.values - paid - gain) >= CENT:
         yield f"realised {cash_of(realised)} and unrealised {cash_of(theirs.values - paid)} are not the {cash_of(gain)} that equity changed by"
 
-# %% ../../nbs/56d_invariants.ipynb #2e079e81
+# %% ../../nbs/56d_invariants.ipynb #aadd35d8
 STOPS = ("stop_loss", "take_profit", "trailing_stop", "time_stop")
 
 
@@ -241,8 +241,9 @@ def flat_after(activities: Iterable[Mapping[str, Any]], symbol: str, moment: pd.
 
 
 def over(client_id: str, bar: pd.Timestamp) -> pd.Timestamp:
-    "When the bar of an order is over: a day, unless its id begins with a time."
-    return bar if "T" in client_id.partition("-")[0] else bar + pd.Timedelta(days=1)
+    "When the bar of an order is over: a day, unless it or the order's id has a time."
+    timed = bar != bar.normalize() or "T" in client_id.partition("-")[0]
+    return bar if timed else bar + pd.Timedelta(days=1)
 
 
 def stops_kept(theirs: VenueBook, ours: OwnBook) -> Iterator[str]:
