@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,3 +219,14 @@ def test_the_length_of_bars_is_seen_though_some_are_missing():
 def test_half_days_are_known():
     assert half_days("XNYS", "2023-01-01", "2023-12-31").strftime("%m-%d").tolist() == ["07-03", "11-24"]
     assert len(half_days("24/7", "2023-01-01", "2023-12-31")) == 0
+
+
+def test_one_wrong_date_is_no_reason_to_count_the_minutes_of_centuries():
+    sound = bars_on(grid("XNYS", "1m", "2024-03-04", "2024-03-05"), 1)
+    wrong = pd.concat([sound.iloc[:1].set_axis(pd.DatetimeIndex(["1980-08-28 01:01"], tz="UTC")), sound])
+    tracemalloc.start()
+    with pytest.raises(BadBarsError, match="1980-08-28 01:01"):
+        label_of(wrong, "XNYS", "1m", "ACME")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 60_000_000, most  # minutes since then take hundreds of megabytes

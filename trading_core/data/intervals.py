@@ -70,12 +70,22 @@ def stretches(calendar: str, start: Day, end: Day, extended: bool = False) -> tu
     order = np.argsort(first, kind="stable")
     return first[order], last[order]
 
-# %% ../../nbs/10a_intervals.ipynb #446d02fb
+# %% ../../nbs/10a_intervals.ipynb #04b93b48
 def bar_spans(
-    calendar: str, interval: Interval, start: Day, end: Day, extended: bool = False, anchor: str = "open"
+    calendar: str,
+    interval: Interval,
+    start: Day,
+    end: Day,
+    extended: bool = False,
+    anchor: str = "open",
+    near: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Start and end of every bar of those days, in nanoseconds since 1970."
+    "Start and end of every bar of those days, or of those within a day of moments `near`, in nanoseconds since 1970."
     begins, ends = stretches(calendar, start, end, extended)
+    if near is not None and len(near):
+        place = np.minimum(np.searchsorted(near, begins - DAY.value), len(near) - 1)
+        close = (near[place] >= begins - DAY.value) & (near[place] <= ends + DAY.value)
+        begins, ends = begins[close], ends[close]
     step = interval.step.value
     zero = begins if anchor == "open" else begins // step * step
     count = -((zero - ends) // step)  # rounded up: the last one may be short
@@ -116,14 +126,15 @@ def days_of(index: pd.DatetimeIndex, interval: str | Interval, calendar: str) ->
     local = (index - pd.Timedelta(1, "ns")).tz_convert(zone_of(calendar))
     return local.tz_localize(None).normalize().tz_localize("UTC").as_unit("ns")
 
-# %% ../../nbs/10a_intervals.ipynb #85784562
+# %% ../../nbs/10a_intervals.ipynb #742fe514
 def _marks(
-    calendar: str, interval: Interval, days: tuple[Day, Day], extended: bool
+    calendar: str, interval: Interval, index: pd.DatetimeIndex, days: tuple[Day, Day], extended: bool
 ) -> dict[str, list[pd.DatetimeIndex]]:
     "The labels that bars can have, by convention; one list entry per anchor."
+    near = index.as_unit("ns").asi8  # one wrong date is no reason to count the minutes of centuries
     found: dict[str, list[pd.DatetimeIndex]] = {"start": [], "end": []}
     for anchor in ("open", "clock"):
-        left, right = bar_spans(calendar, interval, *days, extended, anchor)
+        left, right = bar_spans(calendar, interval, *days, extended, anchor, near)
         if anchor == "clock":
             left = np.append(
                 left, left // interval.step.value * interval.step.value
@@ -156,7 +167,7 @@ def _label_without_sessions(index: pd.DatetimeIndex, interval: Interval, symbol:
         raise _unclear(symbol, index[0], interval, "24/7")
     return "start" if first else "end"
 
-# %% ../../nbs/10a_intervals.ipynb #1a3d052f
+# %% ../../nbs/10a_intervals.ipynb #2e9a90f4
 def _votes(index: pd.DatetimeIndex, marks: dict[str, list[pd.DatetimeIndex]]) -> tuple[pd.DatetimeIndex, int, int]:
     "The labels on no mark, and how many are on marks that only a start can have, or only an end; of the anchor that fits best."
     found = []
@@ -187,7 +198,8 @@ def label_of(bars: pd.DataFrame, calendar: str, interval: str | Interval, symbol
     days = days_of(index[[0, -1]], length, calendar)
     span = days[0] - DAY, days[1] + DAY
     kinds = [
-        _votes(index, _marks(calendar, length, span, wide)) for wide in (False, True)[: 1 + (calendar in EXTENDED)]
+        _votes(index, _marks(calendar, length, index, span, wide))
+        for wide in (False, True)[: 1 + (calendar in EXTENDED)]
     ]
     if len(kinds[-1][0]):
         raise _unfit(symbol, kinds[-1][0][0], length, calendar)
