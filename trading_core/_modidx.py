@@ -2028,8 +2028,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'trading_core/data/parquet_files.py'),
                                                  'trading_core.data.parquet_files.days_in': ( 'parquet.html#days_in',
                                                                                               'trading_core/data/parquet_files.py'),
-                                                 'trading_core.data.parquet_files.parquet_files': ( 'parquet.html#parquet_files',
-                                                                                                    'trading_core/data/parquet_files.py'),
                                                  'trading_core.data.parquet_files.table_of': ( 'parquet.html#table_of',
                                                                                                'trading_core/data/parquet_files.py')},
             'trading_core.data.patience': { 'trading_core.data.patience.Line': ('patience.html#line', 'trading_core/data/patience.py'),

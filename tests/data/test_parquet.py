@@ -139,7 +139,7 @@ def test_what_must_not_be_read_is_refused_with_a_sentence(tmp_path: Path, name: 
 
 def test_a_place_without_files_and_a_strange_symbol_are_refused(tmp_path: Path):
     for path, words in (
-        (tmp_path, "holds no .parquet file"),
+        (tmp_path, "holds no .parquet or .pq file"),
         (tmp_path / "nowhere", "there is no file or folder"),
         ("", "needs market.path"),
     ):

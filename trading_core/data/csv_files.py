@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NAMES', 'DAY', 'NUMBER', 'OFFSET', 'ZONES', 'ENDED_AFTER', 'CsvError', 'read_text', 'Layout', 'layout_of', 'day_of',
-           'number_cure', 'row_fault', 'first_fault', 'is_even', 'Parsed', 'parse', 'within_days', 'Table', 'spellings',
-           'stem_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles', 'check_sessions', 'check_gaps',
-           'CsvBars']
+__all__ = ['NAMES', 'DAY', 'NUMBER', 'OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'CsvError', 'read_text', 'Layout', 'layout_of',
+           'day_of', 'number_cure', 'row_fault', 'first_fault', 'is_even', 'Parsed', 'parse', 'within_days', 'Table',
+           'spellings', 'stem_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles', 'check_sessions',
+           'check_gaps', 'CsvBars']
 
-# %% ../../nbs/12_csv.ipynb #7ce072e1
+# %% ../../nbs/12_csv.ipynb #de8366b7
 import csv
 import gzip
 import io
@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -437,8 +437,11 @@ def pair_of(spelling: str, weekends: float) -> str:
         return f"{pair[1]}/{pair[2]}"
     return f"{re.sub('(?<=..)USD$', '', spelling)}/USD" if weekends > 0.2 else spelling
 
-# %% ../../nbs/12_csv.ipynb #6408beb1
-def files_of(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+# %% ../../nbs/12_csv.ipynb #a5a0b0d1
+Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def files_of(path: Paths, source: str = "csv", endings: tuple[str, ...] = (".csv", ".csv.gz")) -> list[Path]:
     "The files meant by a folder, a file, or several of them, also in one text with commas."
     if isinstance(path, str) and not (path.strip() and Path(path).expanduser().exists()):
         path = [part.strip() for part in path.split(",") if part.strip()]
@@ -446,9 +449,9 @@ def files_of(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) ->
     found: list[Path] = []
     for part in (Path(part).expanduser() for part in parts):
         if part.is_dir():
-            inside = sorted(p for p in part.iterdir() if re.search(r"(?i)^[^.].*\.csv(\.gz)?$", p.name))
+            inside = sorted(p for p in part.iterdir() if p.name.lower().endswith(endings) and p.name[0] != ".")
             if not inside:
-                raise ConfigError(f"market.path: the folder {part} holds no .csv or .csv.gz file.")
+                raise ConfigError(f"market.path: the folder {part} holds no {' or '.join(endings)} file.")
             found += inside
         elif part.is_file():
             found.append(part)
@@ -456,7 +459,8 @@ def files_of(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) ->
             cure = "Check the spelling; a relative path begins where the program runs."
             raise ConfigError(f"market.path: there is no file or folder {part}. {cure}")
     if not found:
-        raise ConfigError("market.source=csv needs market.path: a folder, a file, or several separated by commas.")
+        needed = "a folder, a file, or several separated by commas"
+        raise ConfigError(f"market.source={source} needs market.path: {needed}.")
     return list(dict.fromkeys(found))
 
 # %% ../../nbs/12_csv.ipynb #27a0fe14
@@ -485,12 +489,12 @@ def _header_of(path: Path) -> list[str]:
         line = read_text(path).split("\n", 1)[0]
     return next(csv.reader([line]), [])
 
-# %% ../../nbs/12_csv.ipynb #8fe54e93
+# %% ../../nbs/12_csv.ipynb #f98c8d69
 @dataclass(frozen=True)
 class CsvFiles:
     "Files, read when they are needed, and where in them a symbol is."
 
-    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+    path: Paths
 
     def __post_init__(self) -> None:
         _ = self.layouts  # a missing file or an unfit header is refused at once

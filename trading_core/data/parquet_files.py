@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WORDS', 'ParquetError', 'columns_of', 'days_in', 'table_of', 'parquet_files', 'ParquetFiles', 'ParquetBars']
+__all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'table_of', 'ParquetFiles', 'ParquetBars']
 
-# %% ../../nbs/12a_parquet.ipynb #fa2412b9
-import os
+# %% ../../nbs/12a_parquet.ipynb #dcba1fac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +19,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from .csv_files import NAMES, AmbiguousSymbolError, pair_of, spellings
+from .csv_files import NAMES, AmbiguousSymbolError, Paths, files_of, pair_of, spellings
 from .intervals import Interval, interval_of, labelled_by_end, resample
 from .panel import UnknownSymbolError
 from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_for, checked_bars
 from .sources import has_days, in_window, on_sessions
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..model import Asset
 from ..sessions import Day
 
@@ -117,35 +116,15 @@ def table_of(path: Path, columns: Mapping[str, str], symbol: str | None) -> pd.D
     values = {name: read.column(title).to_pandas().to_numpy() for name, title in names.items()}
     return pd.DataFrame(values, index).sort_index(kind="stable")
 
-# %% ../../nbs/12a_parquet.ipynb #732f85ef
-def parquet_files(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
-    "The files meant by a folder, a file, or several of them, also in one text with commas."
-    if isinstance(path, str) and not (path.strip() and Path(path).expanduser().exists()):
-        path = [part for part in path.split(",") if part.strip()]
-    parts = path
-    parts = [parts] if isinstance(parts, str | os.PathLike) else list(parts)
-    found: list[Path] = []
-    for part in (Path(str(part).strip()).expanduser() for part in parts):
-        if part.is_dir():
-            inside = sorted(p for p in part.iterdir() if p.suffix.lower() in (".parquet", ".pq") and p.name[0] != ".")
-            if not inside:
-                raise ConfigError(f"market.path: the folder {part} holds no .parquet file.")
-            found += inside
-        elif part.is_file():
-            found.append(part)
-        else:
-            cure = "Check the spelling; a relative path begins where the program runs."
-            raise ConfigError(f"market.path: there is no file or folder {part}. {cure}")
-    if not found:
-        raise ConfigError("market.source=parquet needs market.path: a folder, a file, or several separated by commas.")
-    return list(dict.fromkeys(found))
+# %% ../../nbs/12a_parquet.ipynb #1fe3d7ef
+ENDINGS = (".parquet", ".pq")
 
-# %% ../../nbs/12a_parquet.ipynb #663ad72d
+
 @dataclass(frozen=True)
 class ParquetFiles:
     "Files, and where in them a symbol is."
 
-    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+    path: Paths
 
     def __post_init__(self) -> None:
         _ = self.layouts  # a missing file or an unfit column is refused at once
@@ -153,7 +132,7 @@ class ParquetFiles:
     @cached_property
     def layouts(self) -> dict[Path, dict[str, str]]:
         "Each file's columns."
-        return {path: columns_of(path) for path in parquet_files(self.path)}
+        return {path: columns_of(path) for path in files_of(self.path, "parquet", ENDINGS)}
 
     @cached_property
     def places(self) -> dict[str, list[tuple[Path, str | None]]]:
