@@ -6,15 +6,22 @@ from decimal import Decimal
 
 import pandas as pd
 import pytest
-from hourly_market import HourlyDesk, Wants
+from hourly_market import HourlyDesk, Wants, hours
+from kills import Scene, scene
+from small_market import Killed, book_of
+from test_cycle_kills import Bomb, raise_killed
 
 from trading_core.config import ExecutionSettings
+from trading_core.execution import OrderRouter, PaperExecutor
 from trading_core.execution.approvals import Approvals, clock_of, gate_for
 from trading_core.execution.doctor import Doctor
 from trading_core.execution.halts import sent_for
 from trading_core.execution.undo import undo_plan, undo_run
+from trading_core.ledger import Ledger
 from trading_core.model import OrderStatus, Side
-from trading_core.portfolio import RiskLimits
+from trading_core.portfolio import Costs, RiskLimits
+from trading_core.run.account_day import CycleReport
+from trading_core.run.cycle import run_cycle
 
 
 def at(text: str) -> pd.Timestamp:
@@ -121,6 +128,27 @@ def test_two_runs_of_one_day_are_taken_back_one_after_the_other() -> None:
     agree(desk)
 
 
+def test_on_paper_an_undone_hour_is_sold_on_the_next_bar_and_counts_among_the_orders_of_its_day() -> None:
+    ledger, panel = Ledger("sqlite://", account="undone", write=True), hours()
+    wants = {"wants": (Wants("C0/USD"), 1.0)}
+
+    def hour(text: str, **options: object) -> CycleReport:
+        return run_cycle(
+            panel, wants, ledger=ledger, account="undone", cash=10_000, costs=Costs(), job="scan", source_kind="test",
+            as_of=at(text), **options,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    for text in ("14:00", "17:00"):
+        hour(text, run_id=f"run-{text}")
+        following = f"{int(text[:2]) + 1}:00"
+        assert [fill.day for fill in hour(following).fills] == [at(following)]
+        undo_run(ledger, OrderRouter(PaperExecutor(ledger, panel, Costs()), ledger), f"run-{text}")
+        report = hour(f"{int(text[:2]) + 2}:00", limits=RiskLimits(max_orders_per_day=1))
+        assert [(fill.side, fill.reason) for fill in report.fills] == [(Side.SELL, "undo")]
+        assert [refusal.reason for refusal in report.plan.refusals] == ["max_orders_per_day"]
+    assert len({fill.client_id for fill in ledger.fills()}) == 4
+
+
 # Approvals ------------------------------------------------------------------------------------------------------------
 
 
@@ -217,3 +245,42 @@ def test_at_a_venue_the_loss_of_the_day_is_counted_over_its_cycles(limit: float)
     halt = desk.book.halted()
     assert (halt.day if halt else None) == expected
     assert all(not [o for o in r.plan.orders if o.side is Side.BUY] for r in reports if halt and r.as_of >= halt.day)
+
+
+# Killed ---------------------------------------------------------------------------------------------------------------
+
+
+def swaps(ledger: Ledger, moment: pd.Timestamp) -> CycleReport:
+    "An hour on paper: out of one pair of coins and into another, within the limits of a day."
+    on: Scene = scene("hours")
+    return run_cycle(
+        on.panel, on.strategies, ledger=ledger, account="swaps", cash=10_000, costs=Costs(), job="scan",
+        source_kind="test", as_of=moment, limits=RiskLimits(max_orders_per_day=17, max_daily_loss=0.5, max_weight=1.0),
+    )  # fmt: skip
+
+
+def test_killed_at_any_statement_of_an_hour_and_started_again_the_book_and_the_limits_of_the_day_are_the_same() -> None:
+    moments = [pd.Timestamp(f"2024-07-02 {hour}:00", tz="UTC") for hour in (12, 13, 14, 15, 16)]
+    start = Ledger("sqlite://", account="swaps", write=True)
+    for moment in moments[:-1]:
+        swaps(start, moment)
+    calm = start.scratch("swaps")
+    bomb = Bomb(calm, None, raise_killed)
+    report = swaps(calm, moments[-1])
+    statements = bomb.count
+    assert {order.side for order in report.plan.orders} == {Side.BUY, Side.SELL}
+    assert "max_orders_per_day" in {refusal.reason for refusal in report.plan.refusals}
+    expected = book_of(calm)
+    for number in range(1, statements + 1, 4):
+        ledger = start.scratch("swaps")
+        bomb = Bomb(ledger, number, raise_killed)
+        with pytest.raises(Killed):
+            swaps(ledger, moments[-1])
+        bomb.at = None
+        swaps(ledger, moments[-1])
+        assert book_of(ledger) == expected, f"killed at statement {number}"
+        if number % 16 == 1:  # the next hour finds the same
+            assert (
+                swaps(ledger, moments[-1] + pd.Timedelta("1h")).plan
+                == swaps(calm.scratch("swaps"), moments[-1] + pd.Timedelta("1h")).plan
+            )
