@@ -301,7 +301,7 @@ def _are_in(some: np.ndarray, of: np.ndarray) -> bool:
     "Whether all of `some` are among the ascending `of`."
     return bool(len(of) and (of[np.minimum(np.searchsorted(of, some), len(of) - 1)] == some).all())
 
-# %% ../../nbs/10a_intervals.ipynb #81ad81aa
+# %% ../../nbs/10a_intervals.ipynb #01967336
 RULES = {
     "open": "first",
     "high": "max",
@@ -331,9 +331,17 @@ def resample(
     Raises
     ------
     BadBarsError
-        A bar would have to be cut in two.
+        A bar would have to be cut in two, or one is there twice and would be counted twice.
     """
     length, index = Interval.of(interval), bars.index.as_unit("ns")
+    back = np.flatnonzero(np.diff(index.asi8) <= 0)
+    if len(back):
+        where = f"{index[back[0] + 1]:%Y-%m-%d %H:%M}"
+        arrived, cure = (
+            "the bar is there twice or follows a later one",
+            "Find out which is right, and call sort_index().",
+        )
+        raise BadBarsError(symbol, where, arrived, "bars ascend, each once", cure)
     first, last = days_of(index[[0, -1]], "1m", calendar)
     left, right = stretches(calendar, first, last, extended) if length.daily else bar_spans(
         calendar, length, first, last, extended, anchor
