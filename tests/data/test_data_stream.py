@@ -379,6 +379,28 @@ def test_half_a_message_breaks_the_line_and_no_more(stage: Stage, made: Any) -> 
     assert "cannot be read" in stream.stats().trouble
 
 
+@pytest.mark.parametrize("odd", [
+    {"T": ["t"]}, {"T": "error", "code": [402], "msg": "x"}, {"T": "error", "code": 402.0, "msg": "x"},
+    {"T": "subscription", "trades": [["AAPL"]]}, {"T": "t", "S": "AAPL", "i": [1], "p": 1.0, "s": 1, "t": 1},
+    {"T": "t", "S": "AAPL", "p": True, "s": 1, "t": "2024-03-28T15:00:00Z"}, {"T": "t", "S": "AAPL", "p": 1.0, "s": 1, "t": "NaT"},
+], ids=["kind", "code", "fraction", "subscription", "id", "price", "moment"])  # fmt: skip
+def test_an_odd_message_ends_no_stream(stage: Stage, made: Any, odd: dict[str, Any]) -> None:
+    stream = made().subscribe("AAPL", "trades").start()
+    heard: list[Trade] = []
+    stream.listen(heard.append)
+    stream.wait()
+    stage.frame(msgpack.packb([odd]))
+
+    def told() -> bool:
+        if stream.wait(1):
+            stage.say(trade(2))
+        return bool(heard)
+
+    assert wait_for(told)
+    assert stream.running
+    assert {one.key[0] for one in heard} == {2}
+
+
 def test_a_silent_line_is_opened_again_in_market_hours(stage: Stage, made: Any) -> None:
     stage.mute = True
     stream = made(stale=0.1).subscribe("AAPL", "trades").start()

@@ -234,8 +234,8 @@ def test_one_wrong_date_is_no_reason_to_count_the_minutes_of_centuries():
 
 def test_a_bar_that_is_there_twice_or_out_of_order_is_not_put_together():
     marks = grid("XNYS", "30m", "2024-03-04", "2024-03-05")
-    bars = pd.DataFrame({name: 10.0 for name in ("open", "high", "low", "close", "volume")}, marks)
+    bars = pd.DataFrame(10.0, marks, ["open", "high", "low", "close", "volume"])
     assert len(resample(bars, "1h", "XNYS")) == 14
     for wrong in (pd.concat([bars, bars.iloc[[5]]]).sort_index(), bars.iloc[::-1]):
-        with pytest.raises(BadBarsError, match="ACME, 2024-03-0[45] .* twice or follows a later one"):
+        with pytest.raises(BadBarsError, match=r"ACME, 2024-03-0[45] .* twice or follows a later one"):
             resample(wrong, "1h", "XNYS", symbol="ACME")
