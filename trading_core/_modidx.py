@@ -195,6 +195,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                             'trading_core.backtest.fast.Opinions.of': ( 'fast.html#opinions.of',
                                                                                         'trading_core/backtest/fast.py'),
                                             'trading_core.backtest.fast.Run': ('fast.html#run', 'trading_core/backtest/fast.py'),
+                                            'trading_core.backtest.fast.Run._before': ( 'fast.html#run._before',
+                                                                                        'trading_core/backtest/fast.py'),
                                             'trading_core.backtest.fast.Run.by_class': ( 'fast.html#run.by_class',
                                                                                          'trading_core/backtest/fast.py'),
                                             'trading_core.backtest.fast.Run.days': ('fast.html#run.days', 'trading_core/backtest/fast.py'),

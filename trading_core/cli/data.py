@@ -140,7 +140,7 @@ def compact(set_: Set = None, settings: Settings = "settings.ini") -> None:
     for interval, done in store_of(config_of(settings, set_)).compact().items():
         typer.echo(f"{interval}: {done}")
 
-# %% ../../nbs/79c_cli_data.ipynb #c345e700
+# %% ../../nbs/79c_cli_data.ipynb #ea14bda5
 def coverage(
     universe: File = "",
     start: Start = "",
@@ -169,7 +169,7 @@ def coverage(
     if not json:
         typer.echo(coverage_title(states) + (f". Picture: {picture}" if picture else "."))
 
-
+# %% ../../nbs/79c_cli_data.ipynb #7ca0836c
 def instruments(
     again: Annotated[
         bool, typer.Option("--again", help="Ask the venue, also for what is known since less than a day.")
@@ -188,7 +188,7 @@ def instruments(
     if not json:
         typer.echo(told)
 
-
+# %% ../../nbs/79c_cli_data.ipynb #1d3f6858
 def said_of(config: TradingConfig, *, again: bool = False) -> tuple[list[tuple[object, ...]], str]:
     "A row for each symbol of the settings, and who said so, and when."
     from trading_core.data import source_of
@@ -208,9 +208,9 @@ def said_of(config: TradingConfig, *, again: bool = False) -> tuple[list[tuple[o
     figures = [tuple("" if n is None else f"{n:f}" for n in (one.lot, one.tick, one.minimum)) for one in found]
     rows = [(one.symbol, *three, one.fractionable, one.tradable) for one, three in zip(found, figures, strict=True)]
     told = f"{venue_name(config)} said so at {known.asked:%Y-%m-%d %H:%M} UTC."
-    return rows, told + (f" Now it does not: {known.trouble}" if known.trouble else "")
+    return rows, told + (f" Now: {known.trouble.partition('. ')[0]}." if known.trouble else "")
 
-
+# %% ../../nbs/79c_cli_data.ipynb #8191c095
 def add_to(app: typer.Typer) -> None:
     "Add the commands to the program."
     group = typer.Typer(

@@ -34,7 +34,7 @@ class State(IntEnum):
     PART = 4  # of bars shorter than a day fewer than half of those that there is room for
     GAP = 5  # asked for, and there is none, though others are before and after it
 
-# %% ../../nbs/16j_coverage.ipynb #d77dc8cd
+# %% ../../nbs/16j_coverage.ipynb #c40209be
 def coverage_states(
     store: BarStore,
     symbols: Sequence[str] | None = None,
@@ -66,7 +66,7 @@ def _window(spans: dict[str, list[Span]], found: dict[str, np.ndarray], start: D
     first = min(known, default=0) if start is None else day_number(start)
     return first, max(first, max(known, default=0) if end is None else day_number(end))
 
-
+# %% ../../nbs/16j_coverage.ipynb #d48155c7
 def _states(symbol: str, spans: list[Span], bars: np.ndarray | None, window: Span, interval: str) -> np.ndarray:
     "The states of one symbol; `bars` are the days of its bars."
     first, last = window

@@ -8,7 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['PIECES', 'WILDNESS', 'SECTORS', 'COINS', 'BENCHMARK', 'HISTORY', 'LISTED', 'ENDED', 'HALTED', 'MARKET_MOVE',
            'MARKET_DRIFT', 'OVERSHOOT', 'words', 'shocks', 'recursion', 'clustered', 'faded', 'Moves', 'traits',
-           'market_moves', 'stock_moves', 'ticks_of', 'coin_moves', 'prices', 'whole_market', 'SimulatedBars']
+           'market_moves', 'stock_moves', 'ticks_of', 'coin_moves', 'prices', 'whole_market', 'SimulatedMarket',
+           'SimulatedBars']
 
 # %% ../../nbs/11_simulated.ipynb #344a9c24
 import zlib
@@ -201,12 +202,12 @@ def whole_market(seed: int, last: pd.Timestamp) -> dict[str, pd.DataFrame]:
             made[symbol] = _lived(symbol, pd.DataFrame(values[:, rows, place].T, group.days[rows], list(COLUMNS)))
     return made
 
-# %% ../../nbs/11_simulated.ipynb #cd4b8c5c
+# %% ../../nbs/11_simulated.ipynb #6ea6e058
 _kept = lru_cache(maxsize=2)(whole_market)
 
 
 @dataclass(frozen=True)
-class SimulatedBars(Source):
+class SimulatedMarket(Source):
     """An invented market of 59 stocks, eight coins and an index fund.
 
     Parameters
@@ -234,6 +235,10 @@ class SimulatedBars(Source):
     def last(self) -> pd.Timestamp:
         "The last complete day."
         return self.now().normalize() - DAY
+
+# %% ../../nbs/11_simulated.ipynb #06955390
+class SimulatedBars(SimulatedMarket):
+    __doc__ = SimulatedMarket.__doc__
 
     def bars(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['COLOURS', 'WORDS', 'shrunk', 'unclosed', 'coverage_figure']
 
-# %% ../../nbs/62c_coverage_picture.ipynb #fa680943
+# %% ../../nbs/62c_coverage_picture.ipynb #c39d3125
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..data.coverage import State, coverage_title
 from ..figures import PALETTE, sheet
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../../nbs/62c_coverage_picture.ipynb #9b509aa7
@@ -50,12 +51,23 @@ def unclosed(states: np.ndarray) -> np.ndarray:
     first = np.argmax(there >= 0, axis=0)
     return np.asarray(np.take_along_axis(states, np.where(last >= 0, last, first), axis=0))
 
-# %% ../../nbs/62c_coverage_picture.ipynb #0823eb79
+# %% ../../nbs/62c_coverage_picture.ipynb #7d730657
+def _keys(ax: Axes, states: pd.DataFrame) -> None:
+    "What the colours mean, above the picture."
+    from matplotlib.patches import Patch
+
+    shown = [state for state in WORDS if state != State.PART or bool((states == State.PART).to_numpy().any())]
+    keys = [Patch(color=COLOURS[state], label=WORDS[state]) for state in shown]
+    ax.legend(
+        handles=keys, ncols=len(keys), loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=11,
+        borderpad=0.2, handlelength=1.2,
+    )  # fmt: skip
+
+
 def coverage_figure(states: pd.DataFrame, title: str | None = "", width: int = 760) -> Figure:
     "Symbols × time: bars in blue, gaps in red, days that nobody has asked for in grey; None for no title."
     from matplotlib.colors import ListedColormap
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    from matplotlib.patches import Patch
 
     count, above = states.shape[1], 30 if title is None else 62
     height = min(558, max(14 * count, 40)) + above + 34
@@ -81,16 +93,5 @@ def coverage_figure(states: pd.DataFrame, title: str | None = "", width: int = 7
     if title is not None:
         words = title or coverage_title(states)
         fig.text(0.01, 1 - 8 / height, words, va="top", weight="bold", size=14, color=PALETTE["ink"])
-    shown = [state for state in WORDS if state != State.PART or bool((states == State.PART).to_numpy().any())]
-    keys = [Patch(color=COLOURS[state], label=WORDS[state]) for state in shown]
-    ax.legend(
-        handles=keys,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=len(keys),
-        frameon=False,
-        fontsize=11,
-        borderpad=0.2,
-        handlelength=1.2,
-    )
+    _keys(ax, states)
     return fig

@@ -48,13 +48,13 @@ class VenueMarket(Protocol):
     def bars(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp, timeframe: str) -> pd.DataFrame:
         "Bars that begin within `start` to `end`, by their UTC beginnings."
 
-# %% ../../../nbs/53a_venue_market.ipynb #7b119006
+# %% ../../../nbs/53a_venue_market.ipynb #7e515534
 Minutes: TypeAlias = Callable[[str, pd.Timestamp, pd.Timestamp], pd.DataFrame]  # of a symbol, from day to day
 _MINUTE, _RECENT = 60_000_000_000, 4  # so many sessions with minutes are kept
 
 
-class _Series:
-    "One symbol's sessions, made when asked for."
+class _Days:
+    "One symbol's days, and their minutes if there are any."
 
     def __init__(self, panel: Panel, symbol: str, minutes: Minutes | None = None):
         column = panel.symbols.index(symbol)
@@ -66,11 +66,23 @@ class _Series:
         picked = [row for row, _ in known]
         self.symbol, self.days, self._minutes = symbol, panel.days[picked], minutes
         self.values = [panel.arrays[field][picked, column].tolist() for field in FIELDS]
-        self._made: dict[int, Session] = {}
 
     def minutes(self, first: int, last: int) -> pd.DataFrame | None:
         "The minutes of some sessions, by their ends; None where there are none."
         return None if self._minutes is None else self._minutes(self.symbol, self.days[first], self.days[last])
+
+    def coarse(self, place: int) -> Session:
+        "A session through its four prices only."
+        first, high, low, last = (money(values[place]) for values in self.values[:4])
+        return session_path(self.opens[place], self.closes[place], (first, high, low, last))
+
+# %% ../../../nbs/53a_venue_market.ipynb #3fa3cca5
+class _Series(_Days):
+    "One symbol's sessions, made when asked for."
+
+    def __init__(self, panel: Panel, symbol: str, minutes: Minutes | None = None):
+        super().__init__(panel, symbol, minutes)
+        self._made: dict[int, Session] = {}
 
     def session(self, place: int) -> Session:
         made = self._made.get(place)
@@ -79,11 +91,6 @@ class _Series:
             if self._minutes is not None and len(self._made) > _RECENT:
                 self._made.pop(next(iter(self._made)), None)
         return made
-
-    def coarse(self, place: int) -> Session:
-        "A session through its four prices only."
-        first, high, low, last = (money(values[place]) for values in self.values[:4])
-        return session_path(self.opens[place], self.closes[place], (first, high, low, last))
 
     def path_of(self, place: int, until: int) -> Session:
         "A session for its bars: of one that is over at `until` the four prices are enough."
