@@ -86,7 +86,7 @@ def test_minutes_in_which_a_coin_does_not_trade_are_no_finding_and_a_long_silenc
     assert told(marks, "COIN/USD") == []
     (silence,) = told(without(marks, "2024-03-05 22:00", "2024-03-06 03:00"), "COIN/USD")
     assert (silence.rule, silence.severity, round(silence.value)) == ("quiet", "warn", 5)
-    assert silence.when == "2024-03-05 to 2024-03-06"
+    assert silence.when == "2024-03-05 21:58 UTC to 2024-03-06 03:04 UTC"
 
 
 def test_a_whole_day_of_silence_is_a_missing_day_and_told_once():

@@ -52,7 +52,7 @@ RULES: Mapping[str, str] = {
     "differs": "prices differ by {value:.2%} from another source",
 }  # rule to what is wrong, with its value
 
-# %% ../../nbs/17_findings.ipynb #41bd7f70
+# %% ../../nbs/17_findings.ipynb #e1dad8a8
 @dataclass(frozen=True)
 class Finding:
     "Something about a symbol's bars that somebody should know before trading on them."
@@ -72,9 +72,10 @@ class Finding:
 
     @property
     def when(self) -> str:
-        "The day, or the first and the last one."
-        days = [f"{day:%Y-%m-%d}" for day in (self.day, self.last) if day is not None]
-        return " to ".join(dict.fromkeys(days))
+        "The day, or the first and the last one; with the time of a bar that is shorter than a day."
+        told = [day for day in (self.day, self.last) if day is not None]
+        form = "%Y-%m-%d" if all(day == day.normalize() for day in told) else "%Y-%m-%d %H:%M UTC"
+        return " to ".join(dict.fromkeys(f"{day:{form}}" for day in told))
 
     def __str__(self) -> str:
         where = f"{self.symbol}, {self.when}" if self.day is not None else self.symbol

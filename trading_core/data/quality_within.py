@@ -91,7 +91,7 @@ def holes(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
             when = pd.Timestamp(int(day) * DAY, tz="UTC")
             yield Finding(own.symbol, when, "hole", share, "fatal" if fatal else "warn", cure)
 
-# %% ../../nbs/17ca_quality_within.ipynb #0bc4c2f1
+# %% ../../nbs/17ca_quality_within.ipynb #5f9da340
 LONG = 12  # bars
 
 
@@ -106,17 +106,17 @@ def quiet(stack: Runs) -> Iterator[Finding]:
         for place in np.flatnonzero((gaps - step >= limit) & (np.diff(own.days) < 2))[:MOST]:
             since, until = (pd.Timestamp(int(label), tz="UTC") for label in own.labels[place : place + 2])
             lost = (gaps[place] - step) / 3_600_000_000_000
-            cure = f"From {since:%H:%M} to {until:%H:%M} UTC: ask another exchange whether there was trade."
+            cure = "Ask another exchange whether there was trade."
             yield Finding(own.symbol, since, "quiet", lost, "warn", cure, until)
 
-# %% ../../nbs/17ca_quality_within.ipynb #f84e729f
+# %% ../../nbs/17ca_quality_within.ipynb #fdcad8af
 def between(stack: Runs) -> Iterator[Finding]:
     "Bars that end within a session, but on none of its marks."
     for own in shorter(stack):
         odd = min((_off(own, anchor) for anchor in ("open", "clock")), key=len)
         if len(odd):
             first, last = (pd.Timestamp(int(label), tz="UTC") for label in odd[[0, -1]])
-            cure = f"Take out that of {first:%H:%M} UTC and the like, or get the bars again."
+            cure = "Take them out, or get the bars again."
             yield Finding(own.symbol, first, "off_grid", len(odd), "fatal", cure, last if last != first else None)
 
 
