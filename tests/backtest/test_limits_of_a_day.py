@@ -148,3 +148,17 @@ def test_on_daily_bars_a_row_is_a_day_as_it_always_was():
     result = both(Drawn(4, 0.5, ExitRules(), EqualWeight()), panel, limits=limits)
     assert result.fills.query("side == 'buy'")["day"].value_counts().max() >= 1
     assert len(result.fills.query("side == 'buy'")["day"].unique()) > 10
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("limit", [{"max_daily_loss": 0.004}, {"max_drawdown": 0.01}, {"max_daily_loss": 1e-6}])
+def test_why_it_was_halted_is_what_the_breaker_says_after_every_bar(seed, limit):
+    panel = panel_of("1h", seed)
+    for start in (panel.days[0], panel.days[17]):
+        limits = RiskLimits(**limit)
+        result = backtest(Drawn(seed, 0.5, ExitRules(), EqualWeight()), panel, limits=limits, start=start)
+        breaker = limits.breaker()
+        assert breaker is not None
+        trip = breaker.through(result.equity.items()).trip
+        assert trip is not None
+        assert result.setup["halted"] == str(trip)

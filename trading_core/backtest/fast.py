@@ -10,10 +10,10 @@ __all__ = ['lot_parts', 'Sessions', 'asset_table', 'sessions_of', 'rule_row', 'l
            'Opinions', 'Run', 'simulate', 'fills_frame', 'refusals_frame', 'pending_frame', 'exposure_frame',
            'fast_backtest']
 
-# %% ../../nbs/44a_fast.ipynb #9f74495c
+# %% ../../nbs/44a_fast.ipynb #5d247ce6
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from .terms import Strategies, annual_days, described, run_terms, setup_of
 from .words import words_at
 from ..data.panel import Panel
 from ..model import Asset, AssetClass, ExitRules, Side, money
-from ..portfolio.breaker import Trip
+from ..portfolio.breaker import Breaker, Trip
 from ..portfolio.costs import Costs
 from ..portfolio.deciding import StrategyConflictError
 from ..portfolio.fills import Refusal
@@ -176,7 +176,7 @@ class Opinions:
         columns, targets = (np.concatenate([each[place] for each in wishes]) for place in (1, 2))
         return cls(names, starts, columns, targets, np.array([each.unwanted for each in wishes]), wishes[0].aims)
 
-# %% ../../nbs/44a_fast.ipynb #142843d0
+# %% ../../nbs/44a_fast.ipynb #42166002
 @dataclass(frozen=True)
 class Run:
     "What the kernel left behind, with what is needed to put it into words."
@@ -231,8 +231,20 @@ class Run:
         breaker = self.limits.breaker() if self.limits is not None and self.account["halted"] >= 0 else None
         if breaker is None:
             return None
-        known = self.equity[: self.account["halted"] - self.first + 1]
-        return breaker.through(zip(self.days, known.tolist(), strict=False)).trip
+        row = int(self.account["halted"]) - self.first
+        return self._before(breaker, row).after(self.days[row], float(self.equity[row])).trip
+
+    def _before(self, breaker: Breaker, row: int) -> Breaker:
+        "The breaker after the rows before `row`, at once: of minutes there are too many to go through."
+        if row == 0:
+            return breaker
+        days, equity = self.days[:row], self.equity[:row]
+        numbers = bar_days(days)
+        begun = max(
+            int(numbers.searchsorted(numbers[-1])) - 1, 0
+        )  # the last row of the day before, or the first of all
+        now = replace(breaker, equity=float(equity[-1]), peak=float(equity.max()), moment=days[-1])
+        return now if row == 1 else replace(now, before=float(equity[begun]), since=days[begun])
 
 # %% ../../nbs/44a_fast.ipynb #f85967f6
 def simulate(

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Cycle', 'PlannedError', 'CycleViews', 'SignalViews', 'Cycles', 'Trials']
 
-# %% ../../nbs/08c_ledger_cycles.ipynb #e1c025e3
+# %% ../../nbs/08c_ledger_cycles.ipynb #ee0496bc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -25,6 +25,7 @@ from .days import Days
 from .ready import Query, Write
 from .store import _columns, _frame, _mine
 from ..model import OrderRequest, cash_of
+from ..sessions import bar_text
 
 # %% ../../nbs/08c_ledger_cycles.ipynb #c30eb35a
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Cycle:
 def _cycle(row: Row[Any] | None) -> Cycle | None:
     return None if row is None else Cycle(**dict(row._mapping))
 
-# %% ../../nbs/08c_ledger_cycles.ipynb #69e968a9
+# %% ../../nbs/08c_ledger_cycles.ipynb #fc06c679
 class PlannedError(LedgerError):
     "A second plan came for a cycle that has one."
 
@@ -54,7 +55,7 @@ class PlannedError(LedgerError):
 
     def __str__(self) -> str:
         return (
-            f"Account {self.account!r} has a plan of job {self.job!r} for {self.as_of:%Y-%m-%d} already, and a cycle is decided once. "
+            f"Account {self.account!r} has a plan of job {self.job!r} for {bar_text(self.as_of)} already, and a cycle is decided once. "
             f"Resume the stored plan: run the job again with the same as-of."
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['EquityConflictError', 'Evenings', 'Days']
 
-# %% ../../nbs/08b_ledger_days.ipynb #3463e5ad
+# %% ../../nbs/08b_ledger_days.ipynb #83f35840
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -20,8 +20,9 @@ from . import tables as t
 from .positions import OpenPositions
 from .store import _columns, _frame
 from ..model import AccountInfo, Fill, OrderResult, cash_of
+from ..sessions import bar_text
 
-# %% ../../nbs/08b_ledger_days.ipynb #d9296091
+# %% ../../nbs/08b_ledger_days.ipynb #5c3c4ad9
 class EquityConflictError(LedgerError):
     "A day that is in the book was to be booked with another value."
 
@@ -31,7 +32,7 @@ class EquityConflictError(LedgerError):
 
     def __str__(self) -> str:
         return (
-            f"{self.day:%Y-%m-%d} is in the book with an equity of {self.have}, and now it comes to {self.got}. The stored value stays. "
+            f"{bar_text(self.day)} is in the book with an equity of {self.have}, and now it comes to {self.got}. The stored value stays. "
             f"If past prices were revised, go on under another account: --set ledger.account=NAME."
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Evening', 'StrategyConflictError', 'wishes', 'Plan', 'Undecided', 'Leaving', 'Decision', 'decide_row', 'decide']
 
-# %% ../../nbs/35_decide.ipynb #0eee03f8
+# %% ../../nbs/35_decide.ipynb #8c8ec45b
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,6 +24,7 @@ from .exits import Holding, exit_reason
 from .fills import ENDED_AFTER, Refusal
 from .reconciling import Difference, compare, sells_first
 from .risk import Check, RiskLimits, exposure, let_through
+from ..sessions import bar_text
 from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
@@ -56,7 +57,7 @@ class Evening:
         "Whether the asset has been without a bar for so long that it is taken for gone."
         return bool(self.gone[self.column[symbol]] >= ENDED_AFTER)
 
-# %% ../../nbs/35_decide.ipynb #e7db8bf5
+# %% ../../nbs/35_decide.ipynb #cd96252a
 class StrategyConflictError(StrategyError):
     "Two strategies want the same symbol on the same day."
 
@@ -66,7 +67,7 @@ class StrategyConflictError(StrategyError):
 
     def __str__(self) -> str:
         return (
-            f"{self.symbol} is wanted by both {self.first!r} and {self.second!r} on {self.day:%Y-%m-%d}, and a position can "
+            f"{self.symbol} is wanted by both {self.first!r} and {self.second!r} on {bar_text(self.day)}, and a position can "
             f"belong to one strategy only. Give the strategies different symbols, or take one of them out."
         )
 

@@ -94,7 +94,7 @@ def _no_bar(panel: Panel, symbol: str, own: pd.DatetimeIndex, day: pd.Timestamp)
         return f"No bar: {calendar} was closed{last}."
     return f"No bar although {calendar} was open: a halt, or a gap in the data{last}."
 
-# %% ../../nbs/70_why.ipynb #a0c129ee
+# %% ../../nbs/70_why.ipynb #14f659f5
 @dataclass(frozen=True)
 class _Case:
     "A question, and all that there is to answer it with."
@@ -114,8 +114,10 @@ class _Case:
         "Whether a moment falls into that day; of a shorter bar, between the end of the one before and its own."
         if self.panel.daily:
             return bool(moment.normalize() == self.day)
-        row = int(self.panel.days.searchsorted(self.day))
-        return bool((row == 0 or self.panel.days[row - 1] < moment) and moment <= self.day)
+        known = self.symbol in self.panel.symbols  # its own bars, as others end at other times
+        own = self.panel.own(self.symbol).index if known else self.panel.days
+        before = own[own < self.day]
+        return bool((not len(before) or before[-1] < moment) and moment <= self.day)
 
     @cached_property
     def cycle(self) -> Cycle | None:
