@@ -885,7 +885,7 @@ def pass_days(
         row += 1
     return row
 
-# %% ../../nbs/44_kernel.ipynb #f3de9b78
+# %% ../../nbs/44_kernel.ipynb #06e753e6
 @compiled
 def simulate(
     opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, over: np.ndarray,
@@ -927,7 +927,8 @@ def simulate(
     held, waiting, due = np.empty(n_symbols, np.uint32), np.empty(n_symbols, np.uint32), np.empty(n_symbols, np.uint32)
     values, lists, memory = (equity, worth), (held, waiting, due, owner), np.zeros(1, SEEN)
     starts, columns, targets, _, _ = opinions
-    fills, refusals = np.empty(4096 + min(2 * len(columns), 1 << 20), FILLS), np.empty(64, REFUSALS)
+    room = 4096 + min(2 * len(columns) + n_days // 16, 1 << 20)  # what is never written costs nothing
+    fills, refusals = np.empty(room, FILLS), np.empty(64, REFUSALS)
     row = first
     while row < n_days:
         fills = longer(fills, me.fills, me.waiting + me.held)
