@@ -58,6 +58,7 @@ $(BIN)/python:
 	@"$(PYTHON)" -c '$(suitable)' || { \
 	    echo "$(PYTHON) does not do: Python 3.11, 3.12 or 3.13 with venv and ensurepip is needed."; exit 1; }
 	@"$(PYTHON)" -m venv $(VENV)
+	-@$(PIP) --upgrade pip  # that of Python 3.11 takes twice as long
 
 lock: $(VENV)/installed-dev
 	@$(BIN)/python -m pip freeze --all --exclude-editable | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' | grep -vE '^(pip|wheel)==' > requirements.lock
