@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'table_of', 'ParquetFiles', 'ParquetBars']
+__all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'table_of', 'ParquetFiles', 'ParquetTables',
+           'ParquetBars']
 
 # %% ../../nbs/12a_parquet.ipynb #dcba1fac
 import re
@@ -158,9 +159,33 @@ class ParquetFiles:
             raise AmbiguousSymbolError(symbol, [str(path) for path, _ in found])
         return found[0]
 
-# %% ../../nbs/12a_parquet.ipynb #8dfba47e
+# %% ../../nbs/12a_parquet.ipynb #1cf129cc
 @dataclass(frozen=True)
-class ParquetBars(ParquetFiles, Source):
+class ParquetTables(ParquetFiles):
+    "The tables in the files, each read once, and what they look like."
+
+    @cached_property
+    def _read(self) -> dict[tuple[Path, str | None], pd.DataFrame]:
+        return {}
+
+    def _whole(self, path: Path, raw: str | None) -> pd.DataFrame:
+        "A symbol's bars as the file has them; read once."
+        if (path, raw) not in self._read:
+            self._read[path, raw] = table_of(path, self.layouts[path], raw)
+        return self._read[path, raw]
+
+    def _own(self, whole: pd.DataFrame) -> Interval:
+        "How long the bars of a file are."
+        index = pd.DatetimeIndex(whole.index)
+        return Interval.of("1d") if bool((index.normalize() == index).all()) else interval_of(index)
+
+    def _weekends(self, spelling: str) -> float:
+        index = self._whole(*self.places[spelling][0]).index
+        return float(np.mean(index.day_of_week >= 5)) if len(index) else 0.0
+
+# %% ../../nbs/12a_parquet.ipynb #4531af67
+@dataclass(frozen=True)
+class ParquetBars(ParquetTables, Source):
     """Bars from Parquet files: one file per symbol, or files with a symbol column.
 
     Parameters
@@ -180,20 +205,6 @@ class ParquetBars(ParquetFiles, Source):
     def symbols(self) -> list[str]:
         "What can be asked for, in code-point order."
         return sorted(pair_of(spelling, self._weekends(spelling)) for spelling in self.places)
-
-    def _weekends(self, spelling: str) -> float:
-        index = self._whole(*self.places[spelling][0]).index
-        return float(np.mean(index.day_of_week >= 5)) if len(index) else 0.0
-
-    @cached_property
-    def _read(self) -> dict[tuple[Path, str | None], pd.DataFrame]:
-        return {}
-
-    def _whole(self, path: Path, raw: str | None) -> pd.DataFrame:
-        "A symbol's bars as the file has them; read once."
-        if (path, raw) not in self._read:
-            self._read[path, raw] = table_of(path, self.layouts[path], raw)
-        return self._read[path, raw]
 
     def bars(
         self,
@@ -221,8 +232,3 @@ class ParquetBars(ParquetFiles, Source):
             raise NoBarsError(str(path), symbol, asked_for(first, last), has_days(whole.index))
         checked = checked_bars(symbol, found, interval)
         return on_sessions(str(path), symbol, checked) if interval == "1d" else checked
-
-    def _own(self, whole: pd.DataFrame) -> Interval:
-        "How long the bars of a file are."
-        index = pd.DatetimeIndex(whole.index)
-        return Interval.of("1d") if bool((index.normalize() == index).all()) else interval_of(index)
