@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Trip', 'Breaker']
+__all__ = ['Trip', 'Remembered', 'Breaker']
 
 # %% ../../nbs/37_breaker.ipynb #c2f10f56
 from collections.abc import Iterable
@@ -40,10 +40,10 @@ class Trip:
 def _per_cent(fraction: float) -> str:
     return f"{100 * fraction:.4g} %"
 
-# %% ../../nbs/37_breaker.ipynb #3e0a365e
+# %% ../../nbs/37_breaker.ipynb #134b1afe
 @dataclass(frozen=True)
-class Breaker:
-    "A circuit breaker after some evenings. Without limits it never trips."
+class Remembered:
+    "What a breaker remembers of some evenings."
 
     max_daily_loss: float | None = None  # fraction of the evening before
     max_drawdown: float | None = None  # fraction of the highest evening
@@ -63,6 +63,18 @@ class Breaker:
     def drawdown(self) -> float:
         "How far the last evening is below the highest one, as a fraction."
         return 1 - self.equity / self.peak if self.equity is not None and self.peak else 0.0
+
+    @property
+    def reference(self) -> str:
+        "What the day's loss is counted from."
+        if self.since is None or self.moment is None or bar_day(self.since) != bar_day(self.moment):
+            return "the evening before"
+        return f"the close of {bar_text(self.since)}"
+
+# %% ../../nbs/37_breaker.ipynb #cf145e3a
+@dataclass(frozen=True)
+class Breaker(Remembered):
+    "A circuit breaker after some evenings. Without limits it never trips."
 
     def after(self, day: pd.Timestamp, equity: float) -> Breaker:
         "The breaker one evening later; of bars shorter than a day, one close later."
@@ -85,14 +97,8 @@ class Breaker:
 
     def _tripped(self, day: pd.Timestamp) -> Trip | None:
         "The limit that this evening breaks, if it does."
-        begun = self.since is not None and bar_day(self.since) == bar_day(day)
         known = {
-            "max_daily_loss": (
-                self.max_daily_loss,
-                self.daily_loss,
-                self.before,
-                f"the close of {bar_text(self.since)}" if begun and self.since is not None else "the evening before",
-            ),
+            "max_daily_loss": (self.max_daily_loss, self.daily_loss, self.before, self.reference),
             "max_drawdown": (self.max_drawdown, self.drawdown, self.peak, "the highest evening"),
         }
         for name, (limit, loss, reference, where) in known.items():
