@@ -20,6 +20,7 @@ from trading_core.data.loopback import Answer, Loopback
 from trading_core.data.patience import Manners
 from trading_core.data.sources import BadBarsError
 from trading_core.data.yahoo import YahooBars, fetch
+from trading_core.data.yahoo_answer import Overheard
 from trading_core.data.yahoo_loopback import YahooLoopback
 from trading_core.errors import TradingError
 from trading_core.sessions import sessions
@@ -126,8 +127,17 @@ def test_the_row_of_the_latest_price_beside_the_days_own_does_no_harm(yahoo: tup
     assert len(source.bars("ACME")) == 5
 
 
+def test_a_line_that_cannot_be_heard_gives_its_bars_all_the_same(
+    yahoo: tuple[YahooLoopback, YahooBars], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("get", "cache_get"):
+        monkeypatch.setattr(Overheard, name, lambda self, *a, __name=name, **o: getattr(self.line, __name)(*a, **o))
+    assert len(yahoo[1].bars("ACME")) == 5
+
+
 @pytest.mark.parametrize(
-    ("moved", "words"), [(-300, "a moment is there twice"), (120, "a bar ends between them|no bar begins or ends there")]
+    ("moved", "words"),
+    [(-300, "a moment is there twice"), (120, "a bar ends between them|no bar begins or ends there")],
 )
 def test_a_short_bar_at_a_wrong_moment_is_refused(
     yahoo: tuple[YahooLoopback, YahooBars], moved: int, words: str

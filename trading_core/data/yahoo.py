@@ -83,7 +83,7 @@ def yahoo_symbol(symbol: str) -> str:
     "`symbol` in Yahoo's spelling."
     return re.sub("[/.]", "-", symbol)
 
-# %% ../../nbs/13_yahoo.ipynb #01eaeccf
+# %% ../../nbs/13_yahoo.ipynb #bf4df13a
 Fetch = Callable[..., pd.DataFrame]  # name, start, end, interval: see `fetch`
 
 
@@ -132,7 +132,9 @@ def fetch(
             start=since, end=f"{end:%Y-%m-%d}", interval=interval, auto_adjust=False, keepna=True, timeout=timeout
         )
         told = ticker._price_history._history_metadata or {}
-    check_answer(heard.last.json(), name, interval, table, pd.Timestamp(f"{end:%Y-%m-%d}", tz=ticker._tz).timestamp())
+    if heard.last is not None:  # a later yfinance may fetch in a way that cannot be heard
+        until = pd.Timestamp(f"{end:%Y-%m-%d}", tz=ticker._tz).timestamp()
+        check_answer(heard.last.json(), name, interval, table, until)
     table.attrs = {"price": told.get("regularMarketPrice"), "time": told.get("regularMarketTime")}
     return table
 
