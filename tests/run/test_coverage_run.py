@@ -51,7 +51,9 @@ def test_it_shows_an_old_store_as_it_is_and_says_its_gaps_by_name(folder: Path) 
     assert "trading data fetch --again" in page
     assert facts["headline"] in front
     assert "no account to show" not in front
-    assert result.run_id in (folder / "outputs" / "index.html").read_text()
+    index = (folder / "outputs" / "index.html").read_text()
+    assert result.run_id in index
+    assert index.count(facts["headline"]) == 2  # the card and the row
     assert sorted((folder / "bars").rglob("*")) == before
 
 

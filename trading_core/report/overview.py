@@ -88,7 +88,7 @@ def _good_news(run: Mapping[str, Any], equity: pd.Series | None) -> list[Html]:
     halt = el("p", el("b", str(run["halted"])), cls="loss") if run.get("halted") else None
     return [el("div", el("div", el("p", worth, cls="big"), halt, lines, link), el("div", _course(equity)), cls="sx")]
 
-# %% ../../nbs/69_overview.ipynb #c850d7b3
+# %% ../../nbs/69_overview.ipynb #d62c4777
 def state_card(run: Mapping[str, Any], equity: pd.Series | None, next_run: str = "") -> Html:
     "One account's latest run."
     tone = (
@@ -96,8 +96,8 @@ def state_card(run: Mapping[str, Any], equity: pd.Series | None, next_run: str =
     )
     state = status_badge(str(run.get("status")), int(run.get("warnings") or 0), bool(run.get("halted")))
     badges = joined([state, *kind_badges(run)], " ")
-    as_of = day_text(pd.Timestamp(run["as_of"])) if run.get("as_of") else "no day"
-    told = el("p", f"{run.get('job')} · account {run.get('account')} · as of {as_of}", cls="mut")
+    as_of = f" · as of {day_text(pd.Timestamp(run['as_of']))}" if run.get("as_of") else ""
+    told = el("p", f"{run.get('job')} · account {run.get('account')}{as_of}", cls="mut")
     said = _bad_news(run) if is_bad(run) else _good_news(run, equity)
     after = el("p", f"Next run: {when_text(next_run)}", cls="mut sub") if next_run else None
     return el("section", el("div", badges), told, said, after, cls=f"sta {tone}".strip())
@@ -115,16 +115,17 @@ def _page_links(run: Mapping[str, Any]) -> Html:
     names = [str(item["name"]) for item in run.get("pages") or [] if item.get("status") in ("done", "failed")]
     return joined([el("a", name, href=href(run, name)) for name in ("report", *names)], " · ")
 
-# %% ../../nbs/69_overview.ipynb #db2f5828
+# %% ../../nbs/69_overview.ipynb #117e9479
 def run_rows(run: Mapping[str, Any]) -> list[Html]:
     "One run: a row, and one more if it went wrong."
     worth = ("last " if run.get("known_day") else "") + (
         dollars(run["equity"], 0) if run.get("equity") is not None else "–"
     )
     moved, took = run.get("day_change"), seconds_of(run)
+    said = run.get("headline") if run.get("status") == "done" and not run.get("as_of") else ""  # a look at a store
     cells = {
         "c-st": _mark(run), "nw c-as": el("b", run.get("as_of") or "–"), "c-jb": [f"{run.get('job')} ", el("span", run.get("account"), cls="mut")],
-        "n c-eq": worth, "n c-dy": change(moved, 2), "c-or": _orders_text(run), "n only-wide": "–" if took is None else f"{took:.0f} s", "c-ln": _page_links(run),
+        "n c-eq": worth, "n c-dy": change(moved, 2), "c-or": said or _orders_text(run), "n only-wide": "–" if took is None else f"{took:.0f} s", "c-ln": _page_links(run),
     }  # fmt: skip
     row = el("tr", [el("td", cell, cls=kind) for kind, cell in cells.items()], cls=str(run.get("status")))
     if not is_bad(run):
