@@ -26,7 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> BarStore:
 @pytest.mark.parametrize("interval", ["1m", "5m", "15m", "30m", "1h"])
 @pytest.mark.parametrize("symbols", [SYMBOLS, ["AXOR", "RIVQ"], ["BTC/USD"], ["MERL", "BTC/USD"]])
 def test_it_is_the_normalizers_panel(store: BarStore, interval: str, symbols: list[str]) -> None:
-    for start, end in (("2025-09-05", "2025-09-18"), ("2025-09-17", None), ("2025-09-10", "2025-09-10")):
+    for start, end in (("2025-09-15", "2025-09-18"), ("2025-09-18", None), ("2025-09-10", "2025-09-10")):
         asked = [s for s in symbols if s != "RIVQ" or start != end]
         panel = store.panel(asked, start, end, interval=interval)
         expected = load_panel(SOURCE, sorted(asked), start, end, interval=interval)
@@ -36,7 +36,7 @@ def test_it_is_the_normalizers_panel(store: BarStore, interval: str, symbols: li
         assert panel.sha256 == expected.sha256
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_with_holes_corrections_and_bars_taken_back_it_is_still_the_same(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     interval = str(rng.choice(["1m", "5m", "30m", "1h"]))
@@ -75,7 +75,7 @@ def test_prices_over_a_split_are_divided_in_hours_too(tmp_path: Path) -> None:
 
 
 def test_only_what_is_asked_for_is_read(store: BarStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.panel(["BTC/USD", "MERL"], "2025-05-01", "2025-09-18", interval="1m")
+    store.panel(["BTC/USD", "MERL"], "2025-07-01", "2025-09-18", interval="1m")
     store.compact()
     rows: list[int] = []
     read = BarFile.read
@@ -89,7 +89,7 @@ def test_only_what_is_asked_for_is_read(store: BarStore, monkeypatch: pytest.Mon
     panel = store.panel(["MERL"], "2025-09-16", "2025-09-16", interval="1m")
     assert len(panel.days) == 390
     assert len(rows) == 2  # labels and values of one group of rows
-    assert max(rows) <= GROUP_ROWS < len(store.bars("MERL", "2025-05-01", "2025-09-18", "1m"))
+    assert max(rows) <= GROUP_ROWS < len(store.bars("MERL", "2025-07-01", "2025-09-18", "1m"))
 
 
 def test_what_is_not_there_is_refused_or_left_out(store: BarStore) -> None:
