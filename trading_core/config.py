@@ -70,7 +70,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #6be04743
+# %% ../nbs/02_config.ipynb #87eafc3e
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
@@ -102,8 +102,8 @@ class MarketSettings(Section):
         description="csv and parquet: whether a bar shorter than a day is labelled by its start or its end; empty: found out",
     )
     raw: bool = Field(
-        False,
-        description="yahoo and alpaca: prices as traded, splits and dividends beside them; false: adjusted for splits",
+        True,
+        description="yahoo and alpaca: prices as traded, the account books splits and dividends; false: adjusted for splits",
     )
     feed: Literal["sip", "iex"] = Field(
         "sip", description="alpaca: sip is all of the market, free up to 15 minutes ago; iex is one exchange, up to now"

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PRICE_STEP', 'CASH_STEP', 'money', 'price_of', 'cash_of', 'AssetClass', 'Asset', 'Side', 'OrderType', 'TimeInForce',
-           'OrderStatus', 'OrderRequest', 'OrderResult', 'Fill', 'AccountInfo', 'PositionInfo', 'ExitRules', 'plain']
+__all__ = ['PRICE_STEP', 'CASH_STEP', 'SHARE_STEP', 'money', 'price_of', 'cash_of', 'in_new_shares', 'AssetClass', 'Asset',
+           'Side', 'OrderType', 'TimeInForce', 'OrderStatus', 'OrderRequest', 'OrderResult', 'Fill', 'BookedAction',
+           'AccountInfo', 'PositionInfo', 'ExitRules', 'plain']
 
 # %% ../nbs/00_model.ipynb #9a1f8cc4
 from collections.abc import Mapping
@@ -27,8 +28,8 @@ def money(value: float | int | str | Decimal) -> Decimal:
         value if isinstance(value, Decimal) else Decimal(repr(float(value)) if isinstance(value, float) else str(value))
     )
 
-# %% ../nbs/00_model.ipynb #5d66c585
-PRICE_STEP, CASH_STEP = Decimal("1e-9"), Decimal("1e-8")
+# %% ../nbs/00_model.ipynb #f7d7baa4
+PRICE_STEP, CASH_STEP, SHARE_STEP = Decimal("1e-9"), Decimal("1e-8"), Decimal("1e-9")
 
 
 def price_of(value: float | Decimal) -> Decimal:
@@ -39,6 +40,11 @@ def price_of(value: float | Decimal) -> Decimal:
 def cash_of(value: float | Decimal) -> Decimal:
     "`value` as an amount of cash or a fee: eight decimals, half-even."
     return money(value).quantize(CASH_STEP, ROUND_HALF_EVEN)
+
+
+def in_new_shares(quantity: Decimal, ratio: float) -> Decimal:
+    "A quantity after a split, `ratio` new shares for an old one: nine decimals, half-even, and never nothing."
+    return max((quantity * money(ratio)).quantize(SHARE_STEP, ROUND_HALF_EVEN), SHARE_STEP)
 
 # %% ../nbs/00_model.ipynb #d67373b2
 class AssetClass(StrEnum):
@@ -188,6 +194,22 @@ class Fill:
         "What the fill did to cash, fee included: negative for a buy."
         value = self.quantity * self.price
         return cash_of((-value if self.side is Side.BUY else value) - self.fee)
+
+# %% ../nbs/00_model.ipynb #9c0c701e
+@dataclass(frozen=True)
+class BookedAction:
+    "A split or a dividend, and what it did to a position."
+
+    day: pd.Timestamp  # from whose open on it counts
+    symbol: str
+    kind: str  # split, dividend
+    amount: Decimal  # new shares for an old one; cash a share
+    before: Decimal  # quantity held
+    after: Decimal
+    cash: Decimal  # what was paid
+
+    def __post_init__(self) -> None:
+        _money_only(self)
 
 # %% ../nbs/00_model.ipynb #c8a67e21
 @dataclass(frozen=True)

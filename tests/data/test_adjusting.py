@@ -111,9 +111,9 @@ def test_a_holder_who_buys_more_with_each_dividend_earns_the_adjusted_return(
     bars = made(rows)
     units = 1.0
     for row in range(1, len(bars)):
-        units *= bars["split"].iloc[row]
-        paid, before = bars["dividend"].iloc[row], bars["close"].iloc[row - 1] / bars["split"].iloc[row]
+        paid, before = bars["dividend"].iloc[row], bars["close"].iloc[row - 1]
         units += units * paid / (before - paid)
+        units *= bars["split"].iloc[row]
     worth = adjusted(bars, "total")["close"].iloc[-1]
     assert units * bars["close"].iloc[-1] == pytest.approx(worth)
     assert (adjusted(bars)["volume"] * shares(bars)["split"]).to_numpy() == pytest.approx(1000.0)

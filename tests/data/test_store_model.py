@@ -108,7 +108,7 @@ class StoreMachine(RuleBasedStateMachine):
         for symbol in SYMBOLS:
             own = {day: v for day, v in self.known(symbol, moment).items() if first <= day <= first + length}
             if own:
-                want[symbol] = table(own).iloc[:, :5]
+                want[symbol] = table(own)
         if want:
             start, end = FIRST + pd.Timedelta(days=first), FIRST + pd.Timedelta(days=first + length)
             panel = self.store.panel(SYMBOLS, start, end, as_of_known=moment, skip_empty=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -56,7 +57,8 @@ def test_a_stock_is_read_by_session_without_the_dividend_adjustment(yahoo_server
     assert bars.index.strftime("%Y-%m-%d").tolist() == WEEK
     assert (str(bars.index.tz), bars.index.unit) == ("UTC", "ns")
     assert bars["close"].tolist() == [10, 11, 12, 13, 14]
-    assert list(bars.columns) == ["open", "high", "low", "close", "volume"]
+    assert list(bars.columns) == ["open", "high", "low", "close", "volume", "split", "dividend"]
+    assert list(replace(source, raw=False).bars("ACME", "2024-01-08").columns) == list(bars.columns)[:5]
 
 
 def test_todays_unfinished_bar_is_left_out(yahoo_server):

@@ -103,9 +103,18 @@ def test_a_split_on_a_day_without_a_bar_is_told_with_the_next(home: Home):
     assert bars["close"].iloc[0] == pytest.approx(100.0)
 
 
+def test_a_dividend_of_the_day_of_a_split_is_told_for_an_old_share(home: Home):
+    traded = divided(daily("2024-01-02", "2024-03-07"), "2024-02-20", 4.0)
+    traded.loc["2024-02-20", "dividend"] = 0.8  # for each share held on the nineteenth
+    _, source = home({"ACME": traded}, "2024-03-08")
+    bars = source.bars("ACME")
+    assert bars.loc["2024-02-20", ["split", "dividend"]].tolist() == pytest.approx([4.0, 0.8])
+    assert bars["dividend"].sum() == pytest.approx(0.8)
+
+
 def test_without_raw_there_are_five_columns_and_the_prices_of_today(home: Home):
     traded = divided(daily("2024-01-02", "2024-03-07"), "2024-02-20", 4.0)
-    _, source = home({"ACME": traded}, "2024-03-08")
+    _, source = home({"ACME": traded}, "2024-03-08", raw=False)
     bars = source.bars("ACME")
     assert list(bars.columns) == ["open", "high", "low", "close", "volume"]
     assert bars["close"].iloc[0] == pytest.approx(25.0)

@@ -28,14 +28,14 @@ SUMS = np.dtype(
     align=True,
 )
 
-# %% ../../nbs/45a_accounts.ipynb #7ae15f14
+# %% ../../nbs/45a_accounts.ipynb #e4bf2f51
 @compiled
-def sum_trades(fills: Any, n_symbols: int, sums: np.ndarray, place: int) -> None:
+def sum_trades(fills: Any, booked: np.ndarray, n_symbols: int, sums: np.ndarray, place: int) -> None:
     "What was traded and what round trips brought, into row `place` of `sums`."
     me = sums[place]
     quantities, prices, fees = fills.quantity.copy(), fills.price.copy(), fills.fee.copy()
     columns, buys = fills.column.astype(np.int64), fills.side > 0
-    _, _, trips = round_trips(columns, buys, quantities, prices, fees, n_symbols)
+    _, _, trips = round_trips(columns, buys, quantities, prices, fees, n_symbols, booked)
     me.trades, me.gains = len(trips), 0.0
     me.wins, me.won, me.lost = won_and_lost(trips["profit"])
     for i in range(len(trips)):
@@ -45,11 +45,11 @@ def sum_trades(fills: Any, n_symbols: int, sums: np.ndarray, place: int) -> None
         me.traded += quantities[i] * prices[i]
         me.fees += fees[i]
 
-# %% ../../nbs/45a_accounts.ipynb #5bafad3d
+# %% ../../nbs/45a_accounts.ipynb #d1d2131b
 @compiled
 def sum_account(
-    equity: np.ndarray, worth: np.ndarray, fills: np.ndarray, moments: np.ndarray, n_symbols: int, sums: np.ndarray,
-    place: int,
+    equity: np.ndarray, worth: np.ndarray, fills: np.ndarray, booked: np.ndarray, moments: np.ndarray, n_symbols: int,
+    sums: np.ndarray, place: int,
 ) -> None:  # fmt: skip
     """Boil an account down to row `place` of `sums`.
 
@@ -57,7 +57,7 @@ def sum_account(
     ----------
     equity, worth : arrays of shape (n_days,) and (2, n_days)
         As the kernel left them.
-    fills : array of the kernel's `FILLS`
+    fills, booked : arrays of the kernel's `FILLS` and of `BOOKED`
     moments : int array of shape (n_days,)
     sums : array of `SUMS`
     """
@@ -66,7 +66,7 @@ def sum_account(
     me.mean, me.deviation, me.downside, me.best, me.worst = growth(equity)
     me.depth, _, me.low, me.back, me.wait = falls(equity, moments)
     me.equity, me.invested = totals(worth, equity)
-    sum_trades(fills, n_symbols, sums, place)
+    sum_trades(fills, booked, n_symbols, sums, place)
 
 # %% ../../nbs/45a_accounts.ipynb #e2f21d7c
 DAY = 86_400_000_000_000  # nanoseconds

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['ArrayFeed', 'ordinals_of', 'has_bar', 'create_bt_feeds', 'Record', 'Books', 'Account', 'ExactBroker', 'PanelBroker',
            'ExactFee', 'PanelStrategy', 'ClockFeed', 'PanelCerebro', 'run_panel', 'BooksDifferError']
 
-# %% ../../nbs/40_event.ipynb #265f6d98
+# %% ../../nbs/40_event.ipynb #c9c16cec
 import array
 import warnings
 from bisect import bisect_right
@@ -23,7 +23,9 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import FIELDS, Panel
-from ..model import Asset, AssetClass, Fill, OrderRequest, Side, money
+from ..model import Asset, AssetClass, BookedAction, Fill, OrderRequest, Side, cash_of, money
+from .result import actions_table
+from ..portfolio.actions import actions_on, after_split, booked_on
 from ..portfolio.breaker import Breaker
 from ..portfolio.costs import Costs
 from ..portfolio.deciding import Decision, Evening, Plan, decide_row
@@ -103,7 +105,7 @@ def create_bt_feeds(panel: Panel, start: pd.Timestamp | None = None) -> dict[str
             feeds[symbol] = ArrayFeed(columns=columns, ordinals=ordinals[rows])
     return feeds
 
-# %% ../../nbs/40_event.ipynb #d8de0ddd
+# %% ../../nbs/40_event.ipynb #5e1b552e
 @dataclass
 class Record:
     "What a run leaves behind, day by day."
@@ -113,8 +115,15 @@ class Record:
     by_class: list[tuple[float, float]] = field(default_factory=list)  # value of equities, of crypto
     fills: list[Fill] = field(default_factory=list)
     refusals: list[tuple[pd.Timestamp, Refusal]] = field(default_factory=list)
+    actions: list[BookedAction] = field(default_factory=list)
 
-# %% ../../nbs/40_event.ipynb #df723f8c
+    @property
+    def told_actions(self) -> pd.DataFrame:
+        "The splits and dividends as a table."
+        rows = [(a.day, a.symbol, a.kind, a.amount, a.before, a.after, a.cash) for a in self.actions]
+        return actions_table(rows)
+
+# %% ../../nbs/40_event.ipynb #955d2ddb
 @dataclass
 class Books:
     "The books of an account on a panel: cash, positions, and what came of its orders."
@@ -146,6 +155,16 @@ class Books:
             self.record.fills.append(outcome)
         else:
             self.record.refusals.append((self.opening.day, outcome))
+
+    def act(self, row: int) -> list[BookedAction]:
+        "Book the splits and dividends of a day, before its open."
+        booked = booked_on(self.panel, row, self.book.quantities())
+        for action in booked:
+            self.book.act(action)
+            self.opening.cash = cash_of(self.opening.cash + action.cash)
+            self.opening.held[action.symbol] = action.after
+        self.record.actions += booked
+        return booked
 
     def has_ended(self, symbol: str, row: int) -> bool:
         "Whether an asset has been without a bar for so long that it is taken for gone."
@@ -207,15 +226,15 @@ class Account(Books):
         self.record.refusals += [(day, refusal) for refusal in plan.refusals]
         return plan
 
-# %% ../../nbs/40_event.ipynb #60bde854
+# %% ../../nbs/40_event.ipynb #1786d8fb
 class ExactBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     "backtrader's broker, executing what an exact account has filled."
 
     params = (("checksubmit", False),)
 
-    def use(self, account: Account, clock: Any) -> None:
+    def use(self, account: Account, clock: Any, feeds: Mapping[str, Any] | None = None) -> None:
         "Execute for `account`; `clock` is the feed that has every day of the panel."
-        self.account, self.clock = account, clock
+        self.account, self.clock, self.feeds = account, clock, feeds or {}
         self.cash: float = account.cash
         self.requests: dict[int, OrderRequest] = {}  # by backtrader's order number
         self.p.filler = lambda order, price, ago: self._size
@@ -248,7 +267,7 @@ class ExactBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     def _get_value(self, datas: Any = None, lever: bool = False) -> float:
         return float(self.account.record.equity[-1]) if self.account.record.equity else float(self.cash)
 
-# %% ../../nbs/40_event.ipynb #ec5d861a
+# %% ../../nbs/40_event.ipynb #cb60b786
 class PanelBroker(ExactBroker):
     "An exact broker that fills in the order of markets, cuts buys to cash and drops what was tried in vain."
 
@@ -256,12 +275,27 @@ class PanelBroker(ExactBroker):
         "Fill what is due today; backtrader calls this each day before the strategy."
         while self._toactivate:
             self._toactivate.popleft().activate()
+        if self.account.panel.actions is not None:
+            self._act(self.clock.p.first + len(self.clock) - 1)
         if not self.pending:
             return
         today = self.clock.datetime[0]
         self.account.opening.begin(self.account.panel.days[self.clock.p.first + len(self.clock) - 1])
         for order in sorted((order for order in self.pending if has_bar(order.data, today)), key=self._rank):
             self._fill(order)
+
+    def _act(self, row: int) -> None:
+        "Bring positions, cash and waiting orders to the shares of a day; backtrader itself knows no actions."
+        happened = actions_on(self.account.panel, row)
+        for action in self.account.act(row) if happened else ():
+            self.positions[self.feeds[action.symbol]].size = float(action.after)
+            self.cash = float(self.account.opening.cash)
+        for order in list(self.pending) if happened else ():
+            request = self.requests[order.ref]
+            ratio, _ = happened.get(request.symbol, (1.0, 0.0))
+            if ratio != 1:
+                new = self.requests[order.ref] = after_split(request, ratio)
+                order.executed.remsize = float(new.quantity) if order.isbuy() else -float(new.quantity)
 
     def _rank(self, order: Any) -> tuple[bool, bool, str]:
         request = self.requests[order.ref]
@@ -364,7 +398,7 @@ class PanelCerebro(bt.Cerebro):  # type: ignore[misc]
         for feed in self.datas:
             feed.catch_up(clock.datetime[0])
 
-# %% ../../nbs/40_event.ipynb #dfa630be
+# %% ../../nbs/40_event.ipynb #913262ca
 def run_panel(account: Account, start: pd.Timestamp, feeds: Mapping[str, Any] | None = None) -> Record:
     """Run an account through its panel from `start` on, inside backtrader.
 
@@ -380,7 +414,7 @@ def run_panel(account: Account, start: pd.Timestamp, feeds: Mapping[str, Any] | 
         cerebro.adddata(feed, name=symbol)
     cerebro.adddata(clock, name="clock")
     broker = PanelBroker()
-    broker.use(account, clock)
+    broker.use(account, clock, feeds)
     broker.setcash(account.cash)
     broker.addcommissioninfo(ExactFee(broker=broker))
     cerebro.setbroker(broker)

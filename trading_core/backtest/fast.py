@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['lot_parts', 'Sessions', 'asset_table', 'sessions_of', 'rule_row', 'limit_row', 'weights_of', 'opinions_of',
-           'Opinions', 'Run', 'simulate', 'fills_frame', 'refusals_frame', 'pending_frame', 'exposure_frame',
-           'fast_backtest']
+__all__ = ['lot_parts', 'Sessions', 'asset_table', 'sessions_of', 'action_rows', 'rule_row', 'limit_row', 'weights_of',
+           'opinions_of', 'Opinions', 'Run', 'simulate', 'fills_frame', 'refusals_frame', 'actions_frame',
+           'pending_frame', 'exposure_frame', 'fast_backtest']
 
-# %% ../../nbs/44a_fast.ipynb #5d247ce6
+# %% ../../nbs/44a_fast.ipynb #69372d98
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,14 @@ import numpy as np
 import pandas as pd
 
 from . import kernel
-from .result import FILL_COLUMNS, PENDING_COLUMNS, BacktestResult, FillLog, refusals_table
+from trading_core.backtest.result import (
+    ACTION_COLUMNS,
+    FILL_COLUMNS,
+    PENDING_COLUMNS,
+    BacktestResult,
+    FillLog,
+    refusals_table,
+)
 from .terms import Strategies, annual_days, described, run_terms, setup_of
 from .words import words_at
 from ..data.panel import Panel
@@ -88,6 +95,22 @@ def _asset_row(asset: Asset, number: int, costs: Costs) -> tuple[float, ...]:
     paid = (float(value) for value in (terms.rate, terms.per_share, terms.minimum, terms.slippage))
     share = np.inf if terms.volume_share is None else float(terms.volume_share)
     return *lot_parts(asset.lot), float(asset.min_notional), *paid, share, number, asset.calendar != "24/7", crypto
+
+# %% ../../nbs/44a_fast.ipynb #7ab816b0
+_NO_ACTIONS = np.empty(0, kernel.ACTIONS)
+
+
+def action_rows(panel: Panel, first: int = 0) -> np.ndarray:
+    "The kernel's splits and dividends of a panel from row `first` on, in the order of days."
+    if panel.actions is None:
+        return _NO_ACTIONS
+    split, paid = np.asarray(panel.actions["split"]), np.asarray(panel.actions["dividend"])
+    rows, columns = np.nonzero((split != 1.0) | (paid > 0.0))
+    rows, columns = rows[rows >= first], columns[rows >= first]
+    made = np.zeros(len(rows), kernel.ACTIONS)
+    made["row"], made["column"] = rows, columns
+    made["split"], made["dividend"] = split[rows, columns], paid[rows, columns]
+    return made
 
 # %% ../../nbs/44a_fast.ipynb #4022cad5
 _SLACK = 1e-9  # as in portfolio.exits
@@ -176,7 +199,7 @@ class Opinions:
         columns, targets = (np.concatenate([each[place] for each in wishes]) for place in (1, 2))
         return cls(names, starts, columns, targets, np.array([each.unwanted for each in wishes]), wishes[0].aims)
 
-# %% ../../nbs/44a_fast.ipynb #42166002
+# %% ../../nbs/44a_fast.ipynb #0d310507
 @dataclass(frozen=True)
 class Run:
     "What the kernel left behind, with what is needed to put it into words."
@@ -193,6 +216,7 @@ class Run:
     refused: np.ndarray
     waiting: np.ndarray
     slots: np.ndarray
+    booked: np.ndarray
 
     @property
     def days(self) -> pd.DatetimeIndex:
@@ -206,7 +230,7 @@ class Run:
         columns = self.fills["column"].astype(np.int64)
         idle = self.idle if not len(self.worth) else (columns[:0], self.equity[:0])
         values = self.worth, self.equity, *idle
-        return FillLog(columns, self.fills["side"] > 0, amounts, len(self.panel.symbols), values)
+        return FillLog(columns, self.fills["side"] > 0, amounts, len(self.panel.symbols), values, self.booked)
 
     @property
     def idle(self) -> tuple[np.ndarray, np.ndarray]:
@@ -246,7 +270,7 @@ class Run:
         now = replace(breaker, equity=float(equity[-1]), peak=float(equity.max()), moment=days[-1])
         return now if row == 1 else replace(now, before=float(equity[begun]), since=days[begun])
 
-# %% ../../nbs/44a_fast.ipynb #f85967f6
+# %% ../../nbs/44a_fast.ipynb #292e56e1
 def simulate(
     opinions: Opinions, rules: np.ndarray, panel: Panel, first: int, cash: float, costs: Costs,
     limits: RiskLimits | None, resize: float | None, tables: tuple[np.ndarray, Sessions] | None = None,
@@ -269,18 +293,18 @@ def simulate(
     assets, sessions = tables or asset_table(panel, costs, limits is not None)
     mixed = len(set(assets["crypto"].tolist())) > 1  # of one class, what is not cash is its value
     equity, slots = np.empty(n_days - first), np.zeros(n_symbols, kernel.SLOTS)
-    worth = np.zeros((2, n_days - first) if mixed else (0, 0))
+    worth = np.zeros((2, n_days - first) if mixed or panel.actions is not None else (0, 0))
     capped = bool(np.isfinite(assets["share"]).any())
     volumes = panel.volume_by_day if capped else by_day["close"]  # without a share they are not looked at
-    account, fills, refused, waiting = kernel.simulate(
+    account, fills, refused, waiting, booked = kernel.simulate(
         by_day["open"], by_day["close"], volumes, by_day["real"], *sessions, assets, rules, limit_row(limits),
-        opinions.arrays, first, cash, -1.0 if resize is None else resize, equity, worth, slots,
+        opinions.arrays, first, cash, -1.0 if resize is None else resize, equity, worth, slots, action_rows(panel, first),
     )  # fmt: skip
     me = account[0]
     if me["bad_row"] >= 0:
         one, other = (opinions.names[me[name]] for name in ("bad_first", "bad_second"))
         raise StrategyConflictError(panel.symbols[me["bad_column"]], panel.days[me["bad_row"]], one, other)
-    return Run(panel, first, opinions.names, limits, cash, equity, worth, me, fills, refused, waiting, slots)
+    return Run(panel, first, opinions.names, limits, cash, equity, worth, me, fills, refused, waiting, slots, booked)
 
 # %% ../../nbs/44a_fast.ipynb #5f0799ca
 def fills_frame(run: Run) -> pd.DataFrame:
@@ -363,7 +387,17 @@ def refusals_frame(run: Run) -> pd.DataFrame:
         told.append((run.panel.days[entry["row"]], refusal))
     return refusals_table(told)
 
-# %% ../../nbs/44a_fast.ipynb #b1c71c05
+# %% ../../nbs/44a_fast.ipynb #226d5cee
+def actions_frame(run: Run) -> pd.DataFrame:
+    "Splits and dividends of what was held, as a table."
+    log = run.booked
+    columns = (
+        run.panel.days.take(log["row"]), words_at(run.panel.symbols, log["column"]), words_at(("", "split", "dividend"), log["kind"]),
+        *(np.ascontiguousarray(log[name]) for name in ("amount", "before", "after", "cash")),
+    )  # fmt: skip
+    return pd.DataFrame(dict(zip(ACTION_COLUMNS, columns, strict=True)), copy=False)
+
+
 def pending_frame(run: Run) -> pd.DataFrame:
     "Orders that no bar has filled yet."
     slots = run.slots[run.waiting]
@@ -382,7 +416,7 @@ def exposure_frame(run: Run) -> pd.DataFrame:
     np.subtract(1, parts[0] + parts[1], out=parts[2])
     return pd.DataFrame(parts.T, run.days, ["equity", "crypto", "cash"], copy=False)
 
-# %% ../../nbs/44a_fast.ipynb #195f0283
+# %% ../../nbs/44a_fast.ipynb #da1c223e
 def _last_signals(panel: Panel, strengths: Mapping[str, np.ndarray]) -> pd.Series:
     "The strengths of the last day, of whichever strategy has an opinion."
     counted = panel.real[-1] | np.isnan(panel.arrays["close"][-1])
@@ -407,5 +441,5 @@ def fast_backtest(
         pd.Series(run.equity, run.days, name="equity", copy=False), lambda: fills_frame(run), lambda: refusals_frame(run),
         lambda: exposure_frame(run), lambda: _last_signals(seen, strengths), annual_days(panel),
         setup_of("fast", told, cash, costs, **more), lambda: seen.sha256, time.perf_counter() - began,
-        lambda: pending_frame(run), run.log,
+        lambda: pending_frame(run), run.log, lambda: actions_frame(run),
     )  # fmt: skip

@@ -27,7 +27,7 @@ from ..portfolio.risk import RiskLimits
 from ..sessions import bar_text
 from ..strategies.strategy import checked_signals
 
-# %% ../../nbs/43a_in_backtrader.ipynb #ff0de3dc
+# %% ../../nbs/43a_in_backtrader.ipynb #438baf80
 def panel_backtest(
     strategies: Strategies, panel: Panel, start: pd.Timestamp, end: pd.Timestamp,
     cash: float, costs: Costs, limits: RiskLimits | None, resize: float | None,
@@ -48,7 +48,7 @@ def panel_backtest(
     return BacktestResult(
         equity, fills_table(record.fills), refusals_table(record.refusals), exposure_of(record.by_class, equity), last,
         annual_days(panel), setup_of("backtrader", told, cash, costs, **more), seen.sha256,
-        time.perf_counter() - began, waiting,
+        time.perf_counter() - began, waiting, actions=record.told_actions,
     )  # fmt: skip
 
 # %% ../../nbs/43a_in_backtrader.ipynb #7d7e70a7
@@ -98,7 +98,7 @@ class Recorder(bt.Analyzer):  # type: ignore[misc]
         broker = self.strategy.broker
         self.values[self.strategy.lines.datetime[0]] = broker.getvalue(), broker.getcash()
 
-# %% ../../nbs/43a_in_backtrader.ipynb #b178ad14
+# %% ../../nbs/43a_in_backtrader.ipynb #ad33e196
 def _moment_of(number: float) -> pd.Timestamp:
     "A day, or the end of a bar, from backtrader's number, in which a minute is not exact."
     return pd.Timestamp(bt.num2date(number), tz="UTC").round("min").as_unit("ns")
@@ -127,6 +127,17 @@ def _fills_of(recorder: Recorder, strategy: str) -> list[Fill]:
     return fills
 
 
+def _warn_of_actions(panel: Panel) -> None:
+    "A bt.Strategy trades raw prices, and backtrader's broker books no split and no dividend."
+    if panel.actions is not None:
+        split, paid = panel.actions["split"], panel.actions["dividend"]
+        warnings.warn(
+            f"The panel has {int((split != 1).sum())} splits and {int((paid > 0).sum())} dividends, and backtrader's broker knows "
+            f"none: a split looks like a loss or a gain to it. Run the class on panel.adjusted, or as a Strategy.",
+            stacklevel=4,
+        )
+
+
 def _warn_of_late(panel: Panel, start: pd.Timestamp) -> None:
     "backtrader calls `next` only when every feed has begun; say so before somebody wonders."
     began = {s: panel.days[int(panel.real[:, j].argmax())] for j, s in enumerate(panel.symbols)}
@@ -139,7 +150,7 @@ def _warn_of_late(panel: Panel, start: pd.Timestamp) -> None:
             stacklevel=4,
         )
 
-# %% ../../nbs/43a_in_backtrader.ipynb #a6ff5297
+# %% ../../nbs/43a_in_backtrader.ipynb #d6e38bd6
 def _native(cls: type, panel: Panel, start: pd.Timestamp, cash: float, costs: Costs) -> tuple[Recorder, dict[str, Any]]:
     "Run a backtrader class on the panel's real bars; its recorder and its parameters."
     cerebro = bt.Cerebro(stdstats=False)
@@ -161,6 +172,7 @@ def native_backtest(
 ) -> BacktestResult:
     began, seen = time.perf_counter(), panel.until(end)
     _warn_of_late(seen, start)
+    _warn_of_actions(seen)
     recorder, params = _native(cls, seen, start, cash, costs)
     days = seen.days[seen.days >= start]
     values = pd.DataFrame(list(recorder.values.values()), columns=["equity", "cash"], dtype=float)

@@ -9,19 +9,21 @@ from __future__ import annotations
 __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNAL', 'STOP', 'TAKE', 'TRAIL', 'TIME', 'RESIZE',
            'DELISTED', 'REFUSED', 'CASH', 'NOT_HELD', 'MIN_NOTIONAL', 'NO_PRICE', 'OTHER', 'BREAKER', 'STALE', 'ORDERS',
            'POSITIONS', 'ORDER_VALUE', 'WEIGHT', 'ALL_EQUITIES', 'ALL_CRYPTO', 'BUFFER', 'BUY', 'PART', 'WHOLE',
-           'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ENDED', 'whole_lots', 'exact', 'half_even', 'as_price', 'as_cash',
-           'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy', 'sell', 'due_today', 'clear',
-           'phase_of', 'supply', 'morning', 'missed', 'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw',
-           'leave', 'wish_of', 'move', 'counts', 'aimed', 'opine', 'conflict', 'turn', 'count_sent', 'watch',
-           'after_sales', 'add', 'forbidden', 'room', 'judge', 'spend', 'limited', 'fits', 'longer', 'places_of',
-           'opinions_on', 'shed', 'evening', 'classes_of', 'pass_quietly', 'pass_days', 'simulate', 'gather', 'Wishes',
-           'collect', 'beyond', 'collect_alone']
+           'ACCOUNT', 'LIMITS', 'SEEN', 'TIE', 'ACTIONS', 'NEVER', 'ENDED', 'whole_lots', 'exact', 'half_even',
+           'as_price', 'as_cash', 'in_new_shares', 'fee_of', 'affordable', 'insert', 'remove', 'book', 'refuse', 'buy',
+           'sell', 'due_today', 'clear', 'phase_of', 'supply', 'morning', 'note', 'pay', 'divide', 'act', 'missed',
+           'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw', 'leave', 'wish_of', 'move', 'counts', 'aimed',
+           'opine', 'conflict', 'turn', 'count_sent', 'watch', 'after_sales', 'add', 'forbidden', 'room', 'judge',
+           'spend', 'limited', 'fits', 'longer', 'places_of', 'opinions_on', 'shed', 'evening', 'classes_of',
+           'pass_quietly', 'pass_days', 'simulate', 'gather', 'Wishes', 'collect', 'beyond', 'collect_alone']
 
-# %% ../../nbs/44_kernel.ipynb #86a2d524
+# %% ../../nbs/44_kernel.ipynb #b0f8455b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
+
+from .summary import BOOKED, DIVIDEND, SPLIT
 
 # %% ../../nbs/44_kernel.ipynb #de5dea5e
 compiled = njit(nogil=True, error_model="numpy", cache=True)
@@ -70,10 +72,13 @@ CASH, NOT_HELD, MIN_NOTIONAL, NO_PRICE, OTHER, BREAKER, STALE, ORDERS, POSITIONS
 WEIGHT, ALL_EQUITIES, ALL_CRYPTO, BUFFER = range(11, 15)
 BUY, PART, WHOLE = 1, -1, -2  # sides: a purchase, a sale of some, a sale of all that is held then
 
-# %% ../../nbs/44_kernel.ipynb #97397024
+# %% ../../nbs/44_kernel.ipynb #e1142e5c
 ACCOUNT = np.dtype(
     [(name, "f8") for name in ("cash", "equity", "before", "peak", "equities", "crypto", "passed")]
-    + [(name, "i8") for name in ("held", "waiting", "fills", "refusals", "sent")]  # how many of them there are
+    + [
+        (name, "i8") for name in ("held", "waiting", "fills", "refusals", "sent", "booked")
+    ]  # how many of them there are
+    + [(name, "i8") for name in ("acted", "acting")]  # actions that are over, and the row of the next one
     + [(name, "i8") for name in ("halted", "bad_row", "bad_column", "bad_first", "bad_second")],
     align=True,
 )
@@ -87,7 +92,7 @@ SEEN = np.dtype(
     [("cash", "f8"), ("equities", "f8"), ("crypto", "f8"), ("positions", "i8"), ("orders", "i8")], align=True
 )
 
-# %% ../../nbs/44_kernel.ipynb #202e7812
+# %% ../../nbs/44_kernel.ipynb #843d589a
 TIE = 1e-12  # relative: floats that differ by less are the same amount
 
 
@@ -101,7 +106,10 @@ def whole_lots(quantity: float, asset: Any) -> float:
 @inlined
 def exact(quantity: float, asset: Any) -> float:
     "A sum of quantities without the dust of floats."
-    return float(np.rint(quantity * asset.per_unit) / asset.per_unit)
+    grid = max(asset.per_unit, 1e9)  # after a split there are parts of lots
+    while quantity * grid > 4e15 and grid > asset.per_unit:
+        grid /= 10
+    return float(np.rint(quantity * grid) / grid)
 
 
 @inlined
@@ -123,6 +131,13 @@ def as_price(price: float) -> float:
 def as_cash(amount: float) -> float:
     "Eight decimals."
     return float(np.rint(amount * 1e8) / 1e8) if abs(amount) < 4e7 else amount
+
+
+@inlined
+def in_new_shares(quantity: float, ratio: float) -> float:
+    "Nine decimals after a split, and never nothing."
+    new = quantity * ratio
+    return max(half_even(new * 1e9) / 1e9, 1e-9) if new < 4e6 else new
 
 # %% ../../nbs/44_kernel.ipynb #f5583b2d
 @inlined
@@ -318,6 +333,58 @@ def morning(
         if slots[due[i]].side != 0:
             insert(waiting, me.waiting, due[i])
             me.waiting += 1
+
+# %% ../../nbs/44_kernel.ipynb #a562df14
+ACTIONS = np.dtype([("split", "f8"), ("dividend", "f8"), ("row", "i4"), ("column", "u4")], align=True)
+NEVER = 2**62  # the row of an action that does not come
+
+
+@inlined
+def note(
+    booked: np.ndarray, me: Any, action: Any, kind: int, amount: float, before: float, after: float, cash: float
+) -> None:
+    "Write down an action and take its cash."
+    told = booked[me.booked]
+    told.row, told.column, told.place, told.kind = action.row, action.column, me.fills, kind
+    told.amount, told.before, told.after, told.cash = amount, before, after, cash
+    me.booked += 1
+    me.cash = as_cash(me.cash + cash)
+
+
+@inlined
+def pay(action: Any, slots: np.ndarray, me: Any, booked: np.ndarray) -> None:
+    "Pay a dividend on what was held overnight."
+    slot = slots[action.column]
+    if slot.held > 0:
+        cash = as_cash(action.dividend * slot.held)
+        note(booked, me, action, DIVIDEND, action.dividend, slot.held, slot.held, cash)
+
+
+@inlined
+def divide(action: Any, slots: np.ndarray, me: Any, booked: np.ndarray) -> None:
+    "Turn old shares into new ones, in the account and in the order that waits."
+    slot, ratio = slots[action.column], action.split
+    if slot.side != 0:
+        slot.wish = in_new_shares(slot.wish, ratio)
+    if slot.held > 0:
+        before = slot.held
+        slot.held = in_new_shares(before, ratio)
+        slot.entry, slot.highest = slot.entry / ratio, slot.highest / ratio
+        note(booked, me, action, SPLIT, ratio, before, slot.held, 0.0)
+
+
+@lean
+def act(row: int, actions: np.ndarray, slots: np.ndarray, account: np.ndarray, booked: np.ndarray) -> None:
+    "Do what the actions of a day do."
+    me = account[0]
+    while me.acted < len(actions) and actions[me.acted].row == row:
+        action = actions[me.acted]
+        if action.dividend > 0:
+            pay(action, slots, me, booked)
+        if action.split != 1:
+            divide(action, slots, me, booked)
+        me.acted += 1
+    me.acting = actions[me.acted].row if me.acted < len(actions) else NEVER
 
 # %% ../../nbs/44_kernel.ipynb #a5d15ffd
 ENDED = 10  # sessions, as in portfolio.fills
@@ -791,7 +858,7 @@ def evening(
         buys += opine(row, k, begin, end, columns, targets, aims, resize, closes, assets, slots, waiting, me, refusals)
     return buys
 
-# %% ../../nbs/44_kernel.ipynb #d45f949a
+# %% ../../nbs/44_kernel.ipynb #2ccf8f37
 @inlined
 def classes_of(assets: np.ndarray) -> int:
     "Which classes of assets there are: 1 equities, 2 crypto, 3 both."
@@ -811,8 +878,8 @@ def pass_quietly(
     held, cash, entered, crypto = slot.held, me.cash, row, assets[0].crypto != 0
     highest, bars, inside, rule = slot.highest, slot.bars, held > 0, rules[slot.owner]
     stop, take, trail, most = slot.entry * rule[0], slot.entry * rule[1], rule[2], rule[3]
-    passed, kept = 0.0, len(worth) > 0
-    while row < len(closes) and real[row, 0]:
+    passed, kept, last_row = 0.0, len(worth) > 0, min(len(closes), me.acting)
+    while row < last_row and real[row, 0]:
         close, (begin, end) = closes[row, 0], places_of(0, row, starts, targets)
         if end > begin and (targets[begin] > 0) != inside:
             break
@@ -834,14 +901,14 @@ def pass_quietly(
         me.equities, me.crypto = (0.0, last) if crypto else (last, 0.0)
     return row
 
-# %% ../../nbs/44_kernel.ipynb #ec51d564
+# %% ../../nbs/44_kernel.ipynb #1ebb24b3
 @lean
 def pass_days(
     row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray,
     over: np.ndarray, turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray,
     opinions: tuple[np.ndarray, ...], resize: float, values: tuple[np.ndarray, np.ndarray], slots: np.ndarray,
     lists: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], account: np.ndarray, fills: np.ndarray,
-    refusals: np.ndarray, memory: np.ndarray,
+    refusals: np.ndarray, memory: np.ndarray, actions: np.ndarray, booked: np.ndarray,
 ) -> int:  # fmt: skip
     "Let days pass from `row` on until a log may be full, or until the end; the row of the next day."
     (equity, worth), (held, waiting, due, owner), me = values, lists, account[0]
@@ -859,6 +926,8 @@ def pass_days(
             count = 0  # a strength on a carried price is no opinion
         if not fits(me, count, len(fills), len(refusals)):
             return row
+        if row == me.acting:
+            act(row, actions, slots, account, booked)
         if me.waiting > 0:
             morning(row, opens, volumes, real, assets, slots, held, waiting, due, me, fills, refusals)
             forget(row, real, number, over, assets, slots, waiting, me)
@@ -885,13 +954,13 @@ def pass_days(
         row += 1
     return row
 
-# %% ../../nbs/44_kernel.ipynb #06e753e6
+# %% ../../nbs/44_kernel.ipynb #7282e807
 @compiled
 def simulate(
     opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, over: np.ndarray,
     turns: np.ndarray, assets: np.ndarray, rules: np.ndarray, limits: np.ndarray, opinions: tuple[np.ndarray, ...], first: int,
-    cash: float, resize: float, equity: np.ndarray, worth: np.ndarray, slots: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    cash: float, resize: float, equity: np.ndarray, worth: np.ndarray, slots: np.ndarray, actions: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Let the days pass from row `first` on.
 
     Parameters
@@ -913,15 +982,19 @@ def simulate(
     equity, worth : arrays of shape (n_days - first,) and (2, n_days - first)
         Are filled: account value, and the value of equities and of crypto; `worth` is 0 before. Who does not need it gives
         one of shape (0, 0).
+    actions : array of `ACTIONS`
+        From row `first` on, in the order of rows; empty where nothing happens.
 
     Returns
     -------
-    account, fills, refusals, waiting : arrays of `ACCOUNT` (1,), `FILLS`, `REFUSALS` and of columns with a waiting order
+    account, fills, refusals, waiting, booked
+        Arrays of `ACCOUNT` (1,), `FILLS`, `REFUSALS`, of columns with a waiting order, and of `BOOKED`.
     """
     n_days, n_symbols = closes.shape
     account, owner = np.zeros(1, ACCOUNT), np.full(n_symbols, -1, np.int64)
     me = account[0]
-    me.cash, me.halted, me.bad_row = cash, -1, -1
+    me.cash, me.halted, me.bad_row, me.acting = cash, -1, -1, actions[0].row if len(actions) > 0 else NEVER
+    booked = np.empty(2 * len(actions), BOOKED)
     for column in range(n_symbols):
         slots[column].crypto = assets[column].crypto
     held, waiting, due = np.empty(n_symbols, np.uint32), np.empty(n_symbols, np.uint32), np.empty(n_symbols, np.uint32)
@@ -935,9 +1008,9 @@ def simulate(
         refusals = longer(refusals, me.refusals, 3 * (me.waiting + opinions_on(row, starts, targets)))
         row = pass_days(
             row, opens, closes, volumes, real, number, over, turns, assets, rules, limits, opinions, resize,
-            values, slots, lists, account, fills, refusals, memory,
+            values, slots, lists, account, fills, refusals, memory, actions, booked,
         )  # fmt: skip
-    return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting]
+    return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting], booked[: me.booked]
 
 # %% ../../nbs/44_kernel.ipynb #9bfc0cd8
 @lean

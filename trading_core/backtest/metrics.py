@@ -115,17 +115,20 @@ class OversoldError(DataError):
             f"{self.held:g} that were still held. Pass all fills since the position was opened."
         )
 
-# %% ../../nbs/42_metrics.ipynb #604ba900
+# %% ../../nbs/42_metrics.ipynb #3f00ee5b
 TRADE_COLUMNS = "symbol entry_day exit_day quantity entry_price exit_price pnl return reason strategy".split()  # noqa: SIM905
 
 
-def trades_from_fills(fills: pd.DataFrame) -> pd.DataFrame:
+def trades_from_fills(fills: pd.DataFrame, actions: pd.DataFrame | None = None) -> pd.DataFrame:
     """Round trips: one row for every sale, matched with the average of the buys before it.
 
     Parameters
     ----------
     fills : DataFrame
         Columns day, symbol, side (`buy` or `sell`), quantity, price, fee, reason, strategy.
+    actions : DataFrame, optional
+        Splits and dividends as booked: columns day, symbol, kind, amount, before, after, cash. Quantities and prices are
+        then in shares of the sale's day, and profits contain what was paid.
 
     Returns
     -------
@@ -135,7 +138,7 @@ def trades_from_fills(fills: pd.DataFrame) -> pd.DataFrame:
         still held is in no row.
     """
     ordered = fills if fills["day"].is_monotonic_increasing else fills.sort_values("day", kind="stable")
-    trips = _trips(ordered)
+    trips = _trips(ordered, actions)
     opened, closed = ordered.iloc[trips["since"]], ordered.iloc[trips["fill"]]
     own = {name: closed[name].to_numpy() for name in ("symbol", "reason", "strategy") if name in closed}
     found = {
@@ -145,19 +148,35 @@ def trades_from_fills(fills: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(own | found)[TRADE_COLUMNS]
 
 
-def _trips(fills: pd.DataFrame) -> Any:
+def _booked(actions: pd.DataFrame | None, fills: pd.DataFrame, known: list[str]) -> Any:
+    "Actions as records, each with the number of fills before it; those of symbols without a fill are left out."
+    from trading_core.backtest.summary import BOOKED, DIVIDEND, NONE_BOOKED, SPLIT
+
+    if actions is None or actions.empty:
+        return NONE_BOOKED
+    own = actions[actions["symbol"].isin(known)]
+    made = np.zeros(len(own), BOOKED)
+    for name in ("amount", "before", "after", "cash"):
+        made[name] = own[name].to_numpy(dtype=float)
+    made["column"] = [known.index(symbol) for symbol in own["symbol"]]
+    made["place"] = pd.DatetimeIndex(fills["day"]).searchsorted(pd.DatetimeIndex(own["day"]))
+    made["kind"] = np.where(own["kind"] == "split", SPLIT, DIVIDEND)
+    return made
+
+
+def _trips(fills: pd.DataFrame, actions: pd.DataFrame | None) -> Any:
     "Round trips as records, fills in the order of time."
     from trading_core.backtest.summary import round_trips
 
     symbols = fills["symbol"]
     if isinstance(symbols.dtype, pd.CategoricalDtype):
-        columns, count = symbols.cat.codes.to_numpy(), len(symbols.cat.categories)
+        columns, known = symbols.cat.codes.to_numpy(), symbols.cat.categories
     else:
         columns, known = pd.factorize(symbols)
-        count = len(known)
     quantity, price, fee = (np.array(fills[name], dtype=float) for name in ("quantity", "price", "fee"))
     buys = np.array(fills["side"] == "buy")
-    oversold, held, trips = round_trips(columns.astype(np.int64), buys, quantity, price, fee, count)
+    booked = _booked(actions, fills, list(known))
+    oversold, held, trips = round_trips(columns.astype(np.int64), buys, quantity, price, fee, len(known), booked)
     if oversold >= 0:
         wrong = fills.iloc[oversold]
         raise OversoldError(wrong["symbol"], wrong["day"], float(wrong["quantity"]), held)
@@ -230,7 +249,7 @@ def metrics_of(
     }
     return pd.Series(found, dtype=object)
 
-# %% ../../nbs/42_metrics.ipynb #ce945461
+# %% ../../nbs/42_metrics.ipynb #c0c0e484
 def benchmark_of(prices: Panel | pd.Series, start: Day, cash: float) -> pd.Series:
     """What `cash` would have become, had it bought at the close of `start` and never traded again.
 
@@ -244,6 +263,6 @@ def benchmark_of(prices: Panel | pd.Series, start: Day, cash: float) -> pd.Serie
     Series
         Account value from the first day at or after `start`.
     """
-    closes = prices.close if isinstance(prices, Panel) else prices.to_frame()
+    closes = prices.adjusted.close if isinstance(prices, Panel) else prices.to_frame()
     closes = closes.ffill().loc[as_day(start) :].dropna(axis="columns", how="any")
     return float(cash) * (closes / closes.iloc[0]).mean(axis="columns")

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FILL_COLUMNS', 'REFUSAL_COLUMNS', 'Given', 'PENDING_COLUMNS', 'fills_table', 'refusals_table', 'FillLog',
-           'positions_of', 'BacktestRecord', 'BacktestResult', 'shown_metrics', 'result_html', 'result_dict',
-           'result_csv']
+__all__ = ['FILL_COLUMNS', 'REFUSAL_COLUMNS', 'Given', 'PENDING_COLUMNS', 'ACTION_COLUMNS', 'fills_table', 'refusals_table',
+           'FillLog', 'positions_of', 'actions_table', 'BacktestRecord', 'BacktestResult', 'shown_metrics',
+           'result_html', 'result_dict', 'result_csv']
 
 # %% ../../nbs/41_result.ipynb #be5c9ae0
 import json
@@ -52,7 +52,7 @@ def refusals_table(refusals: list[tuple[pd.Timestamp, Refusal]]) -> pd.DataFrame
     table = pd.DataFrame(rows, columns=REFUSAL_COLUMNS)
     return table.assign(day=pd.to_datetime(table["day"], utc=True))
 
-# %% ../../nbs/41_result.ipynb #34e38aee
+# %% ../../nbs/41_result.ipynb #3f0b071c
 @dataclass(frozen=True)
 class FillLog:
     "Fills as arrays in the order of time, one entry each."
@@ -64,6 +64,7 @@ class FillLog:
     values: tuple[
         np.ndarray, ...
     ]  # of equities and crypto, (2, n_days), of the account; days on which cash changes, and cash
+    booked: np.ndarray | None = None  # splits and dividends between them, of `BOOKED`
 
     @cached_property
     def exposure(self) -> dict[str, np.ndarray]:
@@ -77,25 +78,37 @@ class FillLog:
     @cached_property
     def trades(self) -> dict[str, np.ndarray]:
         "Profit and return of the round trips."
-        from trading_core.backtest.summary import round_trips
+        from trading_core.backtest.summary import NONE_BOOKED, round_trips
 
         quantity, price, fee = (self.amounts[name] for name in ("quantity", "price", "fee"))
-        _, _, trips = round_trips(self.columns, self.buys, quantity, price, fee, self.n_symbols)
+        booked = NONE_BOOKED if self.booked is None else self.booked
+        _, _, trips = round_trips(self.columns, self.buys, quantity, price, fee, self.n_symbols, booked)
         return {"pnl": trips["profit"], "return": trips["gain"]}
 
 
 Given = Any  # a value, or a function without arguments that makes it
 
-# %% ../../nbs/41_result.ipynb #b85550d0
-def positions_of(fills: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
-    "Units held at each day's close, (n_days, n_symbols traded)."
-    signed = fills["quantity"].where(fills["side"] == "buy", -fills["quantity"])
-    changes = signed.groupby([fills["day"], fills["symbol"]]).sum().unstack(fill_value=0.0)
+# %% ../../nbs/41_result.ipynb #6c083c82
+def positions_of(fills: pd.DataFrame, days: pd.DatetimeIndex, actions: pd.DataFrame | None = None) -> pd.DataFrame:
+    "Units held at each day's close, (n_days, n_symbols traded); `actions` as in `BacktestRecord`."
+    moves = fills[["day", "symbol"]].assign(units=fills["quantity"].where(fills["side"] == "buy", -fills["quantity"]))
+    if actions is not None and len(actions):
+        moves = pd.concat([moves, actions[["day", "symbol"]].assign(units=actions["after"] - actions["before"])])
+    changes = moves.groupby(["day", "symbol"])["units"].sum().unstack(fill_value=0.0)
     held = changes.reindex(days, fill_value=0.0).cumsum().round(8)  # without the dust of float sums
     return held.rename_axis(index=None, columns=None)
 
-# %% ../../nbs/41_result.ipynb #40ac3dad
+# %% ../../nbs/41_result.ipynb #7142db6c
 PENDING_COLUMNS = ["symbol", "side", "quantity", "reason", "strategy"]
+ACTION_COLUMNS = ["day", "symbol", "kind", "amount", "before", "after", "cash"]
+
+
+def actions_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    "Booked splits and dividends as a table, in the order in which they happened; numbers are float64, days UTC."
+    table = pd.DataFrame(rows, columns=ACTION_COLUMNS)
+    return table.astype(dict.fromkeys(("amount", "before", "after", "cash"), float)).assign(
+        day=pd.to_datetime(table["day"], utc=True)
+    )
 
 
 class BacktestRecord:
@@ -117,16 +130,18 @@ class BacktestRecord:
     seconds: float  # what the engine took, signals included
     pending: pd.DataFrame  # orders that still wait
     log: FillLog | None  # the fills as arrays, where the engine has them
+    actions: pd.DataFrame  # splits (amount: new shares for an old one) and dividends (cash a share) of what was held
 
     def __init__(
         self, equity: pd.Series, fills: Given, refusals: Given, exposure: Given, last_signals: Given, annual_days: int,
         setup: Mapping[str, Any] | None = None, panel_sha256: Given = "", seconds: float = 0.0, pending: Given = None,
-        log: FillLog | None = None,
+        log: FillLog | None = None, actions: Given = None,
     ) -> None:  # fmt: skip
         given = dict(locals())
         del given["self"]
         given["setup"] = setup or {}
         given["pending"] = pd.DataFrame(columns=PENDING_COLUMNS) if pending is None else pending
+        given["actions"] = (lambda: actions_table([])) if actions is None else actions
         later = {name: value for name, value in given.items() if callable(value)}
         self.__dict__.update({name: value for name, value in given.items() if name not in later}, _later=later)
 
@@ -145,19 +160,22 @@ class BacktestRecord:
             getattr(self, name)
         return self.__dict__
 
-# %% ../../nbs/41_result.ipynb #eb58df08
+# %% ../../nbs/41_result.ipynb #628db14d
 class BacktestResult(BacktestRecord):
     "The record of a backtest, and what follows from it."
 
     @cached_property
     def positions(self) -> pd.DataFrame:
         "Units held at each day's close."
-        return positions_of(self.fills, pd.DatetimeIndex(self.equity.index))
+        return positions_of(self.fills, pd.DatetimeIndex(self.equity.index), self.actions)
 
     @cached_property
     def trades(self) -> pd.DataFrame:
-        "Round trips: symbol, entry and exit, quantity, prices, profit after fees, reason, strategy."
-        return trades_from_fills(self.fills)
+        """Round trips: symbol, entry and exit, quantity, prices, profit after fees, reason, strategy.
+
+        Over a split in shares of the sale's day; a profit contains the dividends.
+        """
+        return trades_from_fills(self.fills, self.actions)
 
     @cached_property
     def metrics(self) -> pd.Series:
@@ -248,7 +266,7 @@ def _verdict(result: BacktestResult) -> str:
     except Exception:
         return ""
 
-# %% ../../nbs/41_result.ipynb #7ae82db9
+# %% ../../nbs/41_result.ipynb #3430b9f7
 def _written(result: BacktestResult) -> str:
     "How moments are written: days as 2019-06-28, the ends of shorter bars as 2019-06-28T14:30."
     days = pd.DatetimeIndex(result.equity.index)
@@ -262,8 +280,10 @@ def _dated(table: pd.DataFrame, written: str) -> pd.DataFrame:
 
 
 def result_dict(result: BacktestResult) -> dict[str, Any]:
-    "A result as plain Python: setup, metrics, equity by day, fills, trades and refusals as rows."
+    "A result as plain Python: setup, metrics, equity by day; fills, trades, refusals and actions, if any, as rows."
     tables = {"fills": result.fills, "trades": result.trades, "refusals": result.refusals}
+    if len(result.actions):
+        tables["actions"] = result.actions
     written = _written(result)
     return {
         "setup": plain(result.setup),
@@ -273,14 +293,14 @@ def result_dict(result: BacktestResult) -> dict[str, Any]:
         "last_signals": plain(result.last_signals.to_dict()),
     } | {name: plain(_dated(table, written).to_dict("records")) for name, table in tables.items()}
 
-# %% ../../nbs/41_result.ipynb #2504ce05
+# %% ../../nbs/41_result.ipynb #4dda4ffc
 def result_csv(result: BacktestResult, folder: str | Path) -> Path:
     "Write equity.csv, fills.csv, trades.csv, refusals.csv, metrics.csv and setup.json into `folder`, made if missing."
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     written = _written(result)
     result.equity.rename("equity").rename_axis("day").to_csv(out / "equity.csv", date_format=written)
-    for name in ("fills", "trades", "refusals"):
+    for name in ("fills", "trades", "refusals", *(["actions"] if len(result.actions) else [])):
         _dated(getattr(result, name), written).to_csv(out / f"{name}.csv", index=False)
     result.metrics.rename("value").rename_axis("metric").to_csv(out / "metrics.csv")
     (out / "setup.json").write_text(

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'sums_of', 'ends_of', 'growth', 'totals', 'cash_part', 'shares_of',
-           'idle_part', 'between', 'falls', 'round_trips', 'won_and_lost']
+__all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'BOOKED', 'SPLIT', 'DIVIDEND', 'NONE_BOOKED', 'sums_of', 'ends_of',
+           'growth', 'totals', 'cash_part', 'shares_of', 'idle_part', 'between', 'falls', 'take_part', 'round_trips',
+           'won_and_lost']
 
-# %% ../../nbs/42a_summary.ipynb #1371b7b0
+# %% ../../nbs/42a_summary.ipynb #6a3c379b
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -143,28 +146,55 @@ def falls(equity: np.ndarray, moments: np.ndarray) -> tuple[float, int, int, int
         wait = max(wait, moments[len(equity) - 1] - moments[top])
     return depth, high, low, back, wait
 
-# %% ../../nbs/42a_summary.ipynb #78b20586
+# %% ../../nbs/42a_summary.ipynb #b2edf46a
 TRIPS = np.dtype(
     [(name, "f8") for name in ("quantity", "entry", "exit", "profit", "gain")]
     + [(name, "i8") for name in ("since", "fill")],  # fills that opened and closed it
     align=True,
 )
-HOLDING = np.dtype([("quantity", "f8"), ("most", "f8"), ("price", "f8"), ("fees", "f8"), ("since", "i8")], align=True)
+HOLDING = np.dtype(
+    [(name, "f8") for name in ("quantity", "most", "price", "fees", "paid")] + [("since", "i8")], align=True
+)
+BOOKED = np.dtype(  # splits and dividends as they were booked
+    [(name, "f8") for name in ("amount", "before", "after", "cash")]  # ratio or cash a share; quantities
+    + [("row", "i4"), ("column", "i4"), ("place", "i4"), ("kind", "i1")],  # place: how many fills were before
+    align=True,
+)
+SPLIT, DIVIDEND = 1, 2
+NONE_BOOKED = np.empty(0, BOOKED)
+
+
+@compiled
+def take_part(holding: Any, action: Any) -> None:
+    "What a split or a dividend does to a holding: other quantities at other prices, and cash."
+    if holding.quantity <= 0:
+        return
+    holding.paid += action.cash
+    if action.kind == SPLIT:
+        ratio = action.after / action.before
+        holding.quantity, holding.most, holding.price = action.after, holding.most * ratio, holding.price / ratio
 
 
 @compiled
 def round_trips(
-    columns: np.ndarray, buys: np.ndarray, quantities: np.ndarray, prices: np.ndarray, fees: np.ndarray, n_symbols: int
-) -> tuple[int, float, np.ndarray]:
+    columns: np.ndarray, buys: np.ndarray, quantities: np.ndarray, prices: np.ndarray, fees: np.ndarray, n_symbols: int,
+    booked: np.ndarray,
+) -> tuple[int, float, np.ndarray]:  # fmt: skip
     """Sales matched with the average of the purchases before them, fills in the order of time.
+
+    `booked` are the splits and dividends between them, an array of `BOOKED`: quantities and prices are in shares of the
+    sale's day, and profits contain the dividends.
 
     Returns
     -------
     oversold, held, trips
         The number of a fill that sells more than is held, and what is held, or -1; an array of `TRIPS`.
     """
-    holdings, trips, used = np.zeros(n_symbols, HOLDING), np.empty(len(columns), TRIPS), 0
+    holdings, trips, used, acted = np.zeros(n_symbols, HOLDING), np.empty(len(columns), TRIPS), 0, 0
     for i in range(len(columns)):
+        while acted < len(booked) and booked[acted].place <= i:
+            take_part(holdings[booked[acted].column], booked[acted])
+            acted += 1
         holding, quantity, price, fee = holdings[columns[i]], quantities[i], prices[i], fees[i]
         if buys[i]:
             if holding.quantity == 0:
@@ -179,12 +209,13 @@ def round_trips(
         part = min(1.0, quantity / holding.quantity)
         trip = trips[used]
         trip.quantity, trip.entry, trip.exit, trip.since, trip.fill = quantity, holding.price, price, holding.since, i
-        trip.profit = quantity * (price - holding.price) - part * holding.fees - fee
+        trip.profit = quantity * (price - holding.price) - part * holding.fees - fee + part * holding.paid
         trip.gain = trip.profit / (quantity * holding.price)
         used += 1
         holding.quantity, holding.fees = holding.quantity - quantity, holding.fees * (1 - part)
+        holding.paid *= 1 - part
         if holding.quantity <= dust:
-            holding.quantity, holding.most, holding.price, holding.fees = 0.0, 0.0, 0.0, 0.0
+            holding.quantity, holding.most, holding.price, holding.fees, holding.paid = 0.0, 0.0, 0.0, 0.0, 0.0
     return -1, 0.0, trips[:used]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LINES', 'BATCH', 'SweepJob', 'Part', 'Terms', 'Runs', 'Ways', 'Drawn', 'Accounts', 'SweepWays', 'run_numbers']
 
-# %% ../../nbs/45acb_sweep_job.ipynb #9006d9b1
+# %% ../../nbs/45acb_sweep_job.ipynb #2847b31d
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ import pandas as pd
 
 from . import kernel
 from .accounts import SUMS, sum_account
-from .fast import asset_table, limit_row, rule_row
+from .fast import action_rows, asset_table, limit_row, rule_row
 from .grid import Grid, made_all, problem_of
 from .kernel import Wishes
 from .shared_work import Shared, indicators_remembered, watched
@@ -68,7 +68,7 @@ class Part:
         shape = (len(numbers), len(job.days)) if job.keep else (0, 0)
         return cls(numbers, np.zeros(len(numbers), SUMS), {}, np.full(shape, np.nan))
 
-# %% ../../nbs/45acb_sweep_job.ipynb #4bd9400d
+# %% ../../nbs/45acb_sweep_job.ipynb #f22192e6
 class Terms:
     "What the kernel is told, the same for all combinations."
 
@@ -77,13 +77,14 @@ class Terms:
         by_day = panel.by_day or {}
         self.opens, self.closes, self.real = by_day["open"], by_day["close"], by_day["real"]
         self.assets, self.sessions = asset_table(panel, job.costs)
+        self.actions = action_rows(panel, job.first)
         self.capped = bool(np.isfinite(self.assets["share"]).any())
         self.volumes = panel.volume_by_day if self.capped else self.closes  # without a share they are not looked at
         self.limits, self.resize = limit_row(job.limits), -1.0 if job.resize is None else job.resize
         self.all_moments = panel.days.as_unit("ns").asi8
         self.moments = self.all_moments[job.first :]
 
-# %% ../../nbs/45acb_sweep_job.ipynb #18d1b654
+# %% ../../nbs/45acb_sweep_job.ipynb #cb9b95a7
 class Runs:
     "Runs combinations of a job in the kernel, one after the other; a thread has its own."
 
@@ -97,16 +98,16 @@ class Runs:
         "Let one account pass and boil it down to its row."
         starts, columns, targets, unwanted, aims = opinions
         self.slots[:] = 0
-        _, fills, _, _ = kernel.simulate(
+        _, fills, _, _, booked = kernel.simulate(
             terms.opens, terms.closes, terms.volumes, terms.real, *terms.sessions, terms.assets,
             np.array([rule_row(strategy.exits)]), terms.limits, (starts[None, :], columns, targets, unwanted[None, :], aims),
-            self.job.first, self.job.cash, terms.resize, self.equity, self.worth, self.slots,
+            self.job.first, self.job.cash, terms.resize, self.equity, self.worth, self.slots, terms.actions,
         )  # fmt: skip
-        sum_account(self.equity, self.worth, fills, terms.moments, len(self.slots), self.part.sums, place)
+        sum_account(self.equity, self.worth, fills, booked, terms.moments, len(self.slots), self.part.sums, place)
         if len(self.part.equity):
             self.part.equity[place] = self.equity
 
-# %% ../../nbs/45acb_sweep_job.ipynb #c083e89e
+# %% ../../nbs/45acb_sweep_job.ipynb #bdf54272
 class Ways:
     "The three ways from strategies to rows of a part."
 
@@ -126,13 +127,13 @@ class Ways:
             return np.arange(len(numbers))
         twin, read = watched(first)
         try:
-            twin.signals(self.job.panel)
+            twin.signals(self.job.panel.adjusted)
         except Exception:  # it will be told when its turn comes
             return np.arange(len(numbers))
         keys = [place for name, place in zip(grid.names, grid.places(numbers), strict=True) if name in read]
         return np.lexsort(keys[::-1]) if keys else np.arange(len(numbers))
 
-# %% ../../nbs/45acb_sweep_job.ipynb #43881e74
+# %% ../../nbs/45acb_sweep_job.ipynb #eb2392f4
 class Drawn(Ways):
     "What can be said in lines."
 
@@ -143,7 +144,7 @@ class Drawn(Ways):
         if not hasattr(kind, "lines") or weights != {EqualWeight}:
             return None
         try:
-            found: Lines | None = kind.lines(strategies, self.job.panel)
+            found: Lines | None = kind.lines(strategies, self.job.panel.adjusted)
         except Exception:  # then each of them is asked alone, and those that cannot answer are found
             return None
         return found
@@ -152,7 +153,13 @@ class Drawn(Ways):
         "What a wish is worth if the account is as plain as `crossings` needs it; else None."
         job, terms = self.job, self.terms
         plain = job.panel.shape[1] == 1 and bool(terms.real.all()) and job.limits is None and job.resize is None
-        if not plain or terms.capped or job.grid.kind.exits is not Idea.exits or len(job.days) < 2:
+        if (
+            not plain
+            or job.panel.actions is not None
+            or terms.capped
+            or job.grid.kind.exits is not Idea.exits
+            or len(job.days) < 2
+        ):
             return None
         sizer: Any = strategies[0].sizing
         return float(job.share * min(sizer.gross, np.inf if sizer.max_weight is None else sizer.max_weight))

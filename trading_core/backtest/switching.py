@@ -135,7 +135,7 @@ class SwitchingAccount(Account):
         self.strategies = {self.switching.name: (self.switching.at(row), 1.0)}
         return super().decide(row, equity, pending)
 
-# %% ../../nbs/45b_switching.ipynb #ed368996
+# %% ../../nbs/45b_switching.ipynb #1b9b1723
 def _evening_by_evening(
     switching: Switching, panel: Panel, start: pd.Timestamp, cash: float, costs: Costs, limits: RiskLimits | None,
     resize: float | None,
@@ -154,6 +154,7 @@ def _evening_by_evening(
         equity, fills_table(record.fills), refusals_table(record.refusals), exposure_of(record.by_class, equity),
         table.iloc[-1].rename(None), annual_days(panel), setup_of("backtrader", described(strategies), cash, costs, **more),
         panel.sha256, time.perf_counter() - began, pd.DataFrame(waiting, columns=PENDING_COLUMNS),
+        actions=record.told_actions,
     )  # fmt: skip
 
 # %% ../../nbs/45b_switching.ipynb #9df17699

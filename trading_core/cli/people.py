@@ -266,7 +266,7 @@ def why(
     else:
         typer.echo(str(answer))
 
-# %% ../../nbs/78b_cli_people.ipynb #51d8ef45
+# %% ../../nbs/78b_cli_people.ipynb #0d250c27
 def _past_highs(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Timestamp]) -> dict[str, Any]:
     "Open positions on the last day that is over at the venue, with their highest closes; nothing, with a word, without market data."
     from trading_core.errors import TradingError
@@ -279,7 +279,7 @@ def _past_highs(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Time
         panel = load_market(config).panel
         panel = panel.until(min(panel.last, as_of_moment("", config.market.interval, now())))
         known = [fill for fill in ledger.fills() if fill.symbol in panel.symbols]
-        return dict(track(known, panel, panel.last))
+        return dict(track(known, panel, panel.last, ledger.actions(panel.last)))
     except (TradingError, OSError) as error:
         typer.echo(f"The highest closes since entry are not known ({error}); fill prices take their place.", err=True)
         return {}

@@ -18,7 +18,7 @@ from .sources import COLUMNS, asked_for
 from ..errors import ConfigError, DataError
 from ..sessions import Day, as_day
 
-# %% ../../nbs/16x_adjusting.ipynb #32c18170
+# %% ../../nbs/16x_adjusting.ipynb #6b0efd0b
 class ActionError(DataError):
     "A dividend that cannot have been paid."
 
@@ -29,7 +29,7 @@ class ActionError(DataError):
     def __str__(self) -> str:
         return (
             f"{self.day:%Y-%m-%d}: a dividend of {self.dividend:g} arrived, but the close before is worth {self.close:g} a "
-            f"share. Dividends are per share of that day, in the currency of the price; correct it where it came from."
+            f"share. Dividends are per share of the evening before, in the currency of the price; correct it where it came from."
         )
 
 
@@ -39,7 +39,7 @@ def shares(bars: pd.DataFrame) -> pd.DataFrame:
     paid = bars["dividend"].to_numpy(dtype=float).copy() if "dividend" in bars else np.zeros(len(bars))
     if len(bars):
         split[0], paid[0] = 1.0, 0.0  # what happened before the first bar concerns nobody who begins with it
-    before = np.append(np.nan, bars["close"].to_numpy(dtype=float)[:-1]) / split
+    before = np.append(np.nan, bars["close"].to_numpy(dtype=float)[:-1])
     impossible = paid >= before
     if impossible.any():
         row = int(impossible.argmax())

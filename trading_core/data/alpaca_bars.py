@@ -90,7 +90,7 @@ class AlpacaSaidNoError(DataError):
             )
         return ""
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #cf1eb3d5
+# %% ../../nbs/13b_alpaca_bars.ipynb #518086dc
 PROCESSED = 120  # days after its ex-date within which a dividend is paid
 KINDS = ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends")
 
@@ -126,8 +126,9 @@ def with_actions(bars: pd.DataFrame, actions: pd.DataFrame, days: pd.DatetimeInd
         actions = actions[actions.index >= days[0] - 10 * DAY]
     places = days.searchsorted(actions.index)
     split, dividend = np.ones(len(bars) + 1), np.zeros(len(bars) + 1)
-    np.multiply.at(split, places, actions["split"].to_numpy())
-    np.add.at(dividend, places, actions["dividend"].to_numpy())
+    for place, ratio, paid in zip(places, actions["split"], actions["dividend"], strict=True):
+        dividend[place] += paid * split[place]  # for a share held before the first of them
+        split[place] *= ratio
     return bars.assign(split=split[:-1], dividend=dividend[:-1])
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #f03310c3

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ROWS', 'OLDEST', 'PRICED', 'usable_bars', 'GuardedPanel', 'guarded', 'with_unpriced', 'NothingTrustedError',
+__all__ = ['ROWS', 'OLDEST', 'PRICED', 'ACTED', 'usable_bars', 'GuardedPanel', 'guarded', 'with_unpriced', 'NothingTrustedError',
            'barred_of', 'tradable_panel']
 
-# %% ../../nbs/17za_guarded.ipynb #2881068f
-from collections.abc import Iterable, Iterator, Mapping
+# %% ../../nbs/17za_guarded.ipynb #7b9c4f90
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -22,6 +22,7 @@ import pandas as pd
 from .findings import Finding, refusals_of
 from .normalizer import HybridDataNormalizer
 from .panel import FIELDS, Panel
+from .sources import ACTIONS
 from .readable import read_bars
 from ..errors import DataError
 from ..model import Asset
@@ -143,7 +144,7 @@ def _doubted(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.T
         rows[f.symbol] = rows.get(f.symbol, np.zeros(len(panel.days), dtype=bool)) | np.asarray(within)
     return rows
 
-# %% ../../nbs/17za_guarded.ipynb #d3d5df55
+# %% ../../nbs/17za_guarded.ipynb #2fe8e056
 def guarded(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.Timestamp] | None = None) -> Panel:
     """The panel without the prices in doubt, and with the list of symbols that may not be traded.
 
@@ -160,22 +161,45 @@ def guarded(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.Ti
         return panel
     arrays = {name: np.array(panel.arrays[name], order="F") for name in FIELDS}
     real, doubted = np.array(panel.real, order="F"), _doubted(panel, found, since or {})
+    actions = _believed(panel, found)
     for symbol in barred:
         column = panel.symbols.index(symbol)
         hidden = doubted.get(symbol, np.zeros(len(panel.days), dtype=bool)).copy()
         trusted = real[:, column] & ~hidden
         if trusted.any():
-            _carry(arrays, column, trusted, hidden)
+            _carry(arrays, column, trusted, hidden, None if actions is None else actions["split"].cumprod(axis=0))
         hidden[-1] = True
         _hide(arrays, real, column, hidden)
-    return GuardedPanel(panel.days, panel.symbols, panel.assets, arrays, real, None, panel.interval, barred)
+    return GuardedPanel(panel.days, panel.symbols, panel.assets, arrays, real, None, panel.interval, actions, barred)
 
 
-def _carry(arrays: Mapping[str, np.ndarray], column: int, trusted: np.ndarray, hidden: np.ndarray) -> None:
-    "Repeat the last trusted close on hidden rows and on those that repeat them."
+ACTED = {
+    "split_twice": "split",
+    "dividend_size": "dividend",
+}  # rules about what happened to a share, and what they doubt
+
+
+def _believed(panel: Panel, findings: Iterable[Finding]) -> dict[str, np.ndarray] | None:
+    "The panel's splits and dividends without those that cannot have been."
+    if panel.actions is None:
+        return None
+    made = {name: np.array(values, order="F") for name, values in panel.actions.items()}
+    for f in findings:
+        if f.severity == "fatal" and f.rule in ACTED and f.symbol in panel.assets:
+            name = ACTED[f.rule]
+            made[name][panel.days == f.day, panel.symbols.index(f.symbol)] = ACTIONS[name]
+    return made
+
+
+def _carry(
+    arrays: Mapping[str, np.ndarray], column: int, trusted: np.ndarray, hidden: np.ndarray, shares: np.ndarray | None
+) -> None:
+    "Repeat the last trusted close, in shares of then, on hidden rows and on those that repeat them."
     last = np.maximum.accumulate(np.where(trusted, np.arange(len(trusted)), -1))
     rows = ~trusted & (last >= 0) & np.logical_or.accumulate(hidden)
     arrays["close"][rows, column] = arrays["close"][last[rows], column]
+    if shares is not None:
+        arrays["close"][rows, column] *= shares[last[rows], column] / shares[rows, column]
 
 
 def _hide(arrays: Mapping[str, np.ndarray], real: np.ndarray, column: int, hidden: np.ndarray) -> None:
@@ -186,7 +210,17 @@ def _hide(arrays: Mapping[str, np.ndarray], real: np.ndarray, column: int, hidde
     arrays["volume"][rows, column] = np.where(np.isnan(arrays["close"][rows, column]), np.nan, 0.0)
     real[rows, column] = False
 
-# %% ../../nbs/17za_guarded.ipynb #021c81db
+# %% ../../nbs/17za_guarded.ipynb #ae962511
+def _widened(panel: Panel, symbols: Sequence[str]) -> dict[str, np.ndarray] | None:
+    "The panel's splits and dividends beside columns of symbols that have none."
+    if panel.actions is None:
+        return None
+    made = {name: np.full((len(panel.days), len(symbols)), none, order="F") for name, none in ACTIONS.items()}
+    for name, values in panel.actions.items():
+        made[name][:, [symbols.index(symbol) for symbol in panel.symbols]] = values
+    return made
+
+
 def with_unpriced(panel: Panel, paid: Mapping[str, tuple[pd.Timestamp, float]], why: Mapping[str, str]) -> Panel:
     "The panel with a column for each symbol that is held and has no bars: `paid` is since when, and the price."
     lacking = {symbol: paid[symbol] for symbol in sorted(paid) if symbol not in panel.assets}
@@ -207,7 +241,8 @@ def with_unpriced(panel: Panel, paid: Mapping[str, tuple[pd.Timestamp, float]], 
             arrays[name][:, column] = panel.arrays[name][:, old]
     assets = {symbol: panel.assets.get(symbol) or Asset.of(symbol) for symbol in symbols}
     barred = dict(getattr(panel, "barred", {})) | {symbol: why.get(symbol, "no bars") for symbol in lacking}
-    return GuardedPanel(panel.days, symbols, assets, arrays, real, None, panel.interval, barred)
+    actions = _widened(panel, symbols)
+    return GuardedPanel(panel.days, symbols, assets, arrays, real, None, panel.interval, actions, barred)
 
 # %% ../../nbs/17za_guarded.ipynb #bff7d85f
 class NothingTrustedError(DataError):

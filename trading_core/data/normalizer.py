@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['carry', 'NoSymbolsError', 'HybridDataNormalizer', 'load_panel']
+__all__ = ['carry', 'NoSymbolsError', 'HybridDataNormalizer', 'check_dividends', 'placed_actions', 'load_panel']
 
-# %% ../../nbs/15_normalizer.ipynb #e756c5d3
+# %% ../../nbs/15_normalizer.ipynb #09ca8440
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 
 from .panel import FIELDS, Panel
 from .intervals import check_labels
-from .sources import BarSource, checked_bars, step_of
+from .sources import ACTIONS, BadBarsError, BarSource, checked_bars, step_of
 from ..errors import DataError, UnknownNameError
 from ..model import Asset
 from ..sessions import Day
@@ -39,7 +39,7 @@ def carry(arrays: Mapping[str, np.ndarray], real: np.ndarray) -> None:
     for field in FIELDS:
         arrays[field][carried] = 0.0 if field == "volume" else closes[carried]
 
-# %% ../../nbs/15_normalizer.ipynb #d56846d4
+# %% ../../nbs/15_normalizer.ipynb #6ac7395d
 class NoSymbolsError(DataError):
     "A panel of nothing was asked for."
 
@@ -59,6 +59,7 @@ class HybridDataNormalizer:
         ----------
         bars : mapping of symbol to DataFrame
             Columns open high low close volume; index of UTC midnights, ascending, or of the ends of shorter bars.
+            With `split` and `dividend` prices and volumes are raw, and the panel carries these actions.
         assets : mapping of symbol to Asset, optional
             For symbols that are not what their spelling says: `X/Y` is crypto, anything else a US equity.
         interval : str
@@ -79,6 +80,32 @@ class HybridDataNormalizer:
         for symbol, own in checked.items():
             check_labels(symbol, pd.DatetimeIndex(own.index), known[symbol].calendar, interval)
         return _placed(checked, known, interval)
+
+
+def check_dividends(symbol: str, times: pd.DatetimeIndex, closes: np.ndarray, paid: np.ndarray) -> None:
+    "Refuse a dividend that is not less than the close of the own bar before."
+    impossible = paid[1:] >= closes[:-1]
+    if impossible.any():
+        row = int(impossible.argmax())
+        arrived = f"a dividend of {paid[row + 1]:g} arrived"
+        needed = f"the close before is worth {closes[row]:g} a share"
+        cure = "Dividends are per share of the evening before; correct it where it came from."
+        raise BadBarsError(symbol, f"{times[row + 1]:%Y-%m-%d}", arrived, needed, cure)
+
+
+def placed_actions(bars: Mapping[str, pd.DataFrame], days: pd.DatetimeIndex) -> dict[str, np.ndarray] | None:
+    "Splits and dividends of checked bars on the panel's days; None where no bars tell of any."
+    told = {column: symbol for column, symbol in enumerate(bars) if "split" in bars[symbol].columns}
+    if not told:
+        return None
+    made = {name: np.full((len(days), len(bars)), none, order="F") for name, none in ACTIONS.items()}
+    for column, symbol in told.items():
+        own = bars[symbol]
+        check_dividends(symbol, own.index, own["close"].to_numpy(), own["dividend"].to_numpy())
+        rows = days.searchsorted(own.index[1:])  # what happened before the first bar concerns nobody here
+        for name, array in made.items():
+            array[rows, column] = own[name].to_numpy()[1:]
+    return made
 
 
 def _calendar(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], interval: str) -> pd.DatetimeIndex:
@@ -102,7 +129,7 @@ def _placed(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], inter
         for field in FIELDS:
             arrays[field][rows, column] = own[field].to_numpy()
     carry(arrays, real)
-    return Panel(days, tuple(bars), assets, arrays, real, None, interval)
+    return Panel(days, tuple(bars), assets, arrays, real, None, interval, placed_actions(bars, days))
 
 # %% ../../nbs/15_normalizer.ipynb #475ca057
 def load_panel(

@@ -26,7 +26,7 @@ from .yahoo import YahooBars
 from ..errors import ConfigError, UnknownNameError
 from ..sessions import Day
 
-# %% ../../nbs/18_opening.ipynb #b470915a
+# %% ../../nbs/18_opening.ipynb #341f346e
 @dataclass(frozen=True)
 class Wanted:
     "What settings say about a source; each kind takes what concerns it."
@@ -35,7 +35,7 @@ class Wanted:
     allow_gaps: bool = False
     today: Day | None = None
     label: str = ""
-    raw: bool = False
+    raw: bool = True
     feed: str = "sip"
     exchange: str = "binance"
     url: str = ""
@@ -67,7 +67,7 @@ KINDS: dict[str, Callable[[Wanted], BarSource]] = {
     "yahoo": lambda wanted: YahooBars(today=wanted.today, raw=wanted.raw),
 }
 
-# %% ../../nbs/18_opening.ipynb #48fc2c88
+# %% ../../nbs/18_opening.ipynb #1a1ff380
 RECHECK = 7  # days
 REWRITTEN = ("alpaca", "yahoo")  # vendors whose adjusted prices all change with each split: a store keeps the raw ones
 
@@ -81,7 +81,7 @@ def open_source(
     store: str | os.PathLike[str] | None = None,
     label: str = "",
     known: str = "",
-    raw: bool = False,
+    raw: bool = True,
     feed: str = "sip",
     exchange: str = "binance",
     url: str = "",

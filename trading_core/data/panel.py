@@ -7,13 +7,13 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['FIELDS', 'PanelArrays', 'PanelTables', 'PanelAges', 'BeforePanelError', 'end_of', 'PanelPast', 'UnknownSymbolError',
-           'PanelColumns', 'fingerprint', 'lives', 'overview', 'Panel']
+           'PanelColumns', 'become', 'PanelAdjusted', 'fingerprint', 'lives', 'overview', 'Panel']
 
-# %% ../../nbs/14_panel.ipynb #34738a8e
+# %% ../../nbs/14_panel.ipynb #f8c0d4bb
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from types import MappingProxyType
@@ -27,8 +27,17 @@ from ..errors import DataError, did_you_mean
 from ..model import Asset
 from ..sessions import Day, as_day, session_number
 
-# %% ../../nbs/14_panel.ipynb #b1164295
+# %% ../../nbs/14_panel.ipynb #aa11825b
 FIELDS = ("open", "high", "low", "close", "volume")
+
+
+def _told(actions: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray] | None:
+    "Actions that are not to be changed; None where nothing happens."
+    if (actions["split"] == 1.0).all() and (actions["dividend"] == 0.0).all():
+        return None
+    for array in actions.values():
+        array.flags.writeable = False
+    return MappingProxyType(dict(actions))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +59,9 @@ class PanelArrays:
         open, close and real once more, one day after the other in memory, as an engine reads them; made if not given.
     interval : str
         How long a bar is: 1d, or 1m 5m 15m 30m 1h.
+    actions : mapping of str to float64 array, read-only, optional
+        split (new shares for an old one, 1 is none) and dividend (cash for a share held overnight, before that day's split; 0 is
+        none), in force before the open of their row. Then prices and volumes are raw, as traded. None where no asset has any.
     """
 
     days: pd.DatetimeIndex
@@ -59,8 +71,11 @@ class PanelArrays:
     real: np.ndarray
     by_day: Mapping[str, np.ndarray] | None = None
     interval: str = "1d"
+    actions: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
+        if self.actions is not None:
+            object.__setattr__(self, "actions", _told(self.actions))
         asked = {"open": self.arrays["open"], "close": self.arrays["close"], "real": self.real}
         by_day = self.by_day or {name: np.ascontiguousarray(array) for name, array in asked.items()}
         for array in (*self.arrays.values(), self.real, *by_day.values()):
@@ -71,7 +86,8 @@ class PanelArrays:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (
-            self.days, self.symbols, dict(self.assets), dict(self.arrays), self.real, None, self.interval
+            self.days, self.symbols, dict(self.assets), dict(self.arrays), self.real, None, self.interval,
+            None if self.actions is None else dict(self.actions),
         )  # fmt: skip
 
     @property
@@ -176,7 +192,7 @@ class PanelAges(PanelTables):
         marks = sessions if self.daily else closings(calendar, sessions)
         return np.asarray(self.days.isin(marks))
 
-# %% ../../nbs/14_panel.ipynb #ed95a369
+# %% ../../nbs/14_panel.ipynb #640ab184
 class BeforePanelError(DataError):
     "A day was asked for before the panel's first one, when nothing is known yet."
 
@@ -226,9 +242,12 @@ class PanelPast(PanelAges):
             return self
         arrays = {field: array[:rows] for field, array in self.arrays.items()}
         by_day = {name: array[:rows] for name, array in (self.by_day or {}).items()}
-        return type(self)(self.days[:rows], self.symbols, self.assets, arrays, self.real[:rows], by_day, self.interval)
+        actions = {name: array[:rows] for name, array in self.actions.items()} if self.actions else None
+        return type(self)(
+            self.days[:rows], self.symbols, self.assets, arrays, self.real[:rows], by_day, self.interval, actions
+        )
 
-# %% ../../nbs/14_panel.ipynb #9d96d2cc
+# %% ../../nbs/14_panel.ipynb #0b1ca5e9
 class UnknownSymbolError(DataError):
     "A symbol was asked for that is not there."
 
@@ -252,10 +271,11 @@ class PanelColumns(PanelPast):
         return self.symbols.index(symbol)
 
     def own(self, symbol: str) -> pd.DataFrame:
-        "The bars that one asset really traded, open to volume."
+        "The bars that one asset really traded, open to volume, and its split and dividend where the panel has any."
         column = self._column(symbol)
         rows = self.real[:, column]
-        return pd.DataFrame({field: self.arrays[field][rows, column] for field in FIELDS}, self.days[rows])
+        arrays = {field: self.arrays[field] for field in FIELDS} | dict(self.actions or {})
+        return pd.DataFrame({field: array[rows, column] for field, array in arrays.items()}, self.days[rows])
 
     def select(self, symbols: Iterable[str]) -> Self:
         "The same days with fewer columns."
@@ -264,9 +284,53 @@ class PanelColumns(PanelPast):
         arrays = {field: np.asfortranarray(array[:, columns]) for field, array in self.arrays.items()}
         assets = {symbol: self.assets[symbol] for symbol in wanted}
         real = np.asfortranarray(self.real[:, columns])
-        return type(self)(self.days, wanted, assets, arrays, real, None, self.interval)
+        actions = {name: array[:, columns] for name, array in self.actions.items()} if self.actions else None
+        return type(self)(self.days, wanted, assets, arrays, real, None, self.interval, actions)
 
-# %% ../../nbs/14_panel.ipynb #6845148e
+# %% ../../nbs/14_panel.ipynb #3811519a
+def become(actions: Mapping[str, np.ndarray], closes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What one share of the first day has become by each day, (n_days, n_symbols).
+
+    Parameters
+    ----------
+    actions : mapping of "split" and "dividend" to arrays
+    closes : array
+        Raw, carried where there is no bar.
+
+    Returns
+    -------
+    two arrays: by splits alone, and with dividends put into more shares at the close before their day
+    """
+    split, paid = np.asarray(actions["split"]), np.asarray(actions["dividend"])
+    before = np.full_like(closes, np.nan)
+    before[1:] = closes[:-1]
+    more = np.where(paid > 0, before / (before - paid), 1.0)
+    by_split = split.cumprod(axis=0)
+    return by_split, by_split * more.cumprod(axis=0)
+
+
+class PanelAdjusted(PanelColumns):
+    "A panel whose prices can be compared over splits and dividends."
+
+    @property
+    def adjusted(self) -> Self:
+        "The panel with prices in which a split or a dividend is no move, known on each day; itself without such actions."
+        return self if self.actions is None else self._adjusted
+
+    @cached_property
+    def shares(self) -> np.ndarray | None:
+        "How many shares one of the first day has become by splits, (n_days, n_symbols); None without actions."
+        return None if self.actions is None else np.asarray(self.actions["split"]).cumprod(axis=0)
+
+    @cached_property
+    def _adjusted(self) -> Self:
+        assert self.actions is not None
+        by_split, total = become(self.actions, self.arrays["close"])
+        arrays = {field: self.arrays[field] * total for field in FIELDS[:-1]}
+        arrays["volume"] = self.arrays["volume"] / by_split
+        return replace(self, arrays=arrays, by_day=None, actions=None)
+
+# %% ../../nbs/14_panel.ipynb #e9956bc4
 def fingerprint(panel: PanelArrays) -> str:
     "sha256 of days, symbols, values and mask."
     digest = hashlib.sha256("\n".join(panel.symbols).encode())
@@ -275,6 +339,8 @@ def fingerprint(panel: PanelArrays) -> str:
         values = np.where(np.isnan(panel.arrays[field]), np.nan, panel.arrays[field]) + 0.0  # + 0.0 turns -0.0 to 0.0
         digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
     digest.update(np.packbits(np.ascontiguousarray(panel.real)).tobytes())
+    for _, values in sorted((panel.actions or {}).items()):
+        digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
     return digest.hexdigest()
 
 # %% ../../nbs/14_panel.ipynb #0dc24d30
@@ -297,7 +363,7 @@ def lives(panel: PanelAges) -> tuple[list[str], list[str]]:
     ]
     return late, ended
 
-# %% ../../nbs/14_panel.ipynb #8e5affe9
+# %% ../../nbs/14_panel.ipynb #00a1fe02
 def _strip(real: np.ndarray, bins: int = 120) -> str:
     "A small picture of how many of the bars are real: one column per stretch of days, as high as their share."
     cuts = np.array_split(real, min(bins, len(real)))
@@ -325,7 +391,7 @@ def overview(panel: PanelPast) -> str:
     return f"<b>{escape(_one_line(panel))}</b><table>{''.join(rows)}</table>"
 
 
-class Panel(PanelColumns):
+class Panel(PanelAdjusted):
     __doc__ = PanelArrays.__doc__
 
     @cached_property

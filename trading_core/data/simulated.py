@@ -7,11 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['PIECES', 'WILDNESS', 'SECTORS', 'COINS', 'BENCHMARK', 'HISTORY', 'LISTED', 'ENDED', 'HALTED', 'MARKET_MOVE',
-           'MARKET_DRIFT', 'OVERSHOOT', 'words', 'shocks', 'recursion', 'clustered', 'faded', 'Moves', 'traits',
-           'market_moves', 'stock_moves', 'ticks_of', 'coin_moves', 'prices', 'whole_market', 'SimulatedMarket',
-           'SimulatedBars']
+           'MARKET_DRIFT', 'OVERSHOOT', 'SPLITS', 'PAYERS', 'YIELD', 'words', 'shocks', 'recursion', 'clustered',
+           'faded', 'Moves', 'traits', 'market_moves', 'stock_moves', 'ticks_of', 'coin_moves', 'prices',
+           'whole_market', 'with_actions', 'acted_within', 'SimulatedMarket', 'SimulatedBars']
 
-# %% ../../nbs/11_simulated.ipynb #344a9c24
+# %% ../../nbs/11_simulated.ipynb #991652da
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ import pandas as pd
 
 from .bridge import Inside
 from .panel import UnknownSymbolError
-from .sources import COLUMNS, DAY, STEPS, NoBarsError, Source, asked_for, has_days
+from .sources import ACTIONS, COLUMNS, DAY, STEPS, NoBarsError, Source, asked_for, has_days
 from ..errors import RefusedError
 from ..sessions import Day, as_day, sessions
 
@@ -202,7 +202,37 @@ def whole_market(seed: int, last: pd.Timestamp) -> dict[str, pd.DataFrame]:
             made[symbol] = _lived(symbol, pd.DataFrame(values[:, rows, place].T, group.days[rows], list(COLUMNS)))
     return made
 
-# %% ../../nbs/11_simulated.ipynb #6ea6e058
+# %% ../../nbs/11_simulated.ipynb #e0d1d108
+SPLITS = {"KODE": (as_day("2020-08-31"), 4.0), "TAZO": (as_day("2019-06-03"), 0.1)}  # new shares for an old one
+PAYERS, YIELD = ("AQVA", "GRYD", "HYDU", "LUXO"), 0.008  # a quarter, of the close before
+
+
+def with_actions(symbol: str, bars: pd.DataFrame) -> pd.DataFrame:
+    "Bars of a share as they would have been traded with its splits and dividends; they earn what they did."
+    split, part = np.ones(len(bars)), np.zeros(len(bars))
+    if symbol in SPLITS:
+        day, ratio = SPLITS[symbol]
+        split[(bars.index >= day) & (np.arange(len(bars)) == bars.index.searchsorted(day))] = ratio
+    if symbol in PAYERS:
+        days = pd.DatetimeIndex(bars.index)
+        due = (days.month % 3 == 0) & (days.day >= 15)
+        part[due & ~np.append(True, due[:-1])] = YIELD  # the first session from the 15th on
+    become = (split / (1 - part)).cumprod()
+    raw = bars.assign(**{name: bars[name] / become for name in COLUMNS[:-1]})
+    before = np.append(np.nan, raw["close"].to_numpy()[:-1])
+    paid = np.where(part > 0, part * np.nan_to_num(before), 0.0)
+    return raw.assign(volume=bars["volume"] * split.cumprod(), split=split, dividend=paid)
+
+
+def acted_within(bars: pd.DataFrame, days: pd.DataFrame, acted: pd.DataFrame) -> pd.DataFrame:
+    "Bars inside of `days` in the prices of `acted`; what happened to a share happened before the first one of its day."
+    own = pd.DatetimeIndex(bars.index).normalize()
+    part = (acted[list(COLUMNS)] / days[list(COLUMNS)]).reindex(own).fillna(1.0).set_axis(bars.index)
+    opening = ~own.duplicated()
+    told = {name: np.where(opening, acted[name].reindex(own), none) for name, none in ACTIONS.items()}
+    return (bars[list(COLUMNS)] * part.assign(**dict.fromkeys(COLUMNS[:3], part["close"]))).assign(**told)
+
+# %% ../../nbs/11_simulated.ipynb #5e155c3d
 _kept = lru_cache(maxsize=2)(whole_market)
 
 
@@ -217,10 +247,13 @@ class SimulatedMarket(Source):
     today : str, date or Timestamp, optional
         The day that is not finished yet, or a moment within it; by default the clock's, in UTC. Daily bars end the day
         before, shorter ones at that moment.
+    actions : bool
+        Whether some shares split and pay dividends; their bars then are raw, as traded.
     """
 
     seed: int = 7
     today: Day | None = None
+    actions: bool = False
 
     name: ClassVar[str] = "simulated"
     simulated: ClassVar[bool] = True
@@ -236,7 +269,7 @@ class SimulatedMarket(Source):
         "The last complete day."
         return self.now().normalize() - DAY
 
-# %% ../../nbs/11_simulated.ipynb #06955390
+# %% ../../nbs/11_simulated.ipynb #bb564d07
 class SimulatedBars(SimulatedMarket):
     __doc__ = SimulatedMarket.__doc__
 
@@ -256,10 +289,12 @@ class SimulatedBars(SimulatedMarket):
         if symbol not in market:
             raise UnknownSymbolError("The simulated market", symbol, market)
         whole = market[symbol] if interval != "1d" else market[symbol].loc[: now.normalize() - DAY]
-        found = whole.loc[first:end]
+        acted = with_actions(symbol, whole) if self.actions and symbol in (*SPLITS, *PAYERS) else whole
+        found = (acted if interval == "1d" else whole).loc[first:end]
         if interval != "1d" and len(found):
             calendar = "24/7" if symbol in COINS else "XNYS"
             found = Inside(self.seed, symbol, ticks_of(symbol), calendar).bars(found, interval).loc[:now]
+            found = found if acted is whole else acted_within(found, whole, acted)
         if found.empty:
             raise NoBarsError("The simulated market", symbol, asked_for(first, end), has_days(whole.index))
         return found

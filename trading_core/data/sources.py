@@ -120,7 +120,7 @@ def _disorder(days: pd.DatetimeIndex, step: pd.Timedelta) -> tuple[str, str, str
             return str(days[rows][0]).removesuffix("+00:00").removesuffix(" 00:00:00"), arrived, cure
     return "", "", ""
 
-# %% ../../nbs/10_sources.ipynb #e25f9df6
+# %% ../../nbs/10_sources.ipynb #2bc668b8
 ACTIONS = {"split": 1.0, "dividend": 0.0}  # and what stands for "none"
 
 
@@ -135,7 +135,11 @@ def actions_of(symbol: str, bars: pd.DataFrame, days: pd.DatetimeIndex) -> dict[
         wrong = ~np.isfinite(values) | ((values <= 0) if name == "split" else (values < 0))
         if wrong.any():
             row = int(wrong.argmax())
-            needed = "4.0 is four for one and 1.0 is none" if name == "split" else "it is cash a share, 0.0 is none"
+            needed = (
+                "4.0 is four for one and 1.0 is none"
+                if name == "split"
+                else "it is cash for a share held overnight, 0.0 is none"
+            )
             place, cure = f"{days[row]:%Y-%m-%d}", "Correct it where it came from."
             raise BadBarsError(symbol, place, f"the {name} is {column.iloc[row]}", needed, cure)
     return made

@@ -10,7 +10,7 @@ __all__ = ['VALUES', 'CLOSE', 'SPLIT', 'GROUP_ROWS', 'Versions', 'versions_of', 
            'Group', 'Chunk', 'Written', 'packed', 'write_file', 'publish', 'groups_in', 'new_name', 'DamagedStoreError',
            'CheckedFile', 'BarFile']
 
-# %% ../../nbs/16a_store_files.ipynb #7929ff76
+# %% ../../nbs/16a_store_files.ipynb #85f9ac81
 import json
 import mmap
 import os
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .sources import COLUMNS
+from .sources import ACTIONS, COLUMNS
 from ..errors import DataError
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ class CheckedFile:
             raise DamagedStoreError(self.path.name, f"bytes from {group.start:,} on have another checksum")
         self._checked.add(number)
 
-# %% ../../nbs/16a_store_files.ipynb #d9744abf
+# %% ../../nbs/16a_store_files.ipynb #6e2499eb
 class BarFile(CheckedFile):
     "A file of bars, open for reading."
 
@@ -317,6 +317,16 @@ class BarFile(CheckedFile):
         "What was noted when the file was written."
         found: dict[str, Any] = json.loads(self._meta.metadata[b"trading_core"])
         return found
+
+    def acts(self, group: int) -> bool:
+        "Whether there may be a split or a dividend in a group, by what the file says of its columns."
+        meta = self._meta.row_group(group)
+        for place in range(meta.num_columns):
+            column = meta.column(place)
+            none, told = ACTIONS.get(column.path_in_schema), column.statistics
+            if none is not None and (told is None or (told.has_min_max and (told.min, told.max) != (none, none))):
+                return True
+        return False
 
     def read(self, group: int, columns: Sequence[str], threads: bool = False) -> dict[str, np.ndarray]:
         "Columns of a group; times as integers."

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['T', 'latest_of', 'Shelf', 'versions_in', 'read_versions', 'read_bars', 'simple', 'Placing', 'splits_of',
-           'shares_then', 'carry_column', 'unit_of', 'slots', 'PanelPlan', 'PanelReading']
+           'shares_then', 'carry_column', 'unit_of', 'slots', 'PanelPlan', 'PanelActions', 'PanelReading']
 
-# %% ../../nbs/16c_store_reading.ipynb #67c912a3
+# %% ../../nbs/16c_store_reading.ipynb #a731affb
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 
 from .intervals import check_labels
+from .normalizer import check_dividends
 from .panel import FIELDS, Panel
-from .sources import MINUTE, step_of
+from .sources import ACTIONS, MINUTE, step_of
 from .store_files import SPLIT, BarFile, Chunk, Versions, together
 from .store_index import FOREVER, IndexFile, chunks_of, groups_of
 from .store_ranges import DAY
@@ -232,7 +233,7 @@ def slots(first: int, last: int, unit: int) -> tuple[int, int]:
     "The first and the last label of bars in the days from `first` to `last`, in units."
     return (first, last) if unit == DAY else (first * (DAY // unit) + 1, (last + 1) * (DAY // unit))
 
-# %% ../../nbs/16c_store_reading.ipynb #fc5f24fe
+# %% ../../nbs/16c_store_reading.ipynb #be311ed4
 class PanelPlan:
     "What is to be read for a panel of many symbols, and the days that are there."
 
@@ -240,6 +241,7 @@ class PanelPlan:
         self, shelf: Shelf, symbols: Sequence[str], first: int, last: int, known: int, comparable: bool = False,
         interval: str = "1d",
     ):  # fmt: skip
+        self.comparable = comparable
         self.shelf, self.symbols, self.known, self.interval = shelf, symbols, known, interval
         unit = unit_of(interval)
         first, last = slots(first, last, unit)
@@ -273,8 +275,52 @@ class PanelPlan:
         for chunk in self.groups[place]:
             self.placing.meet(chunk, time[chunk.offset : chunk.offset + chunk.rows])
 
-# %% ../../nbs/16c_store_reading.ipynb #af0f356a
-class PanelReading(PanelPlan):
+# %% ../../nbs/16c_store_reading.ipynb #388f932b
+class PanelActions(PanelPlan):
+    "What happened to the shares of a panel."
+
+    rows: np.ndarray  # of the panel, for each slot of the window
+    arrays: dict[str, np.ndarray]
+    real: np.ndarray
+
+    def _actions(self, days: pd.DatetimeIndex) -> dict[str, np.ndarray] | None:
+        "Splits and dividends, each in its place; None where there are none."
+        groups = [place for place in self.groups if self.files[place[0]].acts(place[1])]
+        careful = {s: own for s, own in self.careful.items() if not np.isnan(own.values[SPLIT:]).all()}
+        if not groups and not careful:
+            return None
+        made = {name: np.full(self.real.shape, none, order="F") for name, none in ACTIONS.items()}
+        for place in groups:
+            values = self.files[place[0]].read(place[1], tuple(ACTIONS))
+            for chunk in self.groups[place]:
+                start = chunk.offset + self.placing.skip[chunk]
+                self._act(made, chunk, self.column[chunk.symbol], {n: own[start:] for n, own in values.items()})
+        for symbol, own in careful.items():
+            skip = int(own.time.searchsorted(self.placing.first * self.placing.unit))
+            self._act(made, symbol, self.column[symbol], dict(zip(ACTIONS, own.values[SPLIT:, skip:], strict=True)))
+        self._begin(made, days)
+        return made
+
+    def _act(
+        self, made: Mapping[str, np.ndarray], place: Chunk | str, column: int, values: Mapping[str, np.ndarray]
+    ) -> None:
+        rows = self.rows[self.placing.days[place]]
+        if len(rows):
+            for name, none in ACTIONS.items():
+                _put(made[name], column, rows, np.nan_to_num(values[name][: len(rows)], nan=none))
+
+    def _begin(self, made: Mapping[str, np.ndarray], days: pd.DatetimeIndex) -> None:
+        "What happened before a symbol's first bar concerns nobody, and a dividend is less than the price."
+        for column, symbol in enumerate(self.symbols):
+            own = self.real[:, column]
+            for name, none in ACTIONS.items():
+                made[name][int(own.argmax()), column] = none
+            if made["dividend"][:, column].any():
+                closes = self.arrays["close"][own, column]
+                check_dividends(symbol, days[own], closes, made["dividend"][own, column])
+
+# %% ../../nbs/16c_store_reading.ipynb #37ecfcdf
+class PanelReading(PanelActions):
     "One reading of many symbols into a panel."
 
     def panel(self, assets: Mapping[str, Asset]) -> Panel:
@@ -291,6 +337,7 @@ class PanelReading(PanelPlan):
         _in_parallel(self._values, self.groups.keys())
         for column in range(shape[1]):
             carry_column(self.arrays, self.real, column)
+        actions = None if self.comparable else self._actions(days)
         for symbol, splits in self.splits.items():
             shares = shares_then(days.asi8, splits)
             for name in FIELDS:
@@ -298,7 +345,7 @@ class PanelReading(PanelPlan):
                 column_of[:] = column_of * shares if name == "volume" else column_of / shares
         for symbol, column in self.column.items() if self.interval != "1d" else ():
             check_labels(symbol, days[self.real[:, column]], assets[symbol].calendar, self.interval)
-        return Panel(days, tuple(self.symbols), assets, self.arrays, self.real, None, self.interval)
+        return Panel(days, tuple(self.symbols), assets, self.arrays, self.real, None, self.interval, actions)
 
     def _values(self, place: tuple[str, int]) -> None:
         values = self.files[place[0]].read(place[1], FIELDS)

@@ -70,7 +70,7 @@ def revisions(
 
     return pd.DataFrame(shelf.steady(look), columns=COLUMNS)
 
-# %% ../../nbs/16i_store_revisions.ipynb #8016852c
+# %% ../../nbs/16i_store_revisions.ipynb #55f34486
 def with_bar(panel: Panel, symbol: str, time: pd.Timestamp, values: np.ndarray | None) -> Panel:
     "The panel with one bar as it is now; None takes it away."
     row = int(panel.days.searchsorted(time))
@@ -83,7 +83,7 @@ def with_bar(panel: Panel, symbol: str, time: pd.Timestamp, values: np.ndarray |
         if values is not None:
             arrays[name][row, column] = values[place]
     carry_column(arrays, real, column)
-    return type(panel)(panel.days, panel.symbols, panel.assets, arrays, real, None, panel.interval)
+    return type(panel)(panel.days, panel.symbols, panel.assets, arrays, real, None, panel.interval, panel.actions)
 
 
 def _with_new_day(panel: Panel, symbol: str, time: pd.Timestamp, values: np.ndarray | None) -> Panel:
@@ -91,7 +91,7 @@ def _with_new_day(panel: Panel, symbol: str, time: pd.Timestamp, values: np.ndar
     bars = {name: panel.own(name) for name in panel.symbols}
     if values is not None:
         row = pd.DataFrame([values[: len(FIELDS)]], pd.DatetimeIndex([time]).as_unit("ns"), list(FIELDS))
-        bars[symbol] = pd.concat([bars[symbol], row]).sort_index()
+        bars[symbol] = pd.concat([bars[symbol], row]).sort_index().fillna({"split": 1.0, "dividend": 0.0})
     return HybridDataNormalizer().normalize(bars, panel.assets, panel.interval)
 
 # %% ../../nbs/16i_store_revisions.ipynb #190747fe

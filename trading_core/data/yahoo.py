@@ -59,7 +59,7 @@ def real_rows(table: pd.DataFrame) -> pd.DataFrame:
         kept[name] = told[:-1]
     return kept
 
-# %% ../../nbs/13_yahoo.ipynb #5ef26e56
+# %% ../../nbs/13_yahoo.ipynb #6d4cf32e
 def plain(values: np.ndarray) -> np.ndarray:
     "Numbers that are exact in 32 bits, by their shortest decimals; others as they are."
     with np.errstate(over="ignore"):
@@ -71,12 +71,13 @@ def plain(values: np.ndarray) -> np.ndarray:
 
 
 def as_traded(table: pd.DataFrame) -> pd.DataFrame:
-    "Yahoo's split-adjusted table in the prices, volumes and dividends of each day; `table` reaches to today."
-    later = np.append(table["split"].to_numpy()[::-1].cumprod()[::-1][1:], 1.0)[: len(table)]
+    "Yahoo's split-adjusted table as it was on each day; a dividend is for a share of the day before. It reaches to today."
+    since = table["split"].to_numpy()[::-1].cumprod()[::-1]
+    later = np.append(since[1:], 1.0)[: len(table)]
     prices = plain(table[["open", "high", "low", "close"]].to_numpy()) * later[:, None]
     traded = table.copy()
     traded[["open", "high", "low", "close"]] = prices
-    return traded.assign(volume=table["volume"] / later, dividend=plain(table["dividend"].to_numpy()) * later)
+    return traded.assign(volume=table["volume"] / later, dividend=plain(table["dividend"].to_numpy()) * since)
 
 # %% ../../nbs/13_yahoo.ipynb #ad201879
 def yahoo_symbol(symbol: str) -> str:
@@ -206,7 +207,7 @@ def on_marks(symbol: str, ended: pd.DataFrame, calendar: str, interval: str) -> 
         raise BadBarsError(symbol, f"{within[0]:%Y-%m-%d %H:%M}", "a bar ends between them", needed, cure)
     return ended[fits]
 
-# %% ../../nbs/13_yahoo.ipynb #da88fe78
+# %% ../../nbs/13_yahoo.ipynb #2adb169b
 def short_as_traded(bars: pd.DataFrame, daily: pd.DataFrame, calendar: str) -> pd.DataFrame:
     "Short bars in the prices of their days; `daily` tells of splits and dividends up to today."
     days = days_of(bars.index, "1m", calendar)
@@ -216,11 +217,11 @@ def short_as_traded(bars: pd.DataFrame, daily: pd.DataFrame, calendar: str) -> p
     happened = daily.reindex(days[opening])
     made = bars.assign(split=1.0, dividend=0.0, volume=bars["volume"] / factor)
     made[["open", "high", "low", "close"]] = plain(bars[["open", "high", "low", "close"]].to_numpy()) * factor[:, None]
-    made.loc[opening, "split"] = happened["split"].fillna(1.0).to_numpy()
-    made.loc[opening, "dividend"] = (happened["dividend"].fillna(0.0) * factor[opening]).to_numpy()
+    split = made.loc[opening, "split"] = happened["split"].fillna(1.0).to_numpy()
+    made.loc[opening, "dividend"] = happened["dividend"].fillna(0.0).to_numpy() * factor[opening] * split
     return made
 
-# %% ../../nbs/13_yahoo.ipynb #486d09bc
+# %% ../../nbs/13_yahoo.ipynb #07865819
 @dataclass(frozen=True)
 class YahooAsked(Source):
     "Yahoo, asked with patience, and its tables of days."
@@ -229,7 +230,7 @@ class YahooAsked(Source):
     attempts: int = 4
     pause: float = 2.0
     fetch: Fetch = fetch
-    raw: bool = False
+    raw: bool = True
     per_minute: float = 120.0
 
     name: ClassVar[str] = "yahoo"

@@ -29,7 +29,7 @@ from ..sessions import Day, hours, zone_of
 if TYPE_CHECKING:
     import requests
 
-# %% ../../nbs/13a_yahoo_loopback.ipynb #99ab3975
+# %% ../../nbs/13a_yahoo_loopback.ipynb #a129941c
 def after_splits(bars: pd.DataFrame) -> np.ndarray:
     "For each bar, the product of the splits after it."
     if "split" not in bars.columns:
@@ -43,7 +43,7 @@ def as_yahoo(bars: pd.DataFrame) -> pd.DataFrame:
     factor = after_splits(bars)
     told = bars[list(COLUMNS[:4])].div(factor, axis=0)
     told["volume"] = (bars["volume"] * factor).round()
-    paid = (bars["dividend"] if "dividend" in bars else pd.Series(0.0, bars.index)) / factor
+    paid = (bars["dividend"] / bars["split"] if "dividend" in bars else pd.Series(0.0, bars.index)) / factor
     kept = (1 - (paid / told["close"].shift()).fillna(0.0)).iloc[::-1].cumprod().iloc[::-1]
     told["adjclose"] = told["close"] * kept.shift(-1).fillna(1.0)
     return told.astype(np.float32).astype(float).assign(volume=told["volume"], dividend=paid)

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['closes_of', 'opens_of', 'ended_of', 'value_of', 'session_of', 'note_of', 'noted', 'Due', 'due_today', 'PaperDay',
-           'carry_out', 'paper_day', 'NoSuchDayError', 'PaperOrders', 'PaperBook', 'PaperExecutor']
+__all__ = ['closes_of', 'opens_of', 'ended_of', 'cash_after', 'value_of', 'session_of', 'note_of', 'noted', 'Due', 'due_today',
+           'PaperDay', 'carry_out', 'this_morning', 'in_new_shares', 'paper_day', 'NoSuchDayError', 'PaperOrders',
+           'PaperBook', 'PaperExecutor']
 
-# %% ../../nbs/51_paper.ipynb #396cd8eb
+# %% ../../nbs/51_paper.ipynb #fbb07cc3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -27,6 +28,7 @@ from ..ledger import Ledger, positions_of
 from trading_core.model import (
     AccountInfo,
     AssetClass,
+    BookedAction,
     Fill,
     OrderRequest,
     OrderResult,
@@ -37,8 +39,10 @@ from trading_core.model import (
     TimeInForce,
     cash_of,
     money,
+    price_of,
 )
 from ..portfolio import ENDED_AFTER, Costs, Refusal, close_ended
+from ..portfolio.actions import actions_on, after_split, booked_on
 from ..portfolio.fills import Opening, Outcome
 from ..sessions import bar_text
 
@@ -60,12 +64,19 @@ def ended_of(panel: Panel, row: int, symbols: Iterable[str]) -> set[str]:
     "Those `symbols` that had no bar for so many of their sessions that they are taken for gone."
     return {symbol for symbol in symbols if panel.whole_missed[row, panel.symbols.index(symbol)] >= ENDED_AFTER}
 
-# %% ../../nbs/51_paper.ipynb #e16e9a16
-def value_of(fills: Sequence[Fill], cash: Decimal, panel: Panel, row: int) -> tuple[Decimal, Decimal]:
-    "Equity and cash at a day's close, after `fills` from an account opened with `cash`."
-    held = positions_of(fills)
+# %% ../../nbs/51_paper.ipynb #4fc46905
+def cash_after(cash: Decimal, fills: Sequence[Fill], actions: Sequence[BookedAction] = ()) -> Decimal:
+    "What is left of `cash` after fills, splits and dividends."
+    return cash_of(sum((fill.cash_change for fill in fills), sum((action.cash for action in actions), cash)))
+
+
+def value_of(
+    fills: Sequence[Fill], cash: Decimal, panel: Panel, row: int, actions: Sequence[BookedAction] = ()
+) -> tuple[Decimal, Decimal]:
+    "Equity and cash at a day's close, after `fills` and `actions`, from an account opened with `cash`."
+    held = positions_of(fills, actions)
     closes = closes_of(panel, row, held)
-    left = cash_of(sum((fill.cash_change for fill in fills), cash))
+    left = cash_after(cash, fills, actions)
     return cash_of(sum((position.quantity * closes[s] for s, position in held.items()), left)), left
 
 # %% ../../nbs/51_paper.ipynb #bdf9f2dd
@@ -143,7 +154,7 @@ def due_today(
         due.append(Due(bell if at_open else hit.moment, order.side is Side.BUY, order.symbol, place, hit.price, order))
     return sorted(due), left
 
-# %% ../../nbs/51_paper.ipynb #162b8f88
+# %% ../../nbs/51_paper.ipynb #dfbcdeb5
 @dataclass(frozen=True)
 class PaperDay:
     "What a day did to a paper account."
@@ -153,6 +164,8 @@ class PaperDay:
     equity: Decimal
     cash: Decimal
     notes: dict[str, str] = field(default_factory=dict)  # of orders that go on, where there is something to remember
+    actions: list[BookedAction] = field(default_factory=list)  # splits and dividends of the morning
+    changed: list[OrderRequest] = field(default_factory=list)  # orders that a split has changed
 
 # %% ../../nbs/51_paper.ipynb #5ae22edb
 def _even(costs: Costs) -> dict[AssetClass, dict[str, float | None]]:
@@ -174,24 +187,49 @@ def carry_out(
         came[item.order.client_id] = opening.try_fill(item.order, item.price, volume)
     return came
 
-# %% ../../nbs/51_paper.ipynb #5744237a
+# %% ../../nbs/51_paper.ipynb #e1f989d0
+def this_morning(panel: Panel, row: int, past: Sequence[Fill], actions: Sequence[BookedAction]) -> list[BookedAction]:
+    "What splits and dividends of a day do to what was held at the close before."
+    if not actions_on(panel, row):
+        return []
+    day = panel.days[row]
+    held = positions_of([fill for fill in past if fill.day < day], [action for action in actions if action.day < day])
+    return booked_on(panel, row, {symbol: position.quantity for symbol, position in held.items()})
+
+
+def in_new_shares(
+    panel: Panel, row: int, pending: Sequence[OrderRequest], notes: Mapping[str, str]
+) -> tuple[list[OrderRequest], list[OrderRequest], dict[str, str]]:
+    "Waiting orders after the splits of a day: all of them, those that changed, and what is noted of orders."
+    split = {symbol: ratio for symbol, (ratio, _) in actions_on(panel, row).items() if ratio != 1}
+    now = [after_split(order, split[order.symbol]) if order.symbol in split else order for order in pending]
+    changed, told = [order for order in now if order.symbol in split], dict(notes)
+    for order in changed:
+        work = noted(order, told.get(order.client_id, ""))
+        if work.best is not None:  # the best price of a trailing stop was one of an old share
+            told[order.client_id] = note_of(work._replace(best=price_of(work.best / money(split[order.symbol]))))
+    return now, changed, told
+
+# %% ../../nbs/51_paper.ipynb #eca9e08e
 def paper_day(
     panel: Panel, row: int, past: Sequence[Fill], pending: Sequence[OrderRequest], cash: Decimal, costs: Costs,
-    notes: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None, actions: Sequence[BookedAction] = (),
 ) -> PaperDay:  # fmt: skip
-    "Day number `row` of an account opened with `cash`, after the `past` fills and with orders `pending`."
-    day, held = panel.days[row], positions_of(past)
-    left = cash_of(sum((fill.cash_change for fill in past), cash))
-    quantities = {symbol: position.quantity for symbol, position in held.items()}
-    due, works = due_today(panel, row, pending, notes or {})
-    came = carry_out(due, quantities, left, costs, panel, row)
+    "Day number `row` of an account opened with `cash`, after the `past` fills and `actions`, with orders `pending`."
+    day, booked = panel.days[row], this_morning(panel, row, past, actions)
+    actions = [*(action for action in actions if action.day < day), *booked]
+    pending, changed, notes = in_new_shares(panel, row, pending, notes or {})
+    quantities = {symbol: position.quantity for symbol, position in positions_of(past, actions).items()}
+    due, works = due_today(panel, row, pending, notes)
+    came = carry_out(due, quantities, cash_after(cash, past, actions), costs, panel, row)
     fills = [outcome.done for outcome in came.values() if isinstance(outcome.done, Fill)]
-    held = positions_of([*past, *fills])
+    held = positions_of([*past, *fills], actions)
     gone = {symbol: (held[symbol].quantity, held[symbol].strategy) for symbol in ended_of(panel, row, held)}
     closing = close_ended(gone, closes_of(panel, row, gone), costs, panel.assets, day)
     waiting = [order for order in pending if order.client_id not in works]
     dropped = ended_of(panel, row, {order.symbol for order in waiting})
-    after = {name: note for name, work in works.items() if (note := note_of(work))}
+    after = {order.client_id: notes[order.client_id] for order in changed if order.client_id in notes}
+    after |= {name: note for name, work in works.items() if (note := note_of(work))}
     begun = {fill.client_id for fill in past}
     results = [
         *_results([(order, came[order.client_id]) for order in pending if order.client_id in came], after, begun),
@@ -200,7 +238,10 @@ def paper_day(
     ]
     told = {result.client_id for result in results}
     after = {name: note for name, note in after.items() if name not in told}
-    return PaperDay([*fills, *closing], results, *value_of([*past, *fills, *closing], cash, panel, row), after)
+    worth = value_of([*past, *fills, *closing], cash, panel, row, actions)
+    over = {result.client_id for result in results if not result.status.open}
+    changed = [order for order in changed if order.client_id not in over]
+    return PaperDay([*fills, *closing], results, *worth, after, booked, changed)
 
 # %% ../../nbs/51_paper.ipynb #5b9ac064
 def _results(
@@ -306,7 +347,7 @@ class PaperBook(PaperOrders):
     def open_orders(self) -> list[OrderRequest]:
         return self.ledger.pending()
 
-# %% ../../nbs/51_paper.ipynb #24f02d98
+# %% ../../nbs/51_paper.ipynb #97a9f999
 class PaperExecutor(PaperBook):
     """A venue on paper: orders fill at their asset's next real open, at cost.
 
@@ -326,13 +367,17 @@ class PaperExecutor(PaperBook):
     def advance(self, day: pd.Timestamp) -> list[Fill]:
         fills, pending, row = self.ledger.fills(), self.ledger.pending(), self._row(day)
         notes = {order.client_id: self._note(order) for order in pending if order.order_type is not OrderType.MARKET}
-        happened = paper_day(self.panel, row, fills, pending, self._opened_with(), self.costs, notes)
+        actions, opened = self.ledger.actions(), self._opened_with()
+        happened = paper_day(self.panel, row, fills, pending, opened, self.costs, notes, actions)
+        begun = self.ledger.begun() if happened.changed else {}
+        whole = [replace(o, quantity=o.quantity + begun.get(o.client_id, Decimal(0))) for o in happened.changed]
         with self.ledger.writing():
             for name, note in happened.notes.items():
                 known = self.ledger.order(name)
                 status = known.status if known else OrderStatus.ACCEPTED
                 self.ledger.set_status(OrderResult(name, status, f"paper-{name}", note))
-            self.ledger.book_day(day, happened.fills, happened.results, happened.equity, happened.cash)
+            books = happened.fills, happened.results, happened.equity, happened.cash, happened.actions, whole
+            self.ledger.book_day(day, *books)
         return happened.fills
 
     def _note(self, order: OrderRequest) -> str:
@@ -349,5 +394,6 @@ class PaperExecutor(PaperBook):
         day, cash = self.ledger.last_day(), self.ledger.cash()
         if day is None:
             return AccountInfo(cash, cash)
-        equity, cash = value_of(self.ledger.fills(), self._opened_with(), self.panel, self._row(day))
+        booked = self.ledger.fills(), self._opened_with(), self.panel, self._row(day), self.ledger.actions()
+        equity, cash = value_of(*booked)
         return AccountInfo(cash, equity)

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['NoSuchRunError', 'cycles_of', 'UndoPlan', 'bought_by', 'closing_order', 'undo_plan', 'cancel_order', 'undo_run']
 
-# %% ../../nbs/58c_undo.ipynb #3ed7bbb8
+# %% ../../nbs/58c_undo.ipynb #9accc7a9
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,7 +20,7 @@ import pandas as pd
 from ..errors import RefusedError
 from ..ledger import Cycle, Ledger
 from ..ledger.positions import since_flat
-from ..model import Asset, Fill, OrderRequest, OrderResult, OrderStatus, Side, TimeInForce
+from ..model import Asset, Fill, OrderRequest, OrderResult, OrderStatus, Side, TimeInForce, in_new_shares
 from ..portfolio import floor_lot
 from ..portfolio.reconciling import client_order_id
 from ..sessions import bar_text
@@ -96,12 +96,13 @@ def closing_order(
     client_id = client_order_id(cycle, strategy, symbol, Side.SELL, purpose or reason)
     return OrderRequest(client_id, symbol, Side.SELL, quantity, reason, strategy, whole, time_in_force=force)
 
-# %% ../../nbs/58c_undo.ipynb #6832dc59
+# %% ../../nbs/58c_undo.ipynb #8c2df695
 class _Undoing:
     "One run in the ledger, symbol by symbol."
 
     def __init__(self, ledger: Ledger, last: Cycle):
         self.ledger, self.fills, self.held = ledger, ledger.fills(), ledger.positions()
+        self.actions = ledger.actions()
         self.name = f"{last.account}|undo {last.job}|{bar_text(last.as_of)}"
 
     def sale(self, order: OrderRequest, quantity: Decimal, whole: bool) -> OrderRequest | None:
@@ -124,7 +125,12 @@ class _Undoing:
         if position is None:
             return Decimal(0)
         mine = [fill for fill in self.fills if fill.symbol == position.symbol]
-        return min(bought_by(orders, since_flat(mine, position.quantity)), position.quantity)
+        happened = [action for action in self.actions if action.symbol == position.symbol]
+        bought = bought_by(orders, since_flat(mine, position.quantity, happened))
+        for action in happened:
+            if bought > 0 and action.kind == "split" and action.day > mine[-1].day:
+                bought = in_new_shares(bought, float(action.amount))
+        return min(bought, position.quantity)
 
     def leaving(self, orders: Sequence[OrderRequest], waiting: Sequence[OrderRequest]) -> bool:
         "Whether sales of one symbol that wait already, the run's own ones or others, take back its orders."

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['EquityConflictError', 'Evenings', 'Days']
 
-# %% ../../nbs/08b_ledger_days.ipynb #83f35840
+# %% ../../nbs/08b_ledger_days.ipynb #adc987d6
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -19,7 +19,7 @@ from ..errors import LedgerError
 from . import tables as t
 from .positions import OpenPositions
 from .store import _columns, _frame
-from ..model import AccountInfo, Fill, OrderResult, cash_of
+from ..model import AccountInfo, BookedAction, Fill, OrderRequest, OrderResult, cash_of
 from ..sessions import bar_text
 
 # %% ../../nbs/08b_ledger_days.ipynb #5c3c4ad9
@@ -68,7 +68,7 @@ class Evenings(OpenPositions):
         rows = self._all(_EVENINGS.where(t.equity.c.day >= day))
         return _frame(rows, ["day", "equity", "cash"]).set_index("day")["equity"].astype(float)
 
-# %% ../../nbs/08b_ledger_days.ipynb #8740d34f
+# %% ../../nbs/08b_ledger_days.ipynb #260dd073
 class Days(Evenings):
     "Days, booked."
 
@@ -82,10 +82,14 @@ class Days(Evenings):
                 raise EquityConflictError(day, have.equity, cash_of(equity))
 
     def book_day(
-        self, day: pd.Timestamp, fills: Sequence[Fill], results: Sequence[OrderResult], equity: Decimal, cash: Decimal
-    ) -> None:
-        "Book all that happened on `day`, in one step."
+        self, day: pd.Timestamp, fills: Sequence[Fill], results: Sequence[OrderResult], equity: Decimal, cash: Decimal,
+        actions: Sequence[BookedAction] = (), changed: Sequence[OrderRequest] = (),
+    ) -> None:  # fmt: skip
+        "Book all that happened on `day`, in one step; `changed` are orders that wait, in the shares after a split."
         with self.writing():  # it follows from the prices, so nothing is lost when this fails
+            for order in changed:
+                self.change_order(order)
+            self._add_actions(actions)
             self._add_fills(fills)
             for result in results:
                 self._set_status(result, day)

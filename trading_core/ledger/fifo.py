@@ -6,20 +6,20 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['COLUMNS', 'Lot', 'OversoldError', 'Entry', 'Tally', 'LotTally', 'Running', 'fifo_pnl', 'open_lots']
+__all__ = ['COLUMNS', 'Lot', 'OversoldError', 'Entry', 'Tally', 'LotTally', 'split_lots', 'Running', 'fifo_pnl', 'open_lots']
 
-# %% ../../nbs/09_ledger_fifo.ipynb #7300e2f4
+# %% ../../nbs/09_ledger_fifo.ipynb #afc089a3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from itertools import chain
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from ..errors import LedgerError
-from ..model import CASH_STEP, Fill, Side, price_of
+from ..model import CASH_STEP, BookedAction, Fill, Side, price_of
 
 # %% ../../nbs/09_ledger_fifo.ipynb #51b87dd4
 def _cash(value: Decimal) -> Decimal:
@@ -87,8 +87,8 @@ class Entry(NamedTuple):
         paid = -_cash(-value - self.fee) if self.buy else _cash(value - self.fee)
         return Lot(self.symbol, self.day, self.quantity, self.price, paid, self.fee, self.venue_id)
 
-# %% ../../nbs/09_ledger_fifo.ipynb #d5fd6d48
-_NONE = Decimal(0)
+# %% ../../nbs/09_ledger_fifo.ipynb #ae6cf406
+_NONE, _PART = Decimal(0), Decimal("1e-12")
 
 
 @dataclass
@@ -153,12 +153,27 @@ class LotTally(Tally):
         "The lots that are open, oldest first, as far as they were brought."
         return [*self.lots, *self.fresh]
 
-# %% ../../nbs/09_ledger_fifo.ipynb #3bf803f3
+# %% ../../nbs/09_ledger_fifo.ipynb #56c9346f
+def split_lots(lots: Sequence[Lot], action: BookedAction) -> list[Lot]:
+    "Lots after a split, which cost what they did: together exactly as many shares as there are now."
+    made: list[Lot] = []
+    had = given = _NONE
+    for lot in lots:
+        had += lot.quantity
+        upto = action.after if lot is lots[-1] else (had * action.after / action.before).quantize(_PART, ROUND_FLOOR)
+        made.append(lot._replace(quantity=upto - given, price=price_of(lot.price / action.amount), number=0))
+        given = upto
+    return made
+
+# %% ../../nbs/09_ledger_fifo.ipynb #15a3e34c
 class Running(LotTally):
     "A tally that takes fills."
 
-    def take(self, entry: Entry) -> list[tuple[Lot, Lot]]:
-        "Count one more fill; returns the pairs of lots that a sale closed."
+    def take(self, entry: Entry | BookedAction) -> list[tuple[Lot, Lot]]:
+        "Count one more fill; returns the pairs of lots that a sale closed. A split or a dividend closes none."
+        if isinstance(entry, BookedAction):
+            self.act(entry)
+            return []
         lot = entry.lot()
         if not self.quantity:
             self.strategy, self.entry_day = entry.strategy, entry.day
@@ -172,6 +187,16 @@ class Running(LotTally):
         self._hold(entry)
         return pairs
 
+    def act(self, action: BookedAction) -> None:
+        "Take a split or a dividend of what is held; every lot has to be at hand."
+        self.cash += action.cash
+        self.realised += action.cash
+        self.last_day = action.day
+        if action.kind != "split":
+            return
+        self.entry_price = price_of(self.entry_price / action.amount)
+        self.quantity, self.lots, self.fresh = action.after, deque(), deque(split_lots(self.left(), action))
+
     def _hold(self, entry: Entry) -> None:
         "What is held now, and at what price on average."
         total = self.quantity + entry.quantity if entry.buy else self.quantity - entry.quantity
@@ -183,25 +208,34 @@ class Running(LotTally):
         self.quantity = total
 
 
-def _match(fills: Iterable[Fill], tallies: dict[str, Running]) -> Iterator[tuple[Lot, Lot]]:
+def _match(
+    fills: Iterable[Fill], tallies: dict[str, Running], actions: Iterable[BookedAction] = ()
+) -> Iterator[tuple[Lot, Lot]]:
     "Pairs of a bought and a sold lot; `tallies` holds what is still open."
+    happened = deque(sorted(actions, key=lambda action: action.day))
     for fill in fills:
+        while happened and happened[0].day <= fill.day:  # in the morning
+            tallies[happened[0].symbol].take(happened.popleft())
         tally = tallies.setdefault(fill.symbol, Running(fill.symbol))
         yield from tally.take(Entry.of(fill))
         if tally.oversold:
             raise OversoldError(fill, tally.quantity + fill.quantity)
+    for action in happened:
+        tallies[action.symbol].take(action)
 
-# %% ../../nbs/09_ledger_fifo.ipynb #cf07ba47
+# %% ../../nbs/09_ledger_fifo.ipynb #4ddd0044
 COLUMNS = ["symbol", "entry_day", "exit_day", "quantity", "entry_price", "exit_price", "fees", "pnl"]
 
 
-def fifo_pnl(fills: Iterable[Fill]) -> pd.DataFrame:
+def fifo_pnl(fills: Iterable[Fill], actions: Iterable[BookedAction] = ()) -> pd.DataFrame:
     """What each sold lot earned, oldest lots first.
 
     Parameters
     ----------
     fills : iterable of Fill
         All fills of one account, oldest first.
+    actions : iterable of BookedAction
+        Its splits and dividends. Lots sold are in shares of the sale's day; dividends are no part of any.
 
     Returns
     -------
@@ -211,7 +245,7 @@ def fifo_pnl(fills: Iterable[Fill]) -> pd.DataFrame:
     """
     return _table(
         (b.symbol, b.day, s.day, b.quantity, b.price, s.price, b.fee + s.fee, s.paid - b.paid)
-        for b, s in _match(fills, {})
+        for b, s in _match(fills, {}, actions)
     )
 
 # %% ../../nbs/09_ledger_fifo.ipynb #b74e2035
@@ -223,11 +257,11 @@ def _table(rows: Iterable[tuple[Any, ...]], columns: list[str] = COLUMNS) -> pd.
             table[name] = pd.to_datetime(table[name], utc=True).dt.as_unit("ns")
     return table
 
-# %% ../../nbs/09_ledger_fifo.ipynb #5eb7c353
-def open_lots(fills: Iterable[Fill]) -> pd.DataFrame:
+# %% ../../nbs/09_ledger_fifo.ipynb #cb42bfe3
+def open_lots(fills: Iterable[Fill], actions: Iterable[BookedAction] = ()) -> pd.DataFrame:
     "Lots that were not sold yet: symbol, entry_day, quantity, entry_price, and `paid`, the cash that went out for them."
     tallies: dict[str, Running] = {}
-    deque(_match(fills, tallies), maxlen=0)
+    deque(_match(fills, tallies, actions), maxlen=0)
     left = chain.from_iterable(tallies[symbol].left() for symbol in sorted(tallies))
     rows = ((lot.symbol, lot.day, lot.quantity, lot.price, lot.paid) for lot in left)
     return _table(rows, ["symbol", "entry_day", "quantity", "entry_price", "paid"])

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FillConflictError', 'FillViews', 'Fills', 'positions_of']
+__all__ = ['Held', 'FillConflictError', 'FillViews', 'ActionConflictError', 'Fills', 'positions_of']
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #d86693e6
-from collections.abc import Iterable, Sequence
+# %% ../../nbs/08aa_ledger_fills.ipynb #b38c5f82
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,7 +23,7 @@ from . import tables as t
 from .orders import Orders
 from .ready import Query, Write
 from .store import _columns, _mine
-from ..model import Fill, OrderRequest, PositionInfo, Side, cash_of, price_of
+from ..model import BookedAction, Fill, OrderRequest, PositionInfo, Side, cash_of, price_of
 
 # %% ../../nbs/08aa_ledger_fills.ipynb #5c0f48eb
 class FillConflictError(LedgerError):
@@ -56,13 +56,24 @@ def _fill(row: Row[Any]) -> Fill:
     moment = None if row.moment is None else pd.Timestamp(row.moment)
     return Fill(**values | {"side": Side(row.side), "moment": moment})
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #9f4f060e
+# %% ../../nbs/08aa_ledger_fills.ipynb #dc77f147
 _MINE = select(t.fills).where(_mine(t.fills))
 _NEWER = Query(_MINE.where(t.fills.c.number > bindparam("after")).order_by(t.fills.c.number))
 _SINCE = Query(_MINE.where(t.fills.c.day >= bindparam("since")).order_by(t.fills.c.day, t.fills.c.number))
+_ACTIONS = Query(select(t.actions).where(_mine(t.actions)).order_by(t.actions.c.day, t.actions.c.number))
 _BEGUN = Query(_columns(t.orders, "client_id").where(t.orders.c.status == "partially_filled"))
 _PARTS = Query(_MINE.where(t.fills.c.client_id.in_(bindparam("ids", expanding=True))))
 _FRAME = ("day", "symbol", "side", "quantity", "price", "fee", "reason", "strategy", "cut", "client_id", "venue_id")
+
+
+def _action_row(action: BookedAction) -> dict[str, Any]:
+    row = {name: getattr(action, name) for name in ("day", "symbol", "kind", "amount", "cash")}
+    return row | {"old_quantity": action.before, "new_quantity": action.after}
+
+
+def _action(row: Row[Any]) -> BookedAction:
+    quantities = row.old_quantity, row.new_quantity
+    return BookedAction(row.day, row.symbol, row.kind, row.amount, *quantities, row.cash)
 
 
 def _by_day(fill: Fill) -> pd.Timestamp:
@@ -71,6 +82,11 @@ def _by_day(fill: Fill) -> pd.Timestamp:
 
 class FillViews(Orders):
     "Fills, read."
+
+    def actions(self, until: pd.Timestamp | None = None) -> list[BookedAction]:
+        "Splits and dividends as booked, oldest first; `until` leaves out those of later days."
+        booked = [_action(row) for row in self._all(_ACTIONS)]
+        return booked if until is None else [action for action in booked if action.day <= until]
 
     def fills(self, since: pd.Timestamp | None = None) -> list[Fill]:
         "Every fill, oldest first; `since` leaves out those of earlier days."
@@ -106,7 +122,23 @@ class FillViews(Orders):
         table["side"] = [str(side) for side in table["side"]]
         return table.astype({"quantity": float, "price": float, "fee": float, "cut": bool})
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #ca49c05c
+# %% ../../nbs/08aa_ledger_fills.ipynb #5d956304
+class ActionConflictError(LedgerError):
+    "A split or a dividend that the ledger has was to be booked with another content."
+
+    def __init__(self, have: BookedAction, got: BookedAction):
+        super().__init__(have, got)
+        self.have, self.got = have, got
+
+    def __str__(self) -> str:
+        have, got = (f"{a.amount} on {a.before}" for a in (self.have, self.got))
+        return (
+            f"The {self.got.kind} of {self.got.symbol} on {self.got.day:%Y-%m-%d} is in the ledger as {have}, and now it is {got}. "
+            f"The stored one stays. If past bars were revised, go on under another account: --set ledger.account=NAME."
+        )
+
+
+_ADD_ACTION = Write(insert(t.actions))
 _SAME_IDS = Query(_MINE.where(t.fills.c.venue_id.in_(bindparam("ids", expanding=True))))
 _ADD_FILL = Write(insert(t.fills))
 
@@ -136,6 +168,25 @@ class Fills(FillViews):
                 self._booked(step, list(new.values()))
         return list(new.values())
 
+    def _add_actions(self, actions: Sequence[BookedAction]) -> None:
+        "Book splits and dividends, each once."
+        if not actions:
+            return
+        with self.writing() as step:
+            have = {(a.day, a.symbol, a.kind): a for a in self.actions()}
+            new = [action for action in actions if (action.day, action.symbol, action.kind) not in have]
+            for action in actions:
+                known = have.get((action.day, action.symbol, action.kind), action)
+                if (known.amount, known.before, known.after) != (action.amount, action.before, action.after):
+                    raise ActionConflictError(known, action)
+            if new:
+                ours = {"account": self.account, "booked": datetime.now(UTC)}
+                _ADD_ACTION.put(step, *({**ours, **_action_row(action)} for action in new))
+                self._acted(step, {action.symbol for action in new})
+
+    def _acted(self, step: Connection, symbols: Collection[str]) -> None:
+        "Called within the step that books actions of `symbols`."
+
     def _stored(self, ids: Sequence[str]) -> dict[str, Fill]:
         "Those of the fills `ids` that are booked."
         found: dict[str, Fill] = {}
@@ -147,11 +198,24 @@ class Fills(FillViews):
     def _booked(self, step: Connection, new: Sequence[Fill]) -> None:
         "Called within the step that books `new`."
 
-# %% ../../nbs/08aa_ledger_fills.ipynb #297643fa
-def positions_of(fills: Iterable[Fill]) -> dict[str, PositionInfo]:
-    "What is held after `fills`, in symbol order, with the average price of what was bought since it was last flat."
-    held: dict[str, tuple[Decimal, Decimal, Fill]] = {}  # quantity, average price, first fill
+# %% ../../nbs/08aa_ledger_fills.ipynb #2cb91d2d
+Held = dict[str, tuple[Decimal, Decimal, Fill]]
+
+
+def _act(held: Held, action: BookedAction) -> None:
+    "Bring a position to the shares after a split; a dividend changes none."
+    if action.kind == "split" and action.symbol in held:
+        _, average, first = held[action.symbol]
+        held[action.symbol] = action.after, price_of(average / action.amount), first
+
+
+def positions_of(fills: Iterable[Fill], actions: Iterable[BookedAction] = ()) -> dict[str, PositionInfo]:
+    "What is held after `fills` and `actions`, by symbol, with the average price of what was bought since it was last flat."
+    held: Held = {}  # quantity, average price, first fill
+    happened = sorted(actions, key=lambda action: action.day, reverse=True)
     for fill in fills:
+        while happened and happened[-1].day <= fill.day:  # in the morning
+            _act(held, happened.pop())
         quantity, average, first = held.pop(fill.symbol, (Decimal(0), Decimal(0), fill))
         if fill.side is Side.BUY:
             total = quantity + fill.quantity
@@ -162,4 +226,6 @@ def positions_of(fills: Iterable[Fill]) -> dict[str, PositionInfo]:
             total = quantity - fill.quantity
         if total:
             held[fill.symbol] = total, average, first
+    for action in reversed(happened):
+        _act(held, action)
     return {s: PositionInfo(s, q, price, first.strategy, first.day) for s, (q, price, first) in sorted(held.items())}

@@ -229,8 +229,9 @@ class UnknownOrderError(LedgerError):
     def __str__(self) -> str:
         return f"The ledger has no order {self.client_id!r}. An order is stored before it is sent: add_intents, then send, then set_status."
 
-# %% ../../nbs/08a_ledger_orders.ipynb #36464eb1
+# %% ../../nbs/08a_ledger_orders.ipynb #1a487d16
 _ADD_INTENT, _ADD_ORDER = Write(insert(t.intents)), Write(insert(t.orders))
+_CHANGE_INTENT = Write(update(t.intents).where(t.intents.c.client_id == bindparam("which")))
 _UPDATE_ORDER = Write(update(t.orders).where(t.orders.c.client_id == bindparam("which")))
 _STORED_IDS = Query(select(t.intents.c.client_id).where(t.intents.c.client_id.in_(bindparam("ids", expanding=True))))
 
@@ -251,6 +252,12 @@ class Orders(OrderTables):
                 planned |= {"venue_id": "", "message": ""}
                 _ADD_INTENT.put(step, *rows)
                 _ADD_ORDER.put(step, *({**planned, "client_id": row["client_id"]} for row in rows))
+
+    def change_order(self, order: OrderRequest) -> None:
+        "Store the quantity and the prices of an order that waits, in the shares after a split."
+        values = {"quantity": order.quantity, "limit_price": order.limit_price, "stop_price": order.stop_price}
+        with self.writing() as step:
+            _CHANGE_INTENT.put(step, {**values, "which": order.client_id})
 
     def set_status(self, result: OrderResult, day: pd.Timestamp | None = None) -> None:
         "Record what the venue said, and the `day` on which the order ended, where that is known."

@@ -8,8 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Tallies', 'keep', 'entries', 'recount', 'Booked', 'Positions', 'since_flat', 'OpenPositions']
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #a6358fcd
-from collections.abc import Callable, Iterator, Sequence
+# %% ../../nbs/08ab_ledger_positions.ipynb #5d472b2a
+from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -30,10 +30,10 @@ from sqlalchemy import (
 
 from . import tables as t
 from .fifo import Entry, Lot, OversoldError, Running, _table
-from .fills import Fills, _by_day
+from .fills import Fills, _action, _by_day
 from .ready import Query, Write
 from .store import _columns, _mine
-from ..model import Fill, PositionInfo, Side, cash_of, money
+from ..model import BookedAction, Fill, PositionInfo, Side, cash_of, money
 
 # %% ../../nbs/08ab_ledger_positions.ipynb #ae8e7b86
 _ROW = tuple(c.name for c in t.positions.c if c.name != "account")
@@ -104,7 +104,7 @@ def _keep_sold(step: Connection, account: str, tally: Running, left: list[Lot]) 
         part = {"quantity": kept.quantity, "paid": kept.paid, "fee": kept.fee}
         _UPDATE_LOT.put(step, {"which": kept.number, **part})
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #7fe5d097
+# %% ../../nbs/08ab_ledger_positions.ipynb #8f53817f
 def _text(column: Column[Any]) -> ColumnElement[Any]:
     "The column as the driver gives it: text on SQLite, a number or a date on PostgreSQL."
     return type_coerce(column, String).label(column.name)
@@ -115,20 +115,25 @@ _AMOUNTS = (_text(_F.quantity), _text(_F.price), _text(_F.fee), _text(_F.day))
 _ENTRIES = (
     select(_F.venue_id, _F.symbol, _F.side, *_AMOUNTS, _F.strategy).where(_mine(t.fills)).order_by(_F.day, _F.number)
 )
+_BOOKED = select(t.actions).where(_mine(t.actions)).order_by(t.actions.c.day, t.actions.c.number)
 _ENTRIES_OF = _ENTRIES.where(_F.symbol == bindparam("asked"))
 
 
-def entries(step: Connection, account: str, symbol: str | None = None) -> Iterator[Entry]:
-    "The fills of `account` in their parts, oldest first: those of one symbol, or all."
+def entries(step: Connection, account: str, symbol: str | None = None) -> Iterator[Entry | BookedAction]:
+    "The fills of `account` in their parts, oldest first, and its splits and dividends: those of one symbol, or all."
     query = _ENTRIES if symbol is None else _ENTRIES_OF
     asked = {"me": account} if symbol is None else {"me": account, "asked": symbol}
     days: dict[Any, pd.Timestamp] = {}
+    happened = [a for a in map(_action, step.execute(_BOOKED, {"me": account})) if symbol in (None, a.symbol)]
     rows = step.execute(query, asked, execution_options={"yield_per": 5000})
     for venue_id, name, side, quantity, price, fee, raw, strategy in rows:
         day = days.get(raw) or days.setdefault(raw, pd.Timestamp(raw, tz="UTC").as_unit("ns"))
+        while happened and happened[0].day <= day:  # in the morning
+            yield happened.pop(0)
         yield Entry(venue_id, name, side == "buy", Decimal(quantity), Decimal(price), Decimal(fee), day, strategy)
+    yield from happened
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #299c807f
+# %% ../../nbs/08ab_ledger_positions.ipynb #e8ae5bee
 def recount(step: Connection, account: str, symbol: str | None = None) -> None:
     "Make the tallies of `account` anew from its fills: of one symbol, or of all."
     for table in (t.positions, t.lots):
@@ -151,6 +156,11 @@ class Booked(Tallies):
         super()._brought_up(step)
         for account in step.execute(select(t.accounts.c.account)).scalars().all():
             recount(step, account)
+
+    def _acted(self, step: Connection, symbols: Collection[str]) -> None:
+        super()._acted(step, symbols)
+        for symbol in sorted(symbols):
+            recount(step, self.account, symbol)
 
     def _booked(self, step: Connection, new: Sequence[Fill]) -> None:
         super()._booked(step, new)
@@ -207,10 +217,16 @@ class Positions(Booked):
             after = {row.symbol: row for row in self._all(_TALLIES)}
         return sorted(symbol for symbol in {*before, *after} if before.get(symbol) != after.get(symbol))
 
-# %% ../../nbs/08ab_ledger_positions.ipynb #beaa3cf5
-def since_flat(fills: Sequence[Fill], quantity: Decimal) -> list[Fill]:
-    "Those of one symbol's `fills`, oldest first, that came after it was last flat, if `quantity` is held now."
+# %% ../../nbs/08ab_ledger_positions.ipynb #48162309
+def since_flat(fills: Sequence[Fill], quantity: Decimal, actions: Sequence[BookedAction] = ()) -> list[Fill]:
+    """Those of one symbol's `fills`, oldest first, that came after it was last flat, if `quantity` is held now.
+
+    `actions` are the symbol's splits and dividends, oldest first.
+    """
+    happened = list(actions)
     for n in range(len(fills) - 1, -1, -1):
+        while happened and happened[-1].day > fills[n].day:
+            quantity = happened.pop().before
         quantity += -fills[n].quantity if fills[n].side is Side.BUY else fills[n].quantity
         if not quantity:
             return list(fills[n:])
@@ -232,4 +248,8 @@ class OpenPositions(Positions):
         for fill in self.fills(min(row.entry_day for row in rows if row.quantity)):
             if fill.symbol in of:
                 of[fill.symbol].append(fill)
-        return sorted((f for s, fills in of.items() for f in since_flat(fills, held[s])), key=_by_day)
+        happened: dict[str, list[BookedAction]] = {symbol: [] for symbol in held}
+        for action in self.actions():
+            if action.symbol in happened:
+                happened[action.symbol].append(action)
+        return sorted((f for s, fills in of.items() for f in since_flat(fills, held[s], happened[s])), key=_by_day)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['SCHEMA', 'OLDER', 'metadata', 'Text', 'schema_version', 'accounts', 'runs', 'cycles', 'signals', 'intents', 'orders',
-           'fills', 'positions', 'lots', 'equity', 'trials', 'cursors', 'events', 'halts', 'approvals', 'InexactError',
-           'Exact', 'NaiveTimeError', 'Moment', 'NotADayError', 'Day']
+           'fills', 'positions', 'lots', 'actions', 'equity', 'trials', 'cursors', 'events', 'halts', 'approvals',
+           'InexactError', 'Exact', 'NaiveTimeError', 'Moment', 'NotADayError', 'Day']
 
 # %% ../../nbs/06_ledger_tables.ipynb #9ccc1e4f
 from datetime import UTC, date, datetime
@@ -153,9 +153,9 @@ class Day(TypeDecorator[pd.Timestamp]):
     def process_result_value(self, value: Any, dialect: Dialect) -> pd.Timestamp | None:
         return None if value is None else _day_or_end(value)
 
-# %% ../../nbs/06_ledger_tables.ipynb #5ac90c4c
-SCHEMA = "0004"
-OLDER = ("0001", "0002", "0003")  # those that can be brought up to date
+# %% ../../nbs/06_ledger_tables.ipynb #51575b99
+SCHEMA = "0005"
+OLDER = ("0001", "0002", "0003", "0004")  # those that can be brought up to date
 metadata = MetaData()
 Text = String().with_variant(String(collation="C"), "postgresql")  # the same order of names on every server
 
@@ -310,6 +310,23 @@ lots = Table(
     Column("paid", Exact(CASH_STEP), nullable=False),
     Column("fee", Exact(CASH_STEP), nullable=False),
     Index("ix_lots_oldest", "account", "symbol", "number"),
+)
+
+# %% ../../nbs/06_ledger_tables.ipynb #fade8def
+actions = Table(
+    "actions",
+    metadata,
+    Column("number", Integer, primary_key=True),  # in the order of booking
+    _account(),
+    Column("day", Day, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # split, dividend
+    Column("amount", Exact(), nullable=False),  # new shares for an old one, cash a share
+    Column("old_quantity", Exact(), nullable=False),
+    Column("new_quantity", Exact(), nullable=False),
+    Column("cash", Exact(CASH_STEP), nullable=False),
+    Column("booked", Moment, nullable=False),
+    UniqueConstraint("account", "day", "symbol", "kind"),
 )
 
 # %% ../../nbs/06_ledger_tables.ipynb #b7b36795

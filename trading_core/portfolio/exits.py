@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['exit_reason', 'Holding', 'after_fill', 'Book', 'track']
+__all__ = ['exit_reason', 'Holding', 'after_fill', 'after_action', 'Book', 'track']
 
-# %% ../../nbs/31_exits.ipynb #dce67f1a
+# %% ../../nbs/31_exits.ipynb #93957337
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import Panel
-from ..model import ExitRules, Fill, Side
+from ..model import BookedAction, ExitRules, Fill, Side
 
 # %% ../../nbs/31_exits.ipynb #592cbc93
 _TOLERANCE = 1e-9  # relative: 33.4 × 0.95 is not 31.73 in floats
@@ -68,7 +68,14 @@ def after_fill(holding: Holding | None, fill: Fill) -> Holding | None:
     average = (before * holding.entry_price + now * price) / (before + now)
     return replace(holding, quantity=holding.quantity + quantity, entry_price=average)
 
-# %% ../../nbs/31_exits.ipynb #5d2bc728
+# %% ../../nbs/31_exits.ipynb #b82b7646
+def after_action(holding: Holding | None, action: BookedAction) -> Holding | None:
+    "The position after a split, which divides its entry price; a dividend leaves it as it is."
+    if holding is None or action.kind != "split":
+        return holding
+    return replace(holding, quantity=action.after, entry_price=holding.entry_price / float(action.amount))
+
+
 class Book:
     "The open positions that follow from fills, on the bars of a panel."
 
@@ -85,6 +92,13 @@ class Book:
         if after is not None:
             self._open[fill.symbol] = after, row if holding else int(self.panel.days.searchsorted(fill.day))
 
+    def act(self, action: BookedAction) -> None:
+        "Take a split or a dividend, after the fills of the days before."
+        holding, row = self._open.pop(action.symbol, (None, -1))
+        after = after_action(holding, action)
+        if after is not None:
+            self._open[action.symbol] = after, row
+
     def quantities(self) -> dict[str, Decimal]:
         "What is held, symbol to quantity."
         return {symbol: holding.quantity for symbol, (holding, _) in self._open.items()}
@@ -97,15 +111,24 @@ class Book:
         holding, entry = self._open[symbol]
         column = self._column[symbol]
         bars = int(self._bar_number[row, column] - (self._bar_number[entry - 1, column] if entry else 0))
-        highest = float(self.panel.arrays["close"][entry : row + 1, column].max())
+        closes = self.panel.arrays["close"][entry : row + 1, column]
+        if (shares := self.panel.shares) is not None:  # in those of today
+            closes = closes * (shares[entry : row + 1, column] / shares[row, column])
+        highest = float(closes.max())
         h = holding
         return Holding(h.symbol, h.strategy, h.quantity, h.entry_price, h.entry_day, bars, highest)
 
-# %% ../../nbs/31_exits.ipynb #33b97cb8
-def track(fills: Iterable[Fill], panel: Panel, day: pd.Timestamp) -> dict[str, Holding]:
-    "The open positions at the close of `day` that follow from all `fills` up to it, of assets that the panel has."
-    book = Book(panel)
+# %% ../../nbs/31_exits.ipynb #2b80dedb
+def track(
+    fills: Iterable[Fill], panel: Panel, day: pd.Timestamp, actions: Iterable[BookedAction] = ()
+) -> dict[str, Holding]:
+    "The open positions at the close of `day` that follow from all `fills` and `actions` up to it, of the panel's assets."
+    book, happened = Book(panel), sorted((a for a in actions if a.day <= day), key=lambda action: action.day)
     for fill in fills:
         if fill.day <= day and fill.symbol in panel.assets:
+            while happened and happened[0].day <= fill.day:  # in the morning, before anything is filled
+                book.act(happened.pop(0))
             book.apply(fill)
+    for action in happened:
+        book.act(action)
     return book.holdings(int(panel.days.searchsorted(day, side="right")) - 1)

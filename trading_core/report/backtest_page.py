@@ -8,8 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['MONTHS', 'REASONS', 'Result', 'rebased', 'sharpe_interval', 'backtest_summary', 'headline', 'luck_sentence',
            'backtest_head', 'both_sizes', 'equity_section', 'months_section', 'exposure_section', 'metrics_section',
-           'reason_text', 'reasons_section', 'trades_section', 'refusals_section', 'cost_text', 'setup_section',
-           'luck_section']
+           'reason_text', 'reasons_section', 'trades_section', 'refusals_section', 'actions_section', 'cost_text',
+           'setup_section', 'luck_section']
 
 # %% ../../nbs/62_backtest_page.ipynb #e8dca837
 import math
@@ -388,6 +388,20 @@ def refusals_section(refusals: pd.DataFrame) -> Html:
     ]
     columns = {"Reason": "", "Times": "n", "Last": "nw", "Then": "why"}
     return section(f"{count(len(refusals), 'wish', 'wishes')} became no order, or a smaller one", table(rows, columns))
+
+# %% ../../nbs/62_backtest_page.ipynb #eae3bec2
+def actions_section(actions: pd.DataFrame) -> Html:
+    "Splits and dividends of what was held, symbol by symbol; nothing if there were none."
+    if actions.empty:
+        return Html()
+    rows = []
+    for symbol, own in actions.groupby("symbol"):
+        splits, paid = own[own["kind"] == "split"], own[own["kind"] == "dividend"]
+        told = ", ".join(f"{row.amount:g} for 1 on {day_text(row.day)}" for row in splits.itertuples()) or "–"
+        rows.append((symbol, told, f"{len(paid):,}" if len(paid) else "–", dollars(float(own["cash"].sum()))))
+    columns = {"Symbol": "s", "Splits": "", "Dividends": "n", "Cash": "n"}
+    total = dollars(float(actions["cash"].sum()))
+    return section("Splits and dividends", table(rows, columns), sub=f"{total} were paid for what was held")
 
 # %% ../../nbs/62_backtest_page.ipynb #82f14fce
 def cost_text(costs: Any) -> str:

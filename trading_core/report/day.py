@@ -11,7 +11,7 @@ __all__ = ['LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine
            'no_orders', 'Warned', 'stale_warnings', 'quality_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts',
            'DayReport', 'exposures', 'history_of', 'decision_text', 'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #ff27c0af
+# %% ../../nbs/64_day.ipynb #7640d0cc
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -24,10 +24,10 @@ import pandas as pd
 from ..data.guarded import barred_of
 from ..data.panel import Panel
 from ..figures import percent
-from ..model import ExitRules, Fill, OrderRequest, Side, plain
+from ..model import BookedAction, ExitRules, Fill, OrderRequest, Side, plain
 from ..portfolio.breaker import Trip
 from ..portfolio.deciding import Plan
-from ..portfolio.exits import Holding, after_fill
+from ..portfolio.exits import Holding, after_action, after_fill
 from ..portfolio.fills import ENDED_AFTER, Refusal
 from ..portfolio.risk import SETTINGS, RiskLimits
 from .backtest_page import reason_text, rebased
@@ -96,12 +96,17 @@ def _earned(fill: Fill, held: Holding | None, panel: Panel) -> dict[str, Any]:
         "bars": bars,
     }
 
-# %% ../../nbs/64_day.ipynb #055582e7
-def fill_lines(fills: Sequence[Fill], since: Iterable[str], panel: Panel) -> list[FillLine]:
+# %% ../../nbs/64_day.ipynb #97ed058e
+def fill_lines(
+    fills: Sequence[Fill], since: Iterable[str], panel: Panel, actions: Sequence[BookedAction] = ()
+) -> list[FillLine]:
     "The fills whose venue ids are in `since`, in words; all `fills` are needed to know what each sale had cost."
     held: dict[str, Holding | None] = {}
-    wanted, lines = set(since), []
+    wanted, lines, happened = set(since), list[FillLine](), sorted(actions, key=lambda action: action.day)
     for fill in sorted(fills, key=lambda item: item.day):
+        while happened and happened[0].day <= fill.day:  # in the morning
+            action = happened.pop(0)
+            held[action.symbol] = after_action(held.get(action.symbol), action)
         before = held.get(fill.symbol)
         held[fill.symbol] = after_fill(before, fill)
         if fill.venue_id in wanted:
@@ -110,24 +115,29 @@ def fill_lines(fills: Sequence[Fill], since: Iterable[str], panel: Panel) -> lis
             lines.append(FillLine(bar_text(fill.day), *what, *why, **_earned(fill, before, panel)))
     return lines
 
-# %% ../../nbs/64_day.ipynb #13c78f4a
-def contributions(fills: Sequence[Fill], panel: Panel, before: pd.Timestamp, now: pd.Timestamp) -> pd.Series:
-    "What each symbol added to the account from the close of `before` to the close of `now`, fees included."
+# %% ../../nbs/64_day.ipynb #4058d18c
+def contributions(
+    fills: Sequence[Fill], panel: Panel, before: pd.Timestamp, now: pd.Timestamp, actions: Sequence[BookedAction] = ()
+) -> pd.Series:
+    "What each symbol added to the account from the close of `before` to the close of `now`, fees and dividends included."
     moved: dict[str, float] = {}
     for symbol in sorted({fill.symbol for fill in fills}):
         own = [fill for fill in fills if fill.symbol == symbol]
-        value = _value(own, panel, symbol, now) - _value(own, panel, symbol, before)
+        happened = [action for action in actions if action.symbol == symbol]
+        value = _value(own, panel, symbol, now, happened) - _value(own, panel, symbol, before, happened)
         flow = sum((fill.cash_change for fill in own if before < fill.day <= now), Decimal(0))
+        flow += sum((action.cash for action in happened if before < action.day <= now), Decimal(0))
         moved[symbol] = value + float(flow)
     found = pd.Series(moved, dtype=float)
     return found[found.abs() > 1e-9].sort_values(key=abs, ascending=False, kind="stable")
 
 
-def _value(own: Sequence[Fill], panel: Panel, symbol: str, day: pd.Timestamp) -> float:
+def _value(own: Sequence[Fill], panel: Panel, symbol: str, day: pd.Timestamp, actions: Sequence[BookedAction]) -> float:
     "What is held of a symbol at the close of `day`, by its fills."
     units = sum(
         (fill.quantity if fill.side is Side.BUY else -fill.quantity for fill in own if fill.day <= day), Decimal(0)
     )
+    units += sum((action.after - action.before for action in actions if action.day <= day), Decimal(0))
     if not units:
         return 0.0
     row = int(panel.days.searchsorted(day, side="right")) - 1
@@ -520,7 +530,7 @@ def _all_fills(cycle: CycleLike, ledger: Any) -> list[Fill]:
     known = {fill.venue_id: fill for fill in [*ledger.fills(), *cycle.fills] if fill.day <= cycle.as_of}
     return sorted(known.values(), key=lambda fill: fill.day)
 
-# %% ../../nbs/64_day.ipynb #7a8ce6a0
+# %% ../../nbs/64_day.ipynb #1716a8ab
 def _course(run: RunLike, cycle: CycleLike, panel: Panel, fills: Sequence[Fill]) -> dict[str, Any]:
     "The account by day beside the benchmark, and what moved it last."
     last = getattr(cycle, "known_day", None) or cycle.as_of  # with a silent venue, nobody knows what came after it
@@ -529,7 +539,8 @@ def _course(run: RunLike, cycle: CycleLike, panel: Panel, fills: Sequence[Fill])
     history = history_of(today if past is None or past.empty else pd.concat([past, today]), run.benchmark)
     before = getattr(cycle, "previous_day", None)
     moved = before is not None and last == cycle.as_of and not getattr(cycle, "unreachable", "")
-    movers = contributions(fills, panel, before, panel.last).to_dict() if moved else {}
+    booked: list[BookedAction] = getattr(run.ledger, "actions", list)()
+    movers = contributions(fills, panel, before, panel.last, booked).to_dict() if moved else {}
     name = str(run.benchmark.name) if history["benchmark"] else None
     return {
         "history": history, "benchmark": name, "started": history["days"][0], "initial": history["account"][0], "movers": movers,
@@ -602,7 +613,7 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
     now, after = exposures(positions, orders, equity, float(cycle.cash))
     return {"positions": positions, "orders": orders, "done": done, "exposure": now, "exposure_after": after}
 
-# %% ../../nbs/64_day.ipynb #b34fa820
+# %% ../../nbs/64_day.ipynb #a1e41a9e
 def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
     """The day of `cycle`, explained.
 
@@ -621,7 +632,7 @@ def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
         **_course(run, cycle, panel, fills),
         **_decided(run, cycle, panel, wishes),
         **_book(run, cycle, panel, wishes),
-        fills=fill_lines(fills, [fill.venue_id for fill in cycle.fills], panel),
+        fills=fill_lines(fills, [fill.venue_id for fill in cycle.fills], panel, getattr(run.ledger, "actions", list)()),
         warnings=[
             *quality_warnings(panel, cycle.holdings),
             *cycle_warnings(cycle),

@@ -138,7 +138,7 @@ class Terms:
             return {name: self.signals[name].loc[:day] for name in self.strategies}
         return {name: checked_signals(strategy, panel.until(day)) for name, (strategy, _) in self.strategies.items()}
 
-# %% ../../nbs/70_account_day.ipynb #9f7716d5
+# %% ../../nbs/70_account_day.ipynb #04b483ad
 @dataclass(frozen=True)
 class Standing:
     "The account that a decision is made for."
@@ -153,7 +153,8 @@ class Standing:
 def standing(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> Standing:
     "The account at the close of `day`, as booked."
     account = ledger.evening(day) or AccountInfo(ledger.cash(), ledger.cash())
-    return Standing(account.equity, account.cash, track(ledger.open_fills(day), panel, day), ledger.pending())
+    held = track(ledger.open_fills(day), panel, day, ledger.actions(day))
+    return Standing(account.equity, account.cash, held, ledger.pending())
 
 # %% ../../nbs/70_account_day.ipynb #fa8c91fb
 def plan_for(
@@ -330,7 +331,7 @@ class CycleReport(CycleChange):
         table = pd.DataFrame(rows, columns=["symbol", "side", "quantity", "reason", "strategy"])
         return f"<p>{escape(str(self))}</p>{table.to_html(index=False, border=0) if rows else ''}"
 
-# %% ../../nbs/70_account_day.ipynb #fb629973
+# %% ../../nbs/70_account_day.ipynb #a068f31c
 def _halt_on(ledger: Ledger, day: pd.Timestamp) -> Halt | None:
     "The halt that stands, if it stood on `day` already."
     halt = ledger.halted()
@@ -350,7 +351,7 @@ def report_of(
         fills=tuple(fill for fill in ledger.fills(since) if since < fill.day <= day),
         unfilled=tuple(ledger.ended_unfilled(since, day)),
         pending=tuple(ledger.pending()),
-        holdings=track(ledger.open_fills(day), panel, day),
+        holdings=track(ledger.open_fills(day), panel, day, ledger.actions(day)),
         equity=cycle.equity, cash=cycle.cash,
         previous_day=previous.as_of if previous else None,
         previous_equity=previous.equity if previous else None,

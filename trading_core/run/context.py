@@ -11,7 +11,7 @@ __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARI
            'RunContext', 'Asked', 'Tried', 'Judging', 'Run', 'find_settings', 'open_run', 'kernel_environment',
            'hand_over']
 
-# %% ../../nbs/70_context.ipynb #9b442197
+# %% ../../nbs/70_context.ipynb #f0cb15b9
 import json
 import math
 import os
@@ -29,6 +29,7 @@ import pandas as pd
 
 from ..config import StrategySettings, TradingConfig, load_config, split_names
 from ..data import BarSource, BarStore, Panel, open_source
+from ..data.adjusting import adjusted
 from ..data.intervals import grid
 from ..data.opening import source_options
 from ..data.panel import end_of
@@ -150,23 +151,23 @@ def _late(past: Panel, as_of: pd.Timestamp, calendars: Iterable[str]) -> bool:
     marks = (grid(name, past.interval, past.last, as_of) for name in calendars)
     return any(((mark > past.last) & (mark <= until)).any() for mark in marks)
 
-# %% ../../nbs/70_context.ipynb #2c212b04
+# %% ../../nbs/70_context.ipynb #0d602839
 EQUAL_PARTS = "equal parts"
 
 
 def equal_parts(panel: Panel) -> pd.Series:
     "What 100 would have become in all symbols, in equal parts each day, from those that have a price."
-    moves = panel.close.pct_change(fill_method=None).mean(axis=1).fillna(0.0)
+    moves = panel.adjusted.close.pct_change(fill_method=None).mean(axis=1).fillna(0.0)
     return (100 * (1 + moves).cumprod()).rename(EQUAL_PARTS)
 
 
 def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Series:
-    "Closes of what the account is compared with, named after it."
+    "Closes of what the account is compared with, dividends put into more of it, named after it."
     symbol = config.market.benchmark or getattr(source, "benchmark", "" if source.symbols() else "SPY")
     if not symbol:
         return equal_parts(panel)
-    closes = source.bars(symbol, config.market.start, panel.last, config.market.interval)["close"]
-    return closes[: panel.last].rename(symbol)
+    bars = source.bars(symbol, config.market.start, panel.last, config.market.interval)
+    return adjusted(bars, "total")["close"][: panel.last].rename(symbol)
 
 # %% ../../nbs/70_context.ipynb #7f8b2675
 @dataclass(frozen=True, eq=False)

@@ -174,11 +174,13 @@ def _strength(strategy: Strategy, case: _Case) -> float | None:
     value = float(table[case.symbol].iloc[-1]) if len(table) and table.index[-1] == case.day else float("nan")
     return value if value == value else None
 
-# %% ../../nbs/70_why.ipynb #83b9c256
+# %% ../../nbs/70_why.ipynb #0989e9cf
 def held_step(case: _Case) -> Step | None:
     "The position at that day's close, and how far it is from its exits; None when nothing was held."
     held = (
-        track(case.ledger.fills(), case.panel, case.day).get(case.symbol) if case.symbol in case.panel.symbols else None
+        track(case.ledger.fills(), case.panel, case.day, case.ledger.actions(case.day)).get(case.symbol)
+        if case.symbol in case.panel.symbols
+        else None
     )
     if held is None:
         return None

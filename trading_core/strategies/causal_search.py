@@ -348,7 +348,7 @@ class Search(Whole):
             if row not in self.done and (self.time_left() < 0 or not self.turn(self.cutter, row)):
                 return
 
-# %% ../../nbs/25a_causal_search.ipynb #61d74a8e
+# %% ../../nbs/25a_causal_search.ipynb #8c6d3aa9
 def examine(
     subject: Any, panel: Panel, days: int | None = None, seconds: float = 60.0, processes: int = 1
 ) -> CausalReport:
@@ -365,6 +365,7 @@ def examine(
     processes : int
         So many share the work, if it is more than some seconds and the subject is in a module that they can import.
     """
+    panel = panel.adjusted  # what a strategy sees
     if isinstance(subject, Strategy):
         checked_signals(fitted(deepcopy(subject), panel), panel)  # a broken contract is refused by name
     search = Search(subject, panel, days, seconds, processes)
@@ -374,10 +375,10 @@ def examine(
         search.reach if search.whole < len(search.done) else 0, search.compared, search.changed, search.change, round(time.perf_counter() - search.began, 2),
     )  # fmt: skip
 
-# %% ../../nbs/25a_causal_search.ipynb #ed8baab3
+# %% ../../nbs/25a_causal_search.ipynb #8a0f8045
 def check_sizer(strategy: Strategy, panel: Panel, days: int = 30) -> CausalReport:
     "Like `examine`, for the weights alone that the strategy's sizer gives its wishes."
-    began, cutter = time.perf_counter(), Cutter(question_of(strategy), panel)
+    began, cutter = time.perf_counter(), Cutter(question_of(strategy), panel := panel.adjusted)
     rows = [row for row in cut_order(cutter.opinion) if cutter.opinion[row]][:days]
     assert cutter.weighing is not None
     found = [change for row in rows if (change := cutter.weighing.change(cutter.futures.after(row), row))]

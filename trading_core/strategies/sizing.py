@@ -21,7 +21,7 @@ from ..data.panel import Panel
 from ..errors import ConfigError, StrategyError
 from ..model import ExitRules
 
-# %% ../../nbs/22_sizing.ipynb #59a61d19
+# %% ../../nbs/22_sizing.ipynb #d2664dfe
 @dataclass(frozen=True, eq=False)
 class History:
     "Closes up to one day, and nothing after it."
@@ -31,8 +31,8 @@ class History:
 
     @classmethod
     def of(cls, panel: Panel, row: int) -> History:
-        "What was known at the close of the panel's day number `row`."
-        return cls(panel.arrays["close"][: row + 1], panel.real[: row + 1])
+        "What was known at the close of the panel's day number `row`, in prices in which a split or a dividend is no move."
+        return cls(panel.adjusted.arrays["close"][: row + 1], panel.real[: row + 1])
 
     def own(self, column: int, bars: int) -> np.ndarray:
         "The last `bars` closes that an asset really had, or as many as there are; oldest first."

@@ -224,10 +224,14 @@ def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
     except (TypeError, ValueError) as error:
         raise SignalError(name, f"strengths must be numbers, but {error}. {cure}") from error
 
-# %% ../../nbs/21_strategy.ipynb #a7ccd0e5
+# %% ../../nbs/21_strategy.ipynb #cb382035
 def strengths_of(strategy: Strategy, panel: Panel) -> np.ndarray:
-    "The strategy\x27s signals as floats of shape (n_days, n_symbols), not yet checked for what is in them."
-    return np.asarray(_table(strategy.name, strategy.signals(panel), panel).to_numpy())
+    """The strategy's signals as floats of shape (n_days, n_symbols), not yet checked for what is in them.
+
+    They are made of the panel's adjusted prices, in which a split or a dividend is no move.
+    """
+    seen = panel.adjusted
+    return np.asarray(_table(strategy.name, strategy.signals(seen), seen).to_numpy())
 
 
 def checked_signals(strategy: Strategy, panel: Panel) -> pd.DataFrame:
