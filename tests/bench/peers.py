@@ -113,9 +113,19 @@ def figures(made: Any) -> tuple[Any, ...]:
     return *of_returns, made.max_drawdown(), made.trades.win_rate(), made.trades.profit_factor()
 
 
+def fills(made: Any) -> pd.DataFrame:
+    """The fills of one vectorbt portfolio with days, symbols and sides in words, as ours has them.
+
+    Its own `records_readable` takes 50 ms for them on W3 and seconds on W4: what is asked for can be had quicker.
+    """
+    records, index, columns = made.orders.records, made.wrapper.index, made.wrapper.columns
+    sides = pd.array(["buy", "sell"], dtype="str").take(records["side"].to_numpy())
+    return records.assign(day=index.take(records["idx"]), symbol=columns.take(records["col"]), side=sides)
+
+
 def read(made: Any) -> tuple[Any, ...]:
-    "Equity, fills and figures of one vectorbt portfolio; fills as the table that has days, symbols and sides, as ours has."
-    return made.value().iloc[-1], len(made.orders.records_readable), *figures(made)
+    "Equity, fills and figures of one vectorbt portfolio."
+    return made.value().iloc[-1], len(fills(made)), *figures(made)
 
 
 def theirs_w2() -> Made:
