@@ -179,18 +179,23 @@ ABOUT = ("bars", "corporate_actions")
 
 def plain_actions(text: str, days: list[str]) -> tuple[list[float], list[float]]:
     "Splits and dividends on the first of `days` that is not before them, read in the plainest way."
-    split, dividend = [1.0] * len(days), [0.0] * len(days)
+    happened: dict[str, tuple[float, float]] = {}
     for kind, events in json.loads(text)["corporate_actions"].items():
         for one in events or []:
             if one["symbol"] != "AAPL" or kind not in HAPPENED["corporate_actions"]:
                 continue
-            later = [n for n, day in enumerate(days) if day >= one["ex_date"]]
-            if not later:
-                continue
+            ratio, paid = happened.get(one["ex_date"], (1.0, 0.0))
             if kind == "cash_dividends":
-                dividend[later[0]] += one["rate"]
+                paid += one["rate"]
             else:
-                split[later[0]] *= one["new_rate"] / one["old_rate"] if "splits" in kind else 1 + one["rate"]
+                ratio *= one["new_rate"] / one["old_rate"] if "splits" in kind else 1 + one["rate"]
+            happened[one["ex_date"]] = ratio, paid
+    split, dividend = [1.0] * len(days), [0.0] * len(days)
+    for when, (ratio, paid) in sorted(happened.items()):
+        later = [n for n, day in enumerate(days) if day >= when]
+        if later:
+            dividend[later[0]] += paid * split[later[0]]  # for a share that was held before the first of them
+            split[later[0]] *= ratio
     return split, dividend
 
 
