@@ -38,7 +38,7 @@ def lend_compiled_code(package: Path) -> None:
         source = compiled.parents[1] / (compiled.name.split(".")[0] + ".py")
         place = package / compiled.parent.relative_to(ROOT / "trading_core")
         same = place.parent / source.name
-        if same.read_bytes() == source.read_bytes():
+        if source.is_file() and same.read_bytes() == source.read_bytes():  # a module may be gone since
             shutil.copystat(source, same)
             place.mkdir(exist_ok=True)
             with suppress(FileNotFoundError):  # being written at this moment
