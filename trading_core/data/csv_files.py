@@ -7,11 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['NAMES', 'DAY', 'NUMBER', 'OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'CsvError', 'read_text', 'Layout', 'layout_of',
-           'day_of', 'number_cure', 'row_fault', 'first_fault', 'is_even', 'Parsed', 'parse', 'within_days', 'Table',
-           'spellings', 'stem_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles', 'check_sessions',
-           'check_gaps', 'CsvBars']
+           'day_of', 'number_cure', 'action_of', 'row_fault', 'first_fault', 'is_even', 'Parsed', 'parse',
+           'within_days', 'Table', 'spellings', 'stem_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles',
+           'check_sessions', 'check_gaps', 'CsvBars']
 
-# %% ../../nbs/12_csv.ipynb #de8366b7
+# %% ../../nbs/12_csv.ipynb #10fdcd59
 import csv
 import gzip
 import io
@@ -19,7 +19,7 @@ import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from .panel import UnknownSymbolError
-from .sources import COLUMNS, STEPS, NoBarsError, Source, asked_for, faults, has_days
+from .sources import ACTIONS, COLUMNS, STEPS, NoBarsError, Source, asked_for, faults, has_days
 from ..errors import ConfigError, DataError
 from ..model import Asset
 from ..sessions import Day, as_day, session_number, sessions
@@ -73,9 +73,11 @@ def read_text(path: Path) -> str:
         raise CsvError(str(path), 0, "", "the file is empty", "a header and bars are needed", "Get the file again.")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
-# %% ../../nbs/12_csv.ipynb #9e8da6aa
+# %% ../../nbs/12_csv.ipynb #3b6dfb3c
 NAMES = dict.fromkeys(("date", "day", "time", "timestamp", "datetime", "timeutc", "timeny"), "day")
 NAMES |= {name: name for name in COLUMNS} | {"vol": "volume", "symbol": "symbol", "ticker": "symbol"}
+NAMES |= dict.fromkeys(("split", "splits", "stocksplits"), "split")
+NAMES |= dict.fromkeys(("dividend", "dividends"), "dividend")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ class Layout:
     def long(self) -> bool:
         "Whether one file holds many symbols."
         return "symbol" in self.places
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        "Which of `split` and `dividend` the file tells."
+        return tuple(name for name in ACTIONS if name in self.places)
 
     def title(self, name: str) -> str:
         "What the file calls our `name`."
@@ -148,7 +155,16 @@ def number_cure(text: str) -> str:
         return "Write decimals with a point and no separators between thousands."
     return "Write the bare number, without currency, unit or letters."
 
-# %% ../../nbs/12_csv.ipynb #1d2ff2dc
+# %% ../../nbs/12_csv.ipynb #d1017250
+def action_of(name: str, cell: str) -> float:
+    "The split or the dividend that a cell tells, 1 and 0 being none; ValueError if it cannot be booked."
+    if not cell.strip():
+        return ACTIONS[name]
+    if not NUMBER.fullmatch(cell) or not 0 <= float(cell) < float("inf"):
+        raise ValueError(cell)
+    return float(cell) or ACTIONS[name]
+
+# %% ../../nbs/12_csv.ipynb #8b9dca7e
 def row_fault(layout: Layout, line: int, row: Sequence[str]) -> CsvError | None:
     "What is wrong with one line, if anything."
 
@@ -173,7 +189,26 @@ def row_fault(layout: Layout, line: int, row: Sequence[str]) -> CsvError | None:
         return fault("day", f"{cells['day']!r} arrived", "a day such as 2020-08-02 is needed", cure)
     if not cells.get("symbol", "x").strip():
         return fault("symbol", "it is blank", "each row needs its symbol", "Get the file again.")
-    return _price_fault(layout, line, [float(cells[name]) for name in COLUMNS])
+    numbers = [float(cells[name]) for name in COLUMNS]
+    return _price_fault(layout, line, numbers) or _action_fault(layout, line, cells)
+
+
+def _action_fault(layout: Layout, line: int, cells: Mapping[str, str]) -> CsvError | None:
+    "A split or a dividend that cannot be booked."
+    needed = {
+        "split": "new shares for an old one are needed, such as 4 or 0.1",
+        "dividend": "cash for a share is needed, such as 0.24",
+    }
+    for name in layout.actions:
+        try:
+            action_of(name, cells[name])
+        except ValueError:
+            arrived, cure = (
+                f"{cells[name]!r} arrived",
+                "Write the bare number; leave the cell empty where there is none.",
+            )
+            return CsvError(layout.file, line, layout.title(name), arrived, needed[name], cure)
+    return None
 
 
 def _price_fault(layout: Layout, line: int, numbers: list[float]) -> CsvError | None:
@@ -218,7 +253,7 @@ def is_even(text: str, fields: int) -> bool:
     commas = np.diff(np.searchsorted(np.flatnonzero(data == ord(",")), ends), prepend=0)
     return bool(((commas == fields - 1) | (starts == ends)).all())
 
-# %% ../../nbs/12_csv.ipynb #f9968e3a
+# %% ../../nbs/12_csv.ipynb #73272ec6
 @dataclass(frozen=True, eq=False)
 class Parsed:
     "A file's rows in the file's order."
@@ -230,11 +265,19 @@ class Parsed:
     seconds: np.ndarray | None = None  # (n_rows,) since midnight, where a day has several bars
     zone: str = ""  # whose clock that is, if the file says so
     uneven: CsvError | None = None  # why such a file is none of daily bars
+    actions: Mapping[str, np.ndarray] = field(
+        default_factory=dict
+    )  # split and dividend, (n_rows,), if the file tells one
 
     @property
     def marks(self) -> np.ndarray:
         "The label of each row: its day, or where a day has several bars its second since 1970."
         return self.days if self.seconds is None else self.days * 86_400 + self.seconds
+
+    def frame(self, rows: np.ndarray, labels: pd.DatetimeIndex) -> pd.DataFrame:
+        "Bars of these rows at `labels`, with splits and dividends if the file tells any."
+        told = {name: column[rows] for name, column in self.actions.items()}
+        return pd.DataFrame(self.values[rows], labels, list(COLUMNS)).assign(**told)
 
 
 def parse(path: Path) -> Parsed:
@@ -251,7 +294,7 @@ def parse(path: Path) -> Parsed:
         raise CsvError(layout.file, 0, "", "there is a header only", "bars are needed", "Get the file again.")
     return parsed
 
-# %% ../../nbs/12_csv.ipynb #9b66baa8
+# %% ../../nbs/12_csv.ipynb #51fd5f7c
 def _parse_fast(layout: Layout, text: str) -> Parsed:
     "Everything at once; ValueError if any line is wrong in itself."
     fields, places = len(layout.header), layout.places
@@ -275,7 +318,18 @@ def _parse_fast(layout: Layout, text: str) -> Parsed:
     seconds, zone = within_days(layout, symbols, days, codes, texts) if uneven else (None, "")
     if uneven and seconds is None:
         raise uneven
-    return Parsed(layout, symbols, days, values, seconds, zone, uneven)
+    return Parsed(layout, symbols, days, values, seconds, zone, uneven, _actions(layout, frame))
+
+
+def _actions(layout: Layout, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    "Splits and dividends, both if the file tells one of them; ValueError for a cell that cannot be booked."
+    if not layout.actions:
+        return {}
+    told = {name: np.full(len(frame), none) for name, none in ACTIONS.items()}
+    for name in layout.actions:
+        codes, texts = pd.factorize(frame[layout.places[name]])
+        told[name] = np.array([action_of(name, text) for text in texts])[codes]
+    return told
 
 
 def _first_row_is_odd(layout: Layout, text: str) -> bool:
@@ -339,7 +393,7 @@ def _second_of(text: str) -> int:
     hour, minute, second = (*(day_of(text)[1] or "0:0").split(":"), "0")[:3]
     return int(hour) * 3600 + int(minute) * 60 + int(float(second))
 
-# %% ../../nbs/12_csv.ipynb #959b3c56
+# %% ../../nbs/12_csv.ipynb #39464b54
 def _row_error(parsed: Parsed, row: int, arrived: str, needed: str, cure: str) -> CsvError:
     "The error about a row, which says what the row is and on which line it stands."
     layout = parsed.layout
@@ -358,7 +412,8 @@ def _check_repeats(parsed: Parsed, codes: np.ndarray) -> None:
         return
     place = np.flatnonzero(same)[np.argmin(order[1:][same])]
     first, again = int(order[place]), int(order[place + 1])
-    equal = bool((parsed.values[first] == parsed.values[again]).all())
+    told = [parsed.values, *(column[:, None] for column in parsed.actions.values())]
+    equal = all(bool((values[first] == values[again]).all()) for values in told)
     line = _line_of(read_text(Path(parsed.layout.file)), first)
     arrived = f"is on line {line} already, with {'the same' if equal else 'other'} values"
     cure = "Remove one of the two." if equal else "Find out which of the two is right and remove the other."
@@ -380,7 +435,7 @@ def _by_symbol(parsed: Parsed, codes: np.ndarray) -> np.ndarray:
         raise _row_error(parsed, row, "comes after a later day", needed, "Find out why, then sort the file.")
     return np.lexsort((np.where(falls[codes], -1, 1) * np.arange(len(codes)), codes))
 
-# %% ../../nbs/12_csv.ipynb #fbbc55a4
+# %% ../../nbs/12_csv.ipynb #6dd13e40
 @dataclass(frozen=True, eq=False)
 class Table:
     "A file that passed: its rows, and which of them are whose."
@@ -404,7 +459,7 @@ class Table:
             raise self.parsed.uneven
         rows = self.rows[raw]
         days = pd.DatetimeIndex(self.parsed.days[rows].astype("datetime64[D]").astype("datetime64[ns]"), tz="UTC")
-        return pd.DataFrame(self.parsed.values[rows], days, list(COLUMNS))
+        return self.parsed.frame(rows, days)
 
     def labels(self, raw: str) -> pd.DatetimeIndex:
         "The labels of a symbol's bars within days, as a clock shows them, without a zone."
