@@ -26,7 +26,7 @@ from .yahoo import YahooBars
 from ..errors import ConfigError, UnknownNameError
 from ..sessions import Day
 
-# %% ../../nbs/18_opening.ipynb #341f346e
+# %% ../../nbs/18_opening.ipynb #607f559a
 @dataclass(frozen=True)
 class Wanted:
     "What settings say about a source; each kind takes what concerns it."
@@ -40,6 +40,7 @@ class Wanted:
     exchange: str = "binance"
     url: str = ""
     keys: tuple[str, str] = field(default=("", ""), repr=False)
+    actions: bool = False
 
 
 def _files(kind: str, wanted: Wanted) -> Any:
@@ -63,11 +64,11 @@ KINDS: dict[str, Callable[[Wanted], BarSource]] = {
     "ccxt": lambda wanted: CcxtBars(wanted.exchange, wanted.url, today=wanted.today),
     "csv": _csv,
     "parquet": lambda wanted: ParquetBars(_files("parquet", wanted), wanted.label or None),
-    "simulated": lambda wanted: SimulatedBars(today=wanted.today),
+    "simulated": lambda wanted: SimulatedBars(today=wanted.today, actions=wanted.actions),
     "yahoo": lambda wanted: YahooBars(today=wanted.today, raw=wanted.raw),
 }
 
-# %% ../../nbs/18_opening.ipynb #1a1ff380
+# %% ../../nbs/18_opening.ipynb #a9eef02c
 RECHECK = 7  # days
 REWRITTEN = ("alpaca", "yahoo")  # vendors whose adjusted prices all change with each split: a store keeps the raw ones
 
@@ -86,6 +87,7 @@ def open_source(
     exchange: str = "binance",
     url: str = "",
     keys: tuple[str, str] = ("", ""),
+    actions: bool = False,
 ) -> BarSource:
     """The source that settings call `kind`; with a `store`, one that keeps its bars in that folder, as of what was `known`.
 
@@ -99,22 +101,25 @@ def open_source(
         Another address than Alpaca's or the exchange's own.
     keys : pair of str
         Key and secret of Alpaca; by default those of the environment.
+    actions : bool
+        Of the simulated market: whether some shares split and pay dividends.
     """
     if kind not in KINDS:
         raise UnknownNameError("market.source", kind, KINDS)
     keeps_raw = store is not None and kind in REWRITTEN
-    source = KINDS[kind](Wanted(path, allow_gaps, today, label, raw or keeps_raw, feed, exchange, url, keys))
+    wanted = Wanted(path, allow_gaps, today, label, raw or keeps_raw, feed, exchange, url, keys, actions)
+    source = KINDS[kind](wanted)
     if store is None:
         return source
     comparable = keeps_raw and not raw
     return BarStore(store, source, recheck=RECHECK, comparable=comparable, as_of_known=known or None)
 
-# %% ../../nbs/18_opening.ipynb #56db6078
+# %% ../../nbs/18_opening.ipynb #c931ae66
 def source_options(config: TradingConfig) -> dict[str, Any]:
     "What `open_source` takes beside the kind, as the settings have it."
     market = config.market
     given: dict[str, Any] = {"allow_gaps": market.allow_gaps, "label": market.label, "store": config.market_store}
-    given["known"] = market.known
+    given |= {"known": market.known, "actions": market.actions}
     given |= {"raw": market.raw, "feed": market.feed, "exchange": market.exchange, "url": market.url}
     return {"path": [str(path) for path in config.market_paths] or None, **given, "keys": data_keys(config)}
 
