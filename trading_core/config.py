@@ -70,7 +70,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #d0de790c
+# %% ../nbs/02_config.ipynb #87d142ec
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
@@ -105,7 +105,9 @@ class MarketSettings(Section):
         True,
         description="yahoo and alpaca: prices as traded, the account books splits and dividends; false: adjusted for splits",
     )
-    actions: bool = Field(False, description="simulated: whether some shares split and pay dividends")
+    actions: bool = Field(
+        False, description="simulated: whether some shares split and pay dividends; a store has to be another one then"
+    )
     feed: Literal["sip", "iex"] = Field(
         "sip", description="alpaca: sip is all of the market, free up to 15 minutes ago; iex is one exchange, up to now"
     )
