@@ -8,12 +8,12 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['ENGINES', 'backtest']
 
-# %% ../../nbs/44b_engines.ipynb #1ed270f3
+# %% ../../nbs/44b_engines.ipynb #11533ecd
 from typing import TYPE_CHECKING
 
 from .holdout import holdout_here, sealed_end
 from .terms import Strategies, cash_given, period, shared_out
-from .trials import RECORDER, Market, family_of
+from .trials import RECORDER, Market, family_of, outcome_of
 from ..data.panel import Panel
 from ..errors import UnknownNameError
 from ..portfolio.costs import Costs
@@ -24,7 +24,7 @@ from ..strategies.strategy import Strategy
 if TYPE_CHECKING:
     from trading_core.backtest.result import BacktestResult
 
-# %% ../../nbs/44b_engines.ipynb #2fd48404
+# %% ../../nbs/44b_engines.ipynb #afe26f6a
 ENGINES = ("fast", "backtrader")
 
 
@@ -80,7 +80,7 @@ def backtest(
         from trading_core.backtest.in_backtrader import native_backtest
 
         result = native_backtest(strategy, panel, first, last, money, paid)
-        RECORDER.add(strategy, (strategy,), result.equity, where, result.annual_days, "backtrader")
+        RECORDER.add(strategy, (strategy,), outcome_of(result), where, result.annual_days, "backtrader")
         result.__dict__["family"] = family_of(strategy)
         return result
     chosen = shared_out(strategy)  # type: ignore[arg-type]
@@ -89,6 +89,6 @@ def backtest(
     else:
         from trading_core.backtest.in_backtrader import panel_backtest as run
     result = run(chosen, panel, first, last, money, paid, limits, resize)
-    RECORDER.add(chosen, (chosen,), result.equity, where, result.annual_days, engine)
+    RECORDER.add(chosen, (chosen,), outcome_of(result), where, result.annual_days, engine)
     result.__dict__["family"] = family_of(chosen)  # whose tries it is to be judged by
     return result

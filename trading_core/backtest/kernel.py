@@ -14,8 +14,8 @@ __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNA
            'sell', 'due_today', 'clear', 'phase_of', 'supply', 'morning', 'note', 'pay', 'divide', 'act', 'missed',
            'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw', 'leave', 'wish_of', 'move', 'counts', 'aimed',
            'opine', 'conflict', 'turn', 'count_sent', 'watch', 'after_sales', 'add', 'forbidden', 'room', 'judge',
-           'spend', 'limited', 'fits', 'longer', 'places_of', 'opinions_on', 'shed', 'evening', 'classes_of',
-           'pass_quietly', 'pass_days', 'simulate', 'gather', 'Wishes', 'collect', 'beyond', 'collect_alone']
+           'spend', 'limited', 'fits', 'longer', 'places_of', 'opinions_on', 'shed', 'evening', 'classes_of', 'idle',
+           'ride', 'pass_quietly', 'pass_days', 'simulate', 'gather', 'Wishes', 'collect', 'beyond', 'collect_alone']
 
 # %% ../../nbs/44_kernel.ipynb #b0f8455b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -206,7 +206,7 @@ def refuse(
     told.wish, told.got, told.value, told.limit = wish, got, value, limit
     me.refusals += 1
 
-# %% ../../nbs/44_kernel.ipynb #4e3905fe
+# %% ../../nbs/44_kernel.ipynb #0706ab24
 @inlined
 def buy(
     row: int, column: int, price: float, available: float, assets: np.ndarray, slots: np.ndarray, held: np.ndarray,
@@ -226,16 +226,17 @@ def buy(
     book(fills, me, row, column, BUY, quantity, price, fee, slot.reason, slot.asker, cut)
     if slot.held == 0:
         slot.owner, slot.entry, slot.highest, slot.bars, slot.seen = slot.asker, price, -np.inf, 0, row
+        slot.held = quantity
         insert(held, me.held, column)
         me.held += 1
     else:
         slot.entry = (slot.held * slot.entry + quantity * price) / (slot.held + quantity)
-    slot.held = exact(slot.held + quantity, asset)
-    slot.wish = exact(slot.wish - quantity, asset)
+        slot.held = exact(slot.held + quantity, asset)
+    slot.wish = 0.0 if quantity == slot.wish else exact(slot.wish - quantity, asset)
     if cut or slot.wish <= 0:
         slot.side = 0
 
-# %% ../../nbs/44_kernel.ipynb #9cb23345
+# %% ../../nbs/44_kernel.ipynb #fdfdda10
 @inlined
 def sell(
     row: int, column: int, price: float, available: float, assets: np.ndarray, slots: np.ndarray, me: Any,
@@ -252,10 +253,8 @@ def sell(
         return
     fee = fee_of(quantity, price, asset)
     book(fills, me, row, column, PART, quantity, price, fee, slot.reason, slot.asker, False)
-    slot.wish = exact(asked - quantity, asset)
-    slot.held = exact(slot.held - quantity, asset)
-    if slot.held <= 0:
-        slot.held = 0.0
+    slot.wish = 0.0 if quantity == asked else exact(asked - quantity, asset)  # most often all of it: no sum, no dust
+    slot.held = 0.0 if quantity == slot.held else max(exact(slot.held - quantity, asset), 0.0)
     if slot.wish <= 0:
         slot.side = 0
 
@@ -858,7 +857,7 @@ def evening(
         buys += opine(row, k, begin, end, columns, targets, aims, resize, closes, assets, slots, waiting, me, refusals)
     return buys
 
-# %% ../../nbs/44_kernel.ipynb #2ccf8f37
+# %% ../../nbs/44_kernel.ipynb #40b9b9f9
 @inlined
 def classes_of(assets: np.ndarray) -> int:
     "Which classes of assets there are: 1 equities, 2 crypto, 3 both."
@@ -866,6 +865,35 @@ def classes_of(assets: np.ndarray) -> int:
     for i in range(len(assets)):
         kinds |= 2 if assets[i].crypto else 1
     return kinds
+
+
+@inlined
+def idle(opens: np.ndarray, real: np.ndarray, strengths: np.ndarray, cash: float, equity: np.ndarray, me: Any) -> int:
+    "How many days pass with nothing held before a strength asks for something; their account values are filled in."
+    for i in range(len(equity)):
+        if not real[i] or strengths[i] > 0:
+            return i
+        equity[i] = cash
+        me.passed = opens[i]  # so that memory has it at hand when an order fills
+    return len(equity)
+
+
+@inlined
+def ride(
+    opens: np.ndarray, closes: np.ndarray, real: np.ndarray, strengths: np.ndarray, cash: float, equity: np.ndarray,
+    slot: Any, me: Any,
+) -> int:  # fmt: skip
+    "How many days pass with a position that has no exits before a strength ends it."
+    held, highest, days = slot.held, slot.highest, len(equity)
+    for i in range(len(equity)):
+        if not real[i] or strengths[i] <= 0:
+            days = i
+            break
+        highest = max(highest, closes[i])
+        equity[i] = cash + held * closes[i]
+        me.passed = opens[i]
+    slot.highest, slot.bars = highest, slot.bars + days
+    return days
 
 
 @lean
@@ -879,6 +907,16 @@ def pass_quietly(
     highest, bars, inside, rule = slot.highest, slot.bars, held > 0, rules[slot.owner]
     stop, take, trail, most = slot.entry * rule[0], slot.entry * rule[1], rule[2], rule[3]
     passed, kept, last_row = 0.0, len(worth) > 0, min(len(closes), me.acting)
+    free = stop == -np.inf and take == np.inf and trail == -np.inf and most == np.inf
+    if starts.shape[1] == 0 and not kept and (free or not inside) and row < last_row:
+        open_, close_, there = opens[row:last_row, 0], closes[row:last_row, 0], real[row:last_row, 0]
+        said, values_ = targets[row:last_row], equity[row - first : last_row - first]
+        if inside:
+            row += ride(open_, close_, there, said, cash, values_, slot, me)
+            highest, bars = slot.highest, slot.bars
+        else:
+            row += idle(open_, there, said, cash, values_, me)
+        last_row, passed = row, me.passed
     while row < last_row and real[row, 0]:
         close, (begin, end) = closes[row, 0], places_of(0, row, starts, targets)
         if end > begin and (targets[begin] > 0) != inside:

@@ -67,7 +67,7 @@ def days_under_water(equity: pd.Series) -> float:
         return np.nan
     return float(_fall(equity)[-1])
 
-# %% ../../nbs/42_metrics.ipynb #d2e8a6e9
+# %% ../../nbs/42_metrics.ipynb #5b3c619f
 def return_metrics(equity: pd.Series, annual_days: int) -> dict[str, float]:
     "Growth and risk of an account, a year being `annual_days` of its rows."
     if len(equity) < 2:
@@ -78,11 +78,13 @@ def return_metrics(equity: pd.Series, annual_days: int) -> dict[str, float]:
 _GROWTH = "total_return cagr volatility sharpe sortino calmar best_day worst_day".split()  # noqa: SIM905
 
 
-def growth_metrics(equity: np.ndarray, annual_days: int, depth: float) -> dict[str, float]:
-    "The same from values alone; `depth` is the worst drawdown, 0 or less."
+def growth_metrics(
+    equity: np.ndarray, annual_days: int, depth: float, returns: tuple[float, ...] | None = None
+) -> dict[str, float]:
+    "The same from values alone; `depth` is the worst drawdown, 0 or less, `returns` what `growth` says of them, if known."
     from trading_core.backtest.summary import growth
 
-    mean, deviation, downside, best, worst = growth(equity)
+    mean, deviation, downside, best, worst = returns or growth(equity)
     whole, root = equity[-1] / equity[0], annual_days**0.5
     with np.errstate(all="ignore"):
         cagr = np.float64(whole) ** (annual_days / (len(equity) - 1)) - 1
@@ -196,13 +198,14 @@ def trade_metrics(trades: pd.DataFrame) -> dict[str, float]:
         "avg_trade": float(gain.mean()) if len(gain) else np.nan,
     }
 
-# %% ../../nbs/42_metrics.ipynb #001b1405
+# %% ../../nbs/42_metrics.ipynb #2b5f99b3
 def metrics_of(
     equity: pd.Series,
     trades: pd.DataFrame,
     fills: pd.DataFrame,
     exposure: pd.DataFrame,
     annual_days: int,
+    returns: tuple[float, ...] | None = None,
 ) -> pd.Series:
     """All metrics of one account.
 
@@ -218,6 +221,8 @@ def metrics_of(
         Fractions of the account value, with a column cash.
     annual_days : int
         Rows of `equity` in a year: 365 with crypto in the panel, else 252.
+    returns : tuple, optional
+        What `summary.growth` says of the account, if it is known already.
 
     Returns
     -------
@@ -231,7 +236,7 @@ def metrics_of(
     years = max(len(equity) - 1, 0) / annual_days
     growth = dict.fromkeys(_GROWTH, np.nan)
     if years:
-        growth = growth_metrics(equity.to_numpy(dtype=float), annual_days, depth)
+        growth = growth_metrics(equity.to_numpy(dtype=float), annual_days, depth, returns)
     found = {
         **{name: growth[name] for name in ("total_return", "cagr", "volatility", "sharpe", "sortino", "calmar")},
         "max_drawdown": depth,

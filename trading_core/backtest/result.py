@@ -160,7 +160,7 @@ class BacktestRecord:
             getattr(self, name)
         return self.__dict__
 
-# %% ../../nbs/41_result.ipynb #628db14d
+# %% ../../nbs/41_result.ipynb #1e27c25f
 class BacktestResult(BacktestRecord):
     "The record of a backtest, and what follows from it."
 
@@ -178,12 +178,20 @@ class BacktestResult(BacktestRecord):
         return trades_from_fills(self.fills, self.actions)
 
     @cached_property
+    def growth(self) -> tuple[float, float, float, float, float]:
+        "Of its returns, row by row: mean, deviation, downside deviation from zero, best and worst."
+        from trading_core.backtest.summary import growth
+
+        mean, deviation, downside, best, worst = growth(self.equity.to_numpy(dtype=float))
+        return mean, deviation, downside, best, worst
+
+    @cached_property
     def metrics(self) -> pd.Series:
         "Return, risk and trading figures; fractions unless their name says otherwise."
         fills = self.fills if self.log is None else self.log.amounts
         trades = self.trades if self.log is None else self.log.trades
         exposure = self.exposure if self.log is None else self.log.exposure
-        return metrics_of(self.equity, trades, fills, exposure, self.annual_days)
+        return metrics_of(self.equity, trades, fills, exposure, self.annual_days, self.growth)
 
     @property
     def name(self) -> str:

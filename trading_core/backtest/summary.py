@@ -61,7 +61,7 @@ def growth(equity: np.ndarray) -> tuple[float, float, float, float, float]:
     variance = (squares - total * total / count) / (count - 1) if count > 1 else np.nan
     return first + total / count, np.sqrt(max(variance, 0.0)), np.sqrt(below / count), best, worst
 
-# %% ../../nbs/42a_summary.ipynb #1f5342ba
+# %% ../../nbs/42a_summary.ipynb #00bc382d
 @summing
 def totals(worth: np.ndarray, equity: np.ndarray) -> tuple[float, float]:
     "Sums over the days: of the account values, and of the parts that are in equities and crypto; `worth` is (2, n_days)."
@@ -92,8 +92,10 @@ def idle_part(rows: np.ndarray, cash: np.ndarray, equity: np.ndarray) -> float:
     "The same from cash that changes on some days only: from day `rows[i]` on it is `cash[i]`."
     total, days = 0.0, len(equity)
     for i in range(len(rows)):
-        end = rows[i + 1] if i + 1 < len(rows) else days
-        total += shares_of(cash[i], equity[rows[i] : end])
+        begin, end = rows[i], rows[i + 1] if i + 1 < len(rows) else days
+        if end > begin:  # an account that is its cash on the first and on the last of these days has nothing else
+            bare = equity[begin] == cash[i] and equity[end - 1] == cash[i]
+            total += end - begin if bare else shares_of(cash[i], equity[begin:end])
     return total / days if days else np.nan
 
 # %% ../../nbs/42a_summary.ipynb #8ee29d58

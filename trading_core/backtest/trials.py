@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Family', 'COLUMNS', 'MOST', 'MEMORY', 'PLACE_VARIABLE', 'SOURCE', 'LONG', 'RECORDER', 'family_of', 'panel_print',
-           'Market', 'digest_of', 'Waiting', 'rows_of', 'place_of', 'recorded_as', 'Inbox', 'Recorder', 'record_trials',
-           'book_here', 'table', 'of', 'trials_of', 'yearly', 'looks', 'trials_figure']
+           'Market', 'digest_of', 'Waiting', 'ratio_of', 'rows_of', 'place_of', 'recorded_as', 'outcome_of', 'Inbox',
+           'Recorder', 'record_trials', 'book_here', 'table', 'of', 'trials_of', 'yearly', 'looks', 'trials_figure']
 
-# %% ../../nbs/46c_trials.ipynb #2d14ba5f
+# %% ../../nbs/46c_trials.ipynb #96581a67
 import atexit
 import hashlib
 import os
@@ -33,6 +33,7 @@ from ..portfolio.risk import RiskLimits
 from ..strategies.strategy import Strategy
 
 if TYPE_CHECKING:
+    from trading_core.backtest.result import BacktestResult
     from trading_core.backtest.holdout import Holdout
     from trading_core.backtest.sharpe import Trials
     from matplotlib.figure import Figure
@@ -128,19 +129,23 @@ COLUMNS = [
 ]  # fmt: skip
 MOST = 10_000  # rows that one sweep may leave
 
-# %% ../../nbs/46c_trials.ipynb #fa2a7ec9
-def _ratios(outcome: Any) -> np.ndarray:
-    "Sharpe ratios of one row, one for each try; NaN where nothing moved."
+# %% ../../nbs/46c_trials.ipynb #cc798e68
+def ratio_of(values: np.ndarray, returns: tuple[float, ...] | None = None) -> float:
+    "Sharpe ratio of one row of account values, NaN where nothing moved; `returns` is what `growth` says of them, if known."
     from trading_core.backtest.sharpe import moments
     from trading_core.backtest.summary import growth
 
+    mean, deviation, _, best, worst = returns or growth(values)  # compiled: a caller who goes on is not slowed down
+    if len(values) > 3 and np.isfinite(mean) and deviation > 1e-9 * max(abs(best), abs(worst)):
+        return mean / deviation
+    with np.errstate(all="ignore"):
+        return float(moments(values[1:] / values[:-1] - 1).sharpe)
+
+
+def _ratios(outcome: Any) -> np.ndarray:
+    "Sharpe ratios of one row, one for each try."
     if isinstance(outcome, pd.Series):
-        values = outcome.to_numpy(dtype=float)
-        mean, deviation, _, best, worst = growth(values)  # compiled: a caller who goes on is not slowed down
-        if len(values) > 3 and np.isfinite(mean) and deviation > 1e-9 * max(abs(best), abs(worst)):
-            return np.array([mean / deviation])
-        with np.errstate(all="ignore"):
-            return np.array([moments(values[1:] / values[:-1] - 1).sharpe])
+        return np.array([ratio_of(outcome.to_numpy(dtype=float))])
     return np.asarray(outcome, dtype=float).ravel()
 
 
@@ -216,8 +221,15 @@ def recorded_as(source: str, place: str = "") -> Iterator[None]:
         SOURCE.reset(token)
         _PLACE.reset(where)
 
-# %% ../../nbs/46c_trials.ipynb #cca032a3
+# %% ../../nbs/46c_trials.ipynb #6cf50577
 LONG = 20_000  # days: a longer account is boiled down at once, so that its memory can serve the next one
+
+
+def outcome_of(result: BacktestResult) -> pd.Series | np.ndarray:
+    "What is handed over of a backtest: its account, or the ratio of a long one."
+    if len(result.equity) <= LONG:
+        return result.equity
+    return np.array([ratio_of(result.equity.to_numpy(dtype=float), result.growth)])
 
 
 @dataclass
@@ -244,8 +256,6 @@ class Inbox:
         with suppress(OSError):  # the folder was deleted
             folder = os.getcwd()
         now = datetime.now(UTC).timestamp()
-        if isinstance(outcome, pd.Series) and len(outcome) > LONG:
-            outcome = _ratios(outcome)
         self.waiting.append(Waiting(family, tried, outcome, where, annual_days, engine, source, now, folder, place))
         if self.timer is None:
             self.timer = threading.Timer(self.delay, self.flush)
