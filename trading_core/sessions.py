@@ -70,14 +70,19 @@ class CalendarRangeError(DataError):
             f"{self.day:%Y-%m-%d} was asked for. Ask for a day inside, or install a newer exchange_calendars."
         )
 
-# %% ../nbs/03_sessions.ipynb #eb0cba86
+# %% ../nbs/03_sessions.ipynb #23be2fed
+@lru_cache(maxsize=32)
+def _reach(calendar: str, first: int, last: int) -> tuple[pd.DatetimeIndex, pd.Timestamp, pd.Timestamp]:
+    "A calendar's sessions over some years, and the first and the last day about which they tell."
+    days, slack = pd.DatetimeIndex(_schedule(calendar, first, last).index), pd.Timedelta(days=20)
+    return days, days[0] - slack, days[-1] + slack  # the last session of a year is not its last day
+
+
 def _known(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
     "A calendar's sessions over years that contain both days, or CalendarRangeError."
-    years = min(start.year, FIRST_YEAR), max(end.year, LAST_YEAR)
-    days = pd.DatetimeIndex(_schedule(calendar, *years).index)
-    slack = pd.Timedelta(days=20)  # the last session of a year is not its last day
+    days, low, high = _reach(calendar, min(start.year, FIRST_YEAR), max(end.year, LAST_YEAR))
     for day in (start, end):
-        if not days[0] - slack <= day <= days[-1] + slack:
+        if not low <= day <= high:
             raise CalendarRangeError(calendar, day, days[0], days[-1])
     return days
 

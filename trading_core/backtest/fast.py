@@ -199,7 +199,7 @@ class Opinions:
         columns, targets = (np.concatenate([each[place] for each in wishes]) for place in (1, 2))
         return cls(names, starts, columns, targets, np.array([each.unwanted for each in wishes]), wishes[0].aims)
 
-# %% ../../nbs/44a_fast.ipynb #0d310507
+# %% ../../nbs/44a_fast.ipynb #c63f15ff
 @dataclass(frozen=True)
 class Run:
     "What the kernel left behind, with what is needed to put it into words."
@@ -224,13 +224,19 @@ class Run:
         return self.panel.days[self.first :]
 
     @cached_property
+    def columns(self) -> kernel.Columns:
+        "The fills, column by column."
+        return kernel.columns_of(self.fills)
+
+    @cached_property
     def log(self) -> FillLog:
         "The fills as arrays."
-        amounts = {name: np.ascontiguousarray(self.fills[name]) for name in ("quantity", "price", "fee")}
-        columns = self.fills["column"].astype(np.int64)
+        parts = self.columns
+        amounts = {"quantity": parts.quantity, "price": parts.price, "fee": parts.fee}
+        columns = parts.column.astype(np.int64)
         idle = self.idle if not len(self.worth) else (columns[:0], self.equity[:0])
         values = self.worth, self.equity, *idle
-        return FillLog(columns, self.fills["side"] > 0, amounts, len(self.panel.symbols), values, self.booked)
+        return FillLog(columns, parts.side > 0, amounts, len(self.panel.symbols), values, self.booked)
 
     @property
     def idle(self) -> tuple[np.ndarray, np.ndarray]:
@@ -306,14 +312,13 @@ def simulate(
         raise StrategyConflictError(panel.symbols[me["bad_column"]], panel.days[me["bad_row"]], one, other)
     return Run(panel, first, opinions.names, limits, cash, equity, worth, me, fills, refused, waiting, slots, booked)
 
-# %% ../../nbs/44a_fast.ipynb #5f0799ca
+# %% ../../nbs/44a_fast.ipynb #6fa0c763
 def fills_frame(run: Run) -> pd.DataFrame:
     "The fills as a table, in the order in which they happened."
-    log = run.fills
+    log = run.columns
     columns = (
-        run.panel.days.take(log["row"]), words_at(run.panel.symbols, log["column"]),
-        words_at(("sell", "", "buy"), log["side"] + 1), *(run.log.amounts[name] for name in ("quantity", "price", "fee")),
-        words_at(kernel.REASONS, log["reason"]), words_at(run.names, log["strategy"]), log["cut"] != 0,
+        run.panel.days.take(log.row), words_at(run.panel.symbols, log.column), words_at(("sell", "", "buy"), log.side + 1),
+        log.quantity, log.price, log.fee, words_at(kernel.REASONS, log.reason), words_at(run.names, log.strategy), log.cut,
     )  # fmt: skip
     return pd.DataFrame(dict(zip(FILL_COLUMNS, columns, strict=True)), copy=False)
 

@@ -15,7 +15,8 @@ __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNA
            'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw', 'leave', 'wish_of', 'move', 'counts', 'aimed',
            'opine', 'conflict', 'turn', 'count_sent', 'watch', 'after_sales', 'add', 'forbidden', 'room', 'judge',
            'spend', 'limited', 'fits', 'longer', 'places_of', 'opinions_on', 'shed', 'evening', 'classes_of', 'idle',
-           'ride', 'pass_quietly', 'pass_days', 'simulate', 'gather', 'Wishes', 'collect', 'beyond', 'collect_alone']
+           'ride', 'pass_quietly', 'pass_days', 'simulate', 'Columns', 'take_apart', 'columns_of', 'gather', 'Wishes',
+           'collect', 'beyond', 'collect_alone']
 
 # %% ../../nbs/44_kernel.ipynb #b0f8455b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,7 +140,7 @@ def in_new_shares(quantity: float, ratio: float) -> float:
     new = quantity * ratio
     return max(half_even(new * 1e9) / 1e9, 1e-9) if new < 4e6 else new
 
-# %% ../../nbs/44_kernel.ipynb #f5583b2d
+# %% ../../nbs/44_kernel.ipynb #7593fe6c
 @inlined
 def fee_of(quantity: float, price: float, asset: Any) -> float:
     "max(minimum, rate × value + per share × quantity)."
@@ -147,16 +148,16 @@ def fee_of(quantity: float, price: float, asset: Any) -> float:
 
 
 @inlined
-def affordable(cash: float, quantity: float, price: float, asset: Any) -> float:
-    "The largest quantity up to `quantity` whose value and fee `cash` can pay."
-    most = cash * (1 + 4e-16)
-    if quantity * price + fee_of(quantity, price, asset) <= most:
-        return quantity
+def affordable(cash: float, quantity: float, price: float, asset: Any) -> tuple[float, float]:
+    "The largest quantity up to `quantity` whose value and fee `cash` can pay, and that fee."
+    most, fee = cash * (1 + 4e-16), fee_of(quantity, price, asset)
+    if quantity * price + fee <= most:
+        return quantity, fee
     by_rate = cash / (price * (1 + asset.rate) + asset.per_share)
     can = max(whole_lots(min(by_rate, (cash - asset.minimum) / price), asset), 0.0)
     while can > 0 and can * price + fee_of(can, price, asset) > most:  # the floor's slack, one lot at most
         can = exact(can - asset.lot / asset.per_unit, asset)
-    return can
+    return can, fee_of(can, price, asset)
 
 # %% ../../nbs/44_kernel.ipynb #1b4eaae9
 @inlined
@@ -206,7 +207,7 @@ def refuse(
     told.wish, told.got, told.value, told.limit = wish, got, value, limit
     me.refusals += 1
 
-# %% ../../nbs/44_kernel.ipynb #0706ab24
+# %% ../../nbs/44_kernel.ipynb #2e9db05a
 @inlined
 def buy(
     row: int, column: int, price: float, available: float, assets: np.ndarray, slots: np.ndarray, held: np.ndarray,
@@ -216,13 +217,12 @@ def buy(
     asset, slot = assets[column], slots[column]
     price = as_price(price * (1 + asset.slippage))
     asked = min(slot.wish, available)
-    quantity = affordable(me.cash, asked, price, asset)
+    quantity, fee = affordable(me.cash, asked, price, asset)
     cut = quantity < asked
     if quantity <= 0 or (cut and quantity * price < asset.least * (1 - TIE)):
         refuse(refusals, me, row, column, slot.asker, BUY, CASH, slot.wish, 0.0, me.cash, 0.0)
         slot.side = 0
         return
-    fee = fee_of(quantity, price, asset)
     book(fills, me, row, column, BUY, quantity, price, fee, slot.reason, slot.asker, cut)
     if slot.held == 0:
         slot.owner, slot.entry, slot.highest, slot.bars, slot.seen = slot.asker, price, -np.inf, 0, row
@@ -1050,7 +1050,39 @@ def simulate(
         )  # fmt: skip
     return account, fills[: me.fills], refusals[: me.refusals], waiting[: me.waiting], booked[: me.booked]
 
-# %% ../../nbs/44_kernel.ipynb #9bfc0cd8
+# %% ../../nbs/44_kernel.ipynb #3c66ae16
+class Columns(NamedTuple):
+    "A log of fills, column by column."
+
+    row: np.ndarray  # int64
+    column: np.ndarray  # int32, like side, reason and strategy
+    side: np.ndarray
+    reason: np.ndarray
+    strategy: np.ndarray
+    quantity: np.ndarray
+    price: np.ndarray
+    fee: np.ndarray
+    cut: np.ndarray  # bool
+
+
+@lean
+def take_apart(fills: np.ndarray, columns: Columns) -> None:
+    "Fill the columns, which are as long as the log."
+    for i in range(len(fills)):
+        fill = fills[i]
+        columns.row[i], columns.column[i], columns.side[i] = fill.row, fill.column, fill.side
+        columns.reason[i], columns.strategy[i], columns.cut[i] = fill.reason, fill.strategy, fill.cut != 0
+        columns.quantity[i], columns.price[i], columns.fee[i] = fill.quantity, fill.price, fill.fee
+
+
+def columns_of(fills: np.ndarray) -> Columns:
+    "A log of fills, column by column."
+    kinds = (np.int64, *[np.int32] * 4, *[np.float64] * 3, np.bool_)
+    columns = Columns(*(np.empty(len(fills), kind) for kind in kinds))
+    take_apart(fills, columns)
+    return columns
+
+# %% ../../nbs/44_kernel.ipynb #2e36afb2
 @lean
 def gather(
     strengths: np.ndarray, weights: np.ndarray, real: np.ndarray, closes: np.ndarray, gross: float, most: float,
@@ -1060,9 +1092,11 @@ def gather(
     (n_days, n_symbols), used, given = strengths.shape, 0, len(weights) > 0
     starts[0] = 0
     for row in range(n_days):
-        begin, total = used, 0.0
-        for column in range(n_symbols):
-            strength = strengths[row, column]
+        begin, total, said, told = used, 0.0, strengths[row], 0
+        for column in range(n_symbols):  # several at a time: on most days there is none
+            told += said[column] == said[column]
+        for column in range(n_symbols if told > 0 else 0):
+            strength = said[column]
             if np.isnan(strength):
                 continue
             if not abs(strength) <= 1:

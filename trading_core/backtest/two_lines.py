@@ -167,7 +167,7 @@ def least_and_most(grown: np.ndarray, first: int, last: int) -> tuple[float, flo
     worst, best = ends.view(np.float64)
     return worst - 1.0, best - 1.0
 
-# %% ../../nbs/45aa_two_lines.ipynb #8a3498df
+# %% ../../nbs/45aa_two_lines.ipynb #ecffefaa
 DEAL = np.dtype([(name, "f8") for name in ("cash", "quantity", "price", "fee")], align=True)
 
 
@@ -178,10 +178,10 @@ def bought(cash: float, wanted: float, close: float, open_: float, asset: Any, d
     if wish <= 0 or wish * close < asset.least * (1 - TIE):
         return False
     price = as_price(open_ * (1 + asset.slippage))
-    quantity = affordable(cash, wish, price, asset)
+    quantity, fee = affordable(cash, wish, price, asset)
     if quantity <= 0 or (quantity < wish and quantity * price < asset.least * (1 - TIE)):
         return False
-    deal.price, deal.quantity, deal.fee = price, quantity, fee_of(quantity, price, asset)
+    deal.price, deal.quantity, deal.fee = price, quantity, fee
     deal.cash = as_cash(cash + as_cash(-quantity * price - deal.fee))
     return True
 
