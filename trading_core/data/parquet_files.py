@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'table_of', 'ParquetFiles', 'ParquetTables',
            'ParquetBars']
 
-# %% ../../nbs/12a_parquet.ipynb #dcba1fac
+# %% ../../nbs/12a_parquet.ipynb #221056cd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from .csv_files import NAMES, AmbiguousSymbolError, Paths, files_of, pair_of, spellings
-from .intervals import Interval, interval_of, labelled_by_end, resample
+from .intervals import Interval, in_session, interval_of, labelled_by_end, resample
 from .panel import UnknownSymbolError
 from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_for, checked_bars
 from .sources import has_days, in_window, on_sessions
@@ -183,7 +183,7 @@ class ParquetTables(ParquetFiles):
         index = self._whole(*self.places[spelling][0]).index
         return float(np.mean(index.day_of_week >= 5)) if len(index) else 0.0
 
-# %% ../../nbs/12a_parquet.ipynb #4ff1b7f7
+# %% ../../nbs/12a_parquet.ipynb #2da7c446
 @dataclass(frozen=True)
 class ParquetBars(ParquetTables, Source):
     """Bars from Parquet files: one file per symbol, or files with a symbol column.
@@ -216,7 +216,9 @@ class ParquetBars(ParquetTables, Source):
         if not own.daily:
             whole = labelled_by_end(whole, calendar, own, self.label, symbol)
             checked_bars(symbol, whole, own.text)
-            if interval != own.text:
+            if interval == own.text:
+                whole = in_session(whole, calendar)
+            else:
                 whole = resample(whole, interval, calendar, symbol=symbol)
         found = whole.iloc[in_window(whole.index, start, end, interval)]
         if found.empty:
