@@ -63,6 +63,17 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in; no setting and no key comes from outside."""
+    for name in list(os.environ):
+        if name.startswith(("TRADING_", "ALPACA_", "CCXT_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TRADING_TRIALS", "memory")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     "The folder of recorded market data, or a skip that says how to get there."

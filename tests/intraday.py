@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -28,3 +31,12 @@ def mixed_panel(
     made = {f"S{n}": bars_on(marks["XNYS"], 100 * seed + n, missing=missing) for n in range(stocks)}
     made |= {f"C{n}/USD": bars_on(marks["24/7"], 100 * seed + 50 + n, missing=missing) for n in range(coins)}
     return HybridDataNormalizer().normalize(made, interval=interval)
+
+
+def csv_market(folder: Path, bars: Mapping[str, pd.DataFrame], start: str) -> str:
+    "Put hours into files; the section of the settings that reads them."
+    (folder / "data").mkdir()
+    for symbol, own in bars.items():
+        ended = own.set_axis(pd.DatetimeIndex(own.index).strftime("%Y-%m-%dT%H:%M:%SZ")).rename_axis("time")
+        ended.to_csv(folder / "data" / f"{symbol.replace('/', '-')}.csv")
+    return f"[market]\nsource = csv\npath = data\ninterval = 1h\nlabel = end\nstart = {start}\n"

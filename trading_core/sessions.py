@@ -7,11 +7,12 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'as_day', 'CalendarRangeError', 'sessions', 'is_session', 'next_session',
-           'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text', 'bar_day',
-           'day_of_bar', 'bar_days']
+           'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text', 'bar_word',
+           'bar_day', 'day_of_bar', 'bar_days']
 
-# %% ../nbs/03_sessions.ipynb #2bf5bd3a
+# %% ../nbs/03_sessions.ipynb #9f1c6a0d
 import datetime as dt
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -171,11 +172,16 @@ def is_open(calendar: str, moment: dt.datetime) -> bool:
     in_break = (near["break_start"] <= now) & (now < near["break_end"])
     return bool(((near["open"] <= now) & (now < near["close"]) & ~in_break).any())
 
-# %% ../nbs/03_sessions.ipynb #aee31688
+# %% ../nbs/03_sessions.ipynb #0938bb73
 def bar_text(moment: pd.Timestamp, interval: str = "") -> str:
     "A bar's label as text: 2024-07-05, or 2024-07-05T14:30 of a bar shorter than a day; midnights by the interval, if it is known."
     daily = interval == "1d" if interval else moment == moment.normalize()
     return f"{moment:%Y-%m-%d}" if daily else f"{moment:%Y-%m-%dT%H:%M}"
+
+
+def bar_word(moments: Iterable[pd.Timestamp]) -> str:
+    "What a reader calls such bars: `day` where all of them are days, else `bar`."
+    return "day" if all(moment == moment.normalize() for moment in moments) else "bar"
 
 # %% ../nbs/03_sessions.ipynb #347685ac
 _A_DAY = 86_400_000_000_000  # nanoseconds

@@ -81,6 +81,20 @@ def test_splits_and_dividends_come_along(tmp_path: Path):
         ParquetBars(tmp_path).bars("ACME")
 
 
+@pytest.mark.parametrize("interval", ["5m", "30m", "1h", "1d"])
+def test_a_split_told_before_the_session_is_not_left_out_with_its_bar(tmp_path: Path, interval: str):
+    session = grid("XNYS", "5m", "2024-11-25", "2024-11-27")
+    early = pd.date_range("2024-11-26 13:05", "2024-11-26 14:30", freq="5min", tz="UTC")
+    table = bars(session.union(early)).assign(split=1.0, dividend=0.0)
+    table.loc[early[0], "split"], table.loc[early[3], "dividend"] = 2.0, 0.5
+    table.to_parquet(tmp_path / "ACME.parquet")
+    read = ParquetBars(tmp_path, label="end").bars("ACME", interval=interval)
+    assert read.index.equals(grid("XNYS", interval, "2024-11-25", "2024-11-27"))
+    told = read[(read["split"] != 1.0) | (read["dividend"] != 0.0)]
+    assert told[["split", "dividend"]].to_numpy().tolist() == [[2.0, 0.5]]
+    assert told.index[0] == read[read.index >= "2024-11-26"].index[0]
+
+
 def test_a_coin_is_known_by_its_weekends(tmp_path: Path):
     days = pd.date_range("2024-01-01", "2024-02-01", tz="UTC", unit="ns")
     bars(days).to_parquet(tmp_path / "BTC-USD.parquet")

@@ -47,10 +47,7 @@ class Vendor(Source):
         self.broken: set[str] = set()
         self.late: set[pd.Timestamp] = set()
 
-    def bars(
-        self, symbol: str, start: Any = None, end: Any = None, interval: str = "1d", *, days_back: int | None = None
-    ) -> pd.DataFrame:
-        start, end = self.window(start, end, interval, days_back)
+    def read(self, symbol: str, start: Any, end: Any, interval: str) -> pd.DataFrame:
         self.asked.append((symbol, start, end))
         if symbol in self.broken:
             raise ConnectionError("the line is dead")

@@ -145,7 +145,7 @@ def test_refusals_are_gathered_by_limit_and_missed_days_are_named():
 
 def day_of(panel, strategy, *, fills=(), orders=(), holdings=None, previous=None, pending=(), begun=None):
     history = pd.Series({previous: 1_000.0}) if previous is not None else pd.Series(dtype=float)
-    ledger = SimpleNamespace(equity=lambda: history, fills=lambda: list(fills))
+    ledger = SimpleNamespace(equity=lambda: history, fills=lambda: list(fills), actions=list)
     run = SimpleNamespace(
         account="csv", job="daily", panel=panel, benchmark=panel.close["BBB"], strategies={"sma": (strategy, 1.0)},
         ledger=ledger, simulated=False,

@@ -10,11 +10,10 @@ import pandas as pd
 from intraday import mixed_panel
 from test_cycle_on_a_venue import FREE, Desk
 
-from trading_core.data import HybridDataNormalizer
-from trading_core.data.intervals import resample
 from trading_core.data.panel import Panel
 from trading_core.execution.journal import Journal
 from trading_core.execution.monitor import Monitor
+from trading_core.execution.stage import in_days
 from trading_core.model import ExitRules
 from trading_core.run.account_day import CycleReport
 from trading_core.run.cycle import run_cycle
@@ -25,12 +24,6 @@ from trading_core.strategies import Strategy
 def hours(seed: int = 0, first: str = "2024-07-01", last: str = "2024-07-10") -> Panel:
     "Over a half-day and a holiday, without a missing bar."
     return mixed_panel("1h", first, last, seed=seed, stocks=2, coins=2, missing=0.0)
-
-
-def in_days(panel: Panel) -> Panel:
-    "The same market in days, as a venue knows it."
-    days = {symbol: resample(panel.own(symbol), "1d", panel.assets[symbol].calendar) for symbol in panel.symbols}
-    return HybridDataNormalizer().normalize(days)
 
 
 class Wants(Strategy):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -23,19 +22,15 @@ LOST = pd.to_datetime(["2024-01-10", "2024-01-11", "2024-01-12", "2024-01-16"], 
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(bare: Path) -> Path:
     "A folder with a store of an old month, in days and in hours, with a hole over a long weekend."
-    for name in [name for name in os.environ if name.startswith("TRADING_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TRADING_TRIALS", "memory")
-    monkeypatch.chdir(tmp_path)
-    store = BarStore(tmp_path / "bars", MARKET)
+    store = BarStore(bare / "bars", MARKET)
     for interval in ("1d", "1h"):
         store.fetch(["AXOR", "BTC/USD", "MERL"], "2024-01-02", "2024-01-31", interval)
         bars = MARKET.bars("AXOR", "2024-01-02", "2024-01-31", interval)
         kept = bars[~bars.index.normalize().isin(LOST)]
         store.add({"AXOR": kept}, "2024-01-02", "2024-01-31", interval)
-    return tmp_path
+    return bare
 
 
 def test_it_shows_an_old_store_as_it_is_and_says_its_gaps_by_name(folder: Path) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from small_market import DAYS, PANEL, STRATEGIES, day
 
+from trading_core.data.panel import Panel
 from trading_core.execution import MismatchError
 from trading_core.execution.ccxt_executor import CcxtExecutor
 from trading_core.execution.venue import ManualClock, PanelMarket
@@ -22,24 +23,38 @@ from trading_core.run.cycle import run_cycle
 COINS = PANEL.select(["COIN/USD"])
 
 
-class Desk:
+class BinanceDesk:
     """An account at a Binance behind a socket, and our book of it."""
 
-    def __init__(self, costs: Costs) -> None:
-        self.clock = ManualClock(COINS.first)
+    server: BinanceServer
+
+    def __init__(self, days: Panel, costs: Costs) -> None:
+        self.symbols, self.clock = days.symbols, ManualClock(days.first)
         self.venue = SpotBook(
-            PanelMarket(COINS), cash=Decimal(10_000), clock=self.clock, costs=costs, multiplier=1, rate_limit=None,
+            PanelMarket(days), cash=Decimal(10_000), clock=self.clock, costs=costs, multiplier=1, rate_limit=None,
             key="paper-key", secret="paper-secret",
         )  # fmt: skip
         self.book = Ledger("sqlite://", account="desk", write=True)
 
     def executor(self, *_: object) -> CcxtExecutor:
         made = CcxtExecutor(
-            "binance", "paper-key", "paper-secret", url=self.server.url, symbols=("COIN/USD",), rateLimit=1,
+            "binance", "paper-key", "paper-secret", url=self.server.url, symbols=self.symbols, rateLimit=1,
             sleep=lambda seconds: None, clock=lambda: self.clock().timestamp(), timeout=5.0,
         )  # fmt: skip
         made.exchange.load_time_difference()
         return made
+
+    def agree(self) -> None:
+        there = self.executor()
+        assert abs(self.book.cash() - there.account().cash) < Decimal("0.01")
+        held = {s: p.quantity for s, p in there.positions().items()}
+        assert {s: p.quantity for s, p in self.book.positions().items()} == held
+        sent = [order.client_id for order in self.venue.orders]
+        assert sorted(sent) == sorted(set(sent))
+
+
+class Desk(BinanceDesk):
+    """It decides at the end of each day."""
 
     def cycle(self, as_of: pd.Timestamp, **options: object) -> CycleReport:
         self.clock.advance(as_of + pd.Timedelta("24h10min"))
@@ -51,8 +66,8 @@ class Desk:
 
 @pytest.fixture(params=[0.0, 0.001], ids=["free", "fees"])
 def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
-    made = Desk(Costs(rate=request.param))
-    with BinanceServer(made.venue) as made.server:  # type: ignore[attr-defined]
+    made = Desk(COINS, Costs(rate=request.param))
+    with BinanceServer(made.venue) as made.server:
         yield made
 
 
@@ -60,14 +75,9 @@ def test_a_fortnight_of_coins_at_binance(desk: Desk) -> None:
     nights = DAYS[day("2024-04-01") >= DAYS]
     reports = [desk.cycle(today) for today in nights]
     assert not any(report.unreachable for report in reports)
-    there = desk.executor()
     assert len(desk.book.fills()) >= 5
-    assert abs(desk.book.cash() - there.account().cash) < Decimal("0.01")
-    held = {s: p.quantity for s, p in there.positions().items()}
-    assert {s: p.quantity for s, p in desk.book.positions().items()} == held
     assert {fill.strategy for fill in desk.book.fills()} == {"coins"}
-    sent = [order.client_id for order in desk.venue.orders]
-    assert sorted(sent) == sorted(set(sent))
+    desk.agree()
 
 
 def test_a_trade_by_hand_at_binance_is_noticed(desk: Desk) -> None:

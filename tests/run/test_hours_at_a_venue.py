@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -31,13 +30,9 @@ SETTINGS = {
 
 
 def test_hour_after_hour_is_decided_once_and_filled_at_its_minutes_price(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in os.environ if name.startswith(("TRADING_", "ALPACA_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TRADING_TRIALS", "memory")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "settings.ini").write_text("")
+    (bare / "settings.ini").write_text("")
     market, begin = venue_market(load_config("settings.ini", **SETTINGS), "2025-07-02T15:30")
     clock = ManualClock(begin)
     venue = PaperVenue(market, cash=Decimal(100_000), clock=clock)

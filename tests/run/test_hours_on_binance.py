@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 
 import pandas as pd
 import pytest
-from hourly_market import Wants, hours, in_days
+from hourly_market import Wants, hours
+from test_cycle_on_binance import BinanceDesk
 
-from trading_core.execution.ccxt_executor import CcxtExecutor
 from trading_core.execution.journal import Journal
 from trading_core.execution.monitor import Monitor
-from trading_core.execution.venue import ManualClock, PanelMarket
-from trading_core.execution.venue.binance import BinanceServer, SpotBook
+from trading_core.execution.stage import in_days
+from trading_core.execution.venue.binance import BinanceServer
 from trading_core.ledger import Ledger
 from trading_core.model import ExitRules, Fill, Side
 from trading_core.portfolio import Costs, RiskLimits
@@ -25,24 +24,8 @@ from trading_core.strategies import SmaCross, Strategy
 COINS = hours().select(["C0/USD", "C1/USD"])
 
 
-class Desk:
-    "An account at a Binance behind a socket that decides at the end of each hour."
-
-    def __init__(self, costs: Costs) -> None:
-        self.clock = ManualClock(COINS.first)
-        self.venue = SpotBook(
-            PanelMarket(in_days(hours()).select(["C0/USD", "C1/USD"])), cash=Decimal(10_000), clock=self.clock, costs=costs,
-            multiplier=1, rate_limit=None, key="paper-key", secret="paper-secret",
-        )  # fmt: skip
-        self.book = Ledger("sqlite://", account="desk", write=True)
-
-    def executor(self, *_: object) -> CcxtExecutor:
-        made = CcxtExecutor(
-            "binance", "paper-key", "paper-secret", url=self.server.url, symbols=COINS.symbols, rateLimit=1,
-            sleep=lambda seconds: None, clock=lambda: self.clock().timestamp(), timeout=5.0,
-        )  # fmt: skip
-        made.exchange.load_time_difference()
-        return made
+class Desk(BinanceDesk):
+    "It decides at the end of each hour."
 
     def at(self, moment: pd.Timestamp, strategy: Strategy, **options: object) -> CycleReport:
         self.clock.advance(moment + pd.Timedelta("20s"))
@@ -51,20 +34,11 @@ class Desk:
             costs=Costs(rate=0), source_kind="test", executor=self.executor, **options,  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def agree(self) -> None:
-        there = self.executor()
-        assert abs(self.book.cash() - there.account().cash) < Decimal("0.01")
-        assert {s: p.quantity for s, p in self.book.positions().items()} == {
-            s: p.quantity for s, p in there.positions().items()
-        }
-        sent = [order.client_id for order in self.venue.orders]
-        assert sorted(sent) == sorted(set(sent))
-
 
 @pytest.fixture(params=[0.0, 0.001], ids=["free", "fees"])
 def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
-    made = Desk(Costs(rate=request.param))
-    with BinanceServer(made.venue) as made.server:  # type: ignore[attr-defined]
+    made = Desk(in_days(hours()).select(COINS.symbols), Costs(rate=request.param))
+    with BinanceServer(made.venue) as made.server:
         yield made
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,7 @@ COIN = next(symbol for symbol in PANEL.symbols if "/" in symbol)
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TradingConfig:
-    for name in [name for name in os.environ if name.startswith(("TRADING_", "ALPACA_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TRADING_TRIALS", "memory")
-    monkeypatch.chdir(tmp_path)
+def config(bare: Path, monkeypatch: pytest.MonkeyPatch) -> TradingConfig:
     monkeypatch.setenv("ALPACA_API_KEY", "paper-key")
     monkeypatch.setenv("ALPACA_SECRET_KEY", "paper-secret")
     return load_config(None, None, **{"execution.executor": "alpaca"})
@@ -100,11 +95,10 @@ def test_without_them_orders_are_finer(config: TradingConfig) -> None:
 def test_a_coarser_tick_moves_a_limit_away_from_the_market(config: TradingConfig, coarse: None) -> None:
     desk = Desk(config)
     venue = desk.executor(desk.book, PANEL)
-    price = (desk.venue.market.last(COIN, desk.clock().value) or Decimal(1)).to_integral_value() + Decimal("0.3")
-    for side, expected in ((Side.BUY, price - Decimal("0.3")),):
-        order = OrderRequest(f"limit-{side}", COIN, side, Decimal(1), order_type=OrderType.LIMIT, limit_price=price)
-        venue.submit(order)
-        assert desk.venue.by_client[order.client_id].work.limit == expected
+    step = (desk.venue.market.last(COIN, desk.clock().value) or Decimal(1)).to_integral_value()
+    limit = {"order_type": OrderType.LIMIT, "limit_price": step + Decimal("0.3")}
+    venue.submit(OrderRequest("limited", COIN, Side.BUY, Decimal(1), **limit))  # type: ignore[arg-type]
+    assert desk.venue.by_client["limited"].work.limit == step
 
 
 def test_a_week_of_cycles_asks_for_assets_once_a_day_at_most(config: TradingConfig) -> None:

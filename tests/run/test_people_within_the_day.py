@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from hourly_market import hours, in_days
+from hourly_market import hours
+from intraday import csv_market
 from typer.testing import CliRunner
 
 from trading_core.cli import app
 from trading_core.config import load_config
+from trading_core.execution.stage import in_days
 from trading_core.execution.venue import ManualClock, PanelMarket, PaperVenue
 from trading_core.execution.venue.server import VenueServer
 from trading_core.ledger import Ledger
@@ -22,12 +23,6 @@ from trading_core.model import Side
 from trading_core.run import run_job
 
 SETTINGS = """
-[market]
-source = csv
-path = data
-interval = 1h
-label = end
-start = 2024-07-01
 [strategies.sma]
 class = SmaCross
 fast = 2
@@ -42,22 +37,14 @@ scan = trade
 
 
 @pytest.fixture
-def venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperVenue]:
-    for name in [name for name in os.environ if name.startswith(("TRADING_", "ALPACA_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TRADING_TRIALS", "memory")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
+def venue(bare: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperVenue]:
     panel = hours()
-    for symbol in panel.symbols:
-        bars = panel.own(symbol)
-        bars.index = bars.index.strftime("%Y-%m-%dT%H:%M:%SZ")
-        bars.rename_axis("time").to_csv(tmp_path / "data" / f"{symbol.replace('/', '-')}.csv")
+    market = csv_market(bare, {symbol: panel.own(symbol) for symbol in panel.symbols}, "2024-07-01")
     made = PaperVenue(PanelMarket(in_days(panel)), cash=100_000, clock=ManualClock("2024-07-02 15:00:30"))  # type: ignore[arg-type]
     monkeypatch.setenv("ALPACA_API_KEY", made.key)
     monkeypatch.setenv("ALPACA_SECRET_KEY", made.secret)
     with VenueServer(made) as server:
-        (tmp_path / "settings.ini").write_text(SETTINGS.format(url=server.url))
+        (bare / "settings.ini").write_text(market + SETTINGS.format(url=server.url))
         yield made
 
 

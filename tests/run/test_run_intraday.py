@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-from intraday import bars_on
+from intraday import bars_on, csv_market
 
 from trading_core.config import load_config
 from trading_core.data.intervals import grid
@@ -17,12 +16,6 @@ from trading_core.run.context import Run, as_of_moment, load_market
 from trading_core.run.runner import RunResult
 
 SETTINGS = """
-[market]
-source = csv
-path = data
-interval = 1h
-label = end
-start = 2024-05-01
 [strategies.sma]
 class = SmaCross
 fast = 5
@@ -36,19 +29,13 @@ scan = 1-59/30 9-16 * * mon-fri America/New_York, only in session
 
 
 @pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def book(bare: Path) -> Path:
     "A folder with hours of two stocks and a coin."
-    for name in [name for name in os.environ if name.startswith("TRADING_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TRADING_TRIALS", "memory")
-    (tmp_path / "data").mkdir()
-    for seed, (name, calendar) in enumerate({"BOLT": "XNYS", "CORD": "XNYS", "ETH-USD": "24/7"}.items(), 1):
-        bars = bars_on(grid(calendar, "1h", "2024-05-01", "2024-07-05"), seed, missing=0.01)
-        bars.index = bars.index.strftime("%Y-%m-%dT%H:%M:%SZ")
-        bars.rename_axis("time").to_csv(tmp_path / "data" / f"{name}.csv")
-    (tmp_path / "settings.ini").write_text(SETTINGS, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    calendars = {"BOLT": "XNYS", "CORD": "XNYS", "ETH/USD": "24/7"}
+    marks = {name: grid(calendar, "1h", "2024-05-01", "2024-07-05") for name, calendar in calendars.items()}
+    bars = {name: bars_on(marks[name], seed, missing=0.01) for seed, name in enumerate(marks, 1)}
+    (bare / "settings.ini").write_text(csv_market(bare, bars, "2024-05-01") + SETTINGS, encoding="utf-8")
+    return bare
 
 
 def run(as_of: str) -> RunResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +29,17 @@ tiny = tiny
 
 
 @pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("TRADING_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TRADING_TRIALS", "memory")
-    (tmp_path / "settings.ini").write_text(SETTINGS, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
+def book(bare: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (bare / "settings.ini").write_text(SETTINGS, encoding="utf-8")
     monkeypatch.setattr(pages, "WARM", "pass")
     cell = nbformat.v4.new_code_cell('as_of: str = ""', id="c0")
     cell.metadata.tags = ["parameters"]
     kernel = {"name": "python3", "language": "python", "display_name": "python3"}
-    (tmp_path / "runs").mkdir()
+    (bare / "runs").mkdir()
     nbformat.write(
-        nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), tmp_path / "runs" / "tiny.ipynb"
+        nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), bare / "runs" / "tiny.ipynb"
     )
-    return tmp_path
+    return bare
 
 
 def ran(as_of: str, **market: str) -> dict[str, Any]:

@@ -380,7 +380,7 @@ class AlpacaMany(AlpacaReading):
         checked = checked_bars(symbol, found, interval)
         return on_sessions("Alpaca", symbol, checked) if interval == "1d" else checked
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #97a1507a
+# %% ../../nbs/13b_alpaca_bars.ipynb #a6ea8d5d
 @dataclass(frozen=True)
 class AlpacaBars(AlpacaMany):
     """Bars from Alpaca.
@@ -395,18 +395,9 @@ class AlpacaBars(AlpacaMany):
         Prices as traded, with the columns split and dividend; else adjusted for splits, dividends left alone.
     """
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
         "Bars of the days from `start` to `end`, both included, complete ones only."
-        first, last = self.window(start, end, interval, days_back)
-        found = self.bars_many([symbol], first, last, interval)
+        found = self.bars_many([symbol], start, end, interval)
         if symbol in found.failed:
             raise found.failed[symbol]
         return found.bars[symbol]

@@ -279,7 +279,7 @@ class CcxtReading(CcxtMarkets):
             raise NoBarsError(self.exchange, symbol, asked_for(first, last), note)
         return checked_bars(symbol, found, interval)
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #25b6dedc
+# %% ../../nbs/13c_ccxt_bars.ipynb #fdfc80d1
 @dataclass(frozen=True)
 class CcxtBars(CcxtReading):
     """Bars of coins from an exchange.
@@ -292,21 +292,12 @@ class CcxtBars(CcxtReading):
         Bars asked for at once; an exchange may give fewer.
     """
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
         "Bars of the days from `start` to `end`, both included, complete ones only."
-        first, last = self.window(start, end, interval, days_back)
         now = self.now()
-        stop = now.normalize() + DAY if last is None else min(last + DAY, now.normalize() + DAY)
+        stop = now.normalize() + DAY if end is None else min(end + DAY, now.normalize() + DAY)
         with reading(self.exchange, symbol):
-            return self._bars(symbol, first, last, stop, interval)
+            return self._bars(symbol, start, end, stop, interval)
 
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the last price and its time; NaN and NaT where there is none."

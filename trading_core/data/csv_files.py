@@ -623,7 +623,7 @@ def check_gaps(symbol: str, calendar: str, parsed: Parsed, rows: np.ndarray, day
             "Get the missing bars, begin after the gap, or accept it with --set market.allow_gaps=yes.",
         )
 
-# %% ../../nbs/12_csv.ipynb #3a264112
+# %% ../../nbs/12_csv.ipynb #70a11a2b
 @dataclass(frozen=True)
 class CsvBars(CsvFiles, Source):
     """Bars from CSV files, plain or .gz: one file per symbol, or files with a symbol column.
@@ -663,17 +663,8 @@ class CsvBars(CsvFiles, Source):
         except CsvError:
             return 0.0
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
         "Bars of the days from `start` to `end`, both included."
-        start, end = self.window(start, end, interval, days_back)
         path, raw = self.find(symbol)
         if interval != "1d":
             from trading_core.data.csv_within import bars_within

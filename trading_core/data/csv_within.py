@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['on_the_clock', 'ended_bars', 'inside', 'carried', 'wanted_bars', 'bars_within']
+__all__ = ['on_the_clock', 'ended_bars', 'wanted_bars', 'bars_within']
 
-# %% ../../nbs/12a_csv_within.ipynb #86425993
+# %% ../../nbs/12a_csv_within.ipynb #c78b9834
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .csv_files import CsvBars, CsvError, Table, check_gaps, check_sessions
-from .intervals import Interval, days_of, interval_of, labelled_by_end, resample, stretches
-from .sources import ACTIONS, BadBarsError, IntervalError, NoBarsError, STEPS, asked_for, complete_bars
+from .intervals import Interval, days_of, in_session, interval_of, labelled_by_end, resample
+from .sources import BadBarsError, IntervalError, NoBarsError, STEPS, asked_for, complete_bars
 from .sources import has_days, in_window
 from ..model import Asset
 from ..sessions import zone_of
@@ -33,7 +33,7 @@ def on_the_clock(table: Table, raw: str, calendar: str) -> pd.DataFrame:
         raise CsvError(table.parsed.layout.file, 0, "", f"a time cannot be placed ({error})", needed, cure) from None
     return table.parsed.frame(table.rows[raw], labels)
 
-# %% ../../nbs/12a_csv_within.ipynb #006445eb
+# %% ../../nbs/12a_csv_within.ipynb #9022f9b7
 def ended_bars(source: CsvBars, symbol: str, table: Table, raw: str, calendar: str) -> pd.DataFrame:
     "The bars of a symbol by their ends, all that the file has, after the checks that need a calendar."
     bars, rows = on_the_clock(table, raw, calendar), table.rows[raw]
@@ -50,37 +50,16 @@ def ended_bars(source: CsvBars, symbol: str, table: Table, raw: str, calendar: s
             check_gaps(symbol, calendar, table.parsed, rows, days)
     return ended
 
-
-def inside(bars: pd.DataFrame, calendar: str, have: Interval, extended: bool) -> np.ndarray:
-    "Which of `bars` belong to a session."
-    first, last = days_of(pd.DatetimeIndex(bars.index[[0, -1]]), have, calendar)
-    left, right = stretches(calendar, first, last, extended)
-    labels = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
-    place = np.minimum(np.searchsorted(right, labels), len(right) - 1)
-    return np.asarray((left[place] < labels) & (labels <= right[place]))
-
-
-def carried(bars: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
-    "`bars` with the splits and dividends of those that will be left out on the next one that is kept."
-    places = np.flatnonzero(kept)
-    if "split" not in bars.columns or not len(places):
-        return bars
-    told = {name: np.full(len(bars), none) for name, none in ACTIONS.items()}
-    for name, gathered in (("split", np.multiply), ("dividend", np.add)):
-        known = bars[name].to_numpy()[: places[-1] + 1]
-        told[name][places] = gathered.reduceat(known, np.append(0, places[:-1] + 1))
-    return bars.assign(**told)
-
-# %% ../../nbs/12a_csv_within.ipynb #e8c01ed7
+# %% ../../nbs/12a_csv_within.ipynb #bc73b33d
 def wanted_bars(bars: pd.DataFrame, interval: str, calendar: str, extended: bool, symbol: str) -> pd.DataFrame:
     "Bars of `interval`, put together where the file has shorter ones."
     have = interval_of(pd.DatetimeIndex(bars.index))
     if have.step > Interval.of(interval).step:
         offered = [text for text, step in STEPS.items() if step >= have.step]
         raise IntervalError(f"the file of {symbol}", interval, offered)
-    kept = inside(bars, calendar, have, extended)
-    bars = carried(bars, kept)
-    return bars[kept] if have.text == interval else resample(bars, interval, calendar, extended=extended, symbol=symbol)
+    if have.text == interval:
+        return in_session(bars, calendar, extended)
+    return resample(bars, interval, calendar, extended=extended, symbol=symbol)
 
 # %% ../../nbs/12a_csv_within.ipynb #77c4e475
 def bars_within(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['EXTENDED', 'RULES', 'Interval', 'ExtendedError', 'stretches', 'bar_spans', 'grid', 'days_of', 'label_of',
-           'labelled_by_end', 'check_labels', 'interval_of', 'resample', 'closings']
+           'labelled_by_end', 'check_labels', 'interval_of', 'resample', 'kept_bars', 'in_session', 'closings']
 
 # %% ../../nbs/10a_intervals.ipynb #70ec9573
 from dataclasses import dataclass
@@ -301,7 +301,7 @@ def _are_in(some: np.ndarray, of: np.ndarray) -> bool:
     "Whether all of `some` are among the ascending `of`."
     return bool(len(of) and (of[np.minimum(np.searchsorted(of, some), len(of) - 1)] == some).all())
 
-# %% ../../nbs/10a_intervals.ipynb #01967336
+# %% ../../nbs/10a_intervals.ipynb #4eeaf14c
 RULES = {
     "open": "first",
     "high": "max",
@@ -354,17 +354,38 @@ def resample(
     complete = (index[-1] if known is None else known).value
     keys = days_of(index[inside], "1m", calendar) if length.daily else pd.DatetimeIndex(right[place[inside]], tz="UTC")
     rules = {name: rule for name, rule in RULES.items() if name in bars.columns}
-    made = bars[inside].groupby(keys.rename(None), sort=False).agg(rules)
+    made = kept_bars(bars, inside).groupby(keys.rename(None), sort=False).agg(rules)
     over = closings(calendar, made.index, extended) if length.daily else made.index
     return made[over.asi8 <= complete]
 
-# %% ../../nbs/10a_intervals.ipynb #a94e31df
+# %% ../../nbs/10a_intervals.ipynb #0072bb1e
 def _placed(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Which labels lie in a span (its start is excluded, its end is not), and in which."
     place = np.searchsorted(right, labels, side="left")
     inside = place < len(right)
     inside[inside] = labels[inside] > left[place[inside]]
     return inside, place
+
+
+def kept_bars(bars: pd.DataFrame, inside: np.ndarray) -> pd.DataFrame:
+    "The `bars` that are `inside`, with the splits and dividends of those left out on the next one that is kept."
+    places, kept = np.flatnonzero(inside), bars[inside]
+    if not len(places) or len(places) == len(bars):
+        return kept
+    told = {}
+    for name, gathered in (("split", np.multiply), ("dividend", np.add)):
+        if name in bars.columns:
+            known = bars[name].to_numpy()[: places[-1] + 1]
+            told[name] = gathered.reduceat(known, np.append(0, places[:-1] + 1))
+    return kept.assign(**told)
+
+
+def in_session(bars: pd.DataFrame, calendar: str, extended: bool = False) -> pd.DataFrame:
+    "The `bars` of the session, also those before and after it where it is `extended`."
+    index = pd.DatetimeIndex(bars.index).as_unit("ns")
+    first, last = days_of(index[[0, -1]], interval_of(index), calendar)
+    inside, _ = _placed(index.asi8, *stretches(calendar, first, last, extended))
+    return kept_bars(bars, inside)
 
 
 def closings(calendar: str, days: pd.DatetimeIndex, extended: bool = False) -> pd.DatetimeIndex:

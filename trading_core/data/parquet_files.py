@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'table_of', 'ParquetFiles', 'ParquetTables',
            'ParquetBars']
 
-# %% ../../nbs/12a_parquet.ipynb #dcba1fac
+# %% ../../nbs/12a_parquet.ipynb #221056cd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from .csv_files import NAMES, AmbiguousSymbolError, Paths, files_of, pair_of, spellings
-from .intervals import Interval, interval_of, labelled_by_end, resample
+from .intervals import Interval, in_session, interval_of, labelled_by_end, resample
 from .panel import UnknownSymbolError
 from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_for, checked_bars
 from .sources import has_days, in_window, on_sessions
@@ -183,7 +183,7 @@ class ParquetTables(ParquetFiles):
         index = self._whole(*self.places[spelling][0]).index
         return float(np.mean(index.day_of_week >= 5)) if len(index) else 0.0
 
-# %% ../../nbs/12a_parquet.ipynb #4531af67
+# %% ../../nbs/12a_parquet.ipynb #2da7c446
 @dataclass(frozen=True)
 class ParquetBars(ParquetTables, Source):
     """Bars from Parquet files: one file per symbol, or files with a symbol column.
@@ -206,17 +206,8 @@ class ParquetBars(ParquetTables, Source):
         "What can be asked for, in code-point order."
         return sorted(pair_of(spelling, self._weekends(spelling)) for spelling in self.places)
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
         "Bars of the days from `start` to `end`, both included; longer ones than the file's are put together."
-        first, last = self.window(start, end, interval, days_back)
         path, raw = self.find(symbol)
         whole, calendar = self._whole(path, raw), Asset.of(symbol).calendar
         own = self._own(whole)
@@ -225,10 +216,12 @@ class ParquetBars(ParquetTables, Source):
         if not own.daily:
             whole = labelled_by_end(whole, calendar, own, self.label, symbol)
             checked_bars(symbol, whole, own.text)
-            if interval != own.text:
+            if interval == own.text:
+                whole = in_session(whole, calendar)
+            else:
                 whole = resample(whole, interval, calendar, symbol=symbol)
-        found = whole.iloc[in_window(whole.index, first, last, interval)]
+        found = whole.iloc[in_window(whole.index, start, end, interval)]
         if found.empty:
-            raise NoBarsError(str(path), symbol, asked_for(first, last), has_days(whole.index))
+            raise NoBarsError(str(path), symbol, asked_for(start, end), has_days(whole.index))
         checked = checked_bars(symbol, found, interval)
         return on_sessions(str(path), symbol, checked) if interval == "1d" else checked

@@ -269,34 +269,25 @@ class SimulatedMarket(Source):
         "The last complete day."
         return self.now().normalize() - DAY
 
-# %% ../../nbs/11_simulated.ipynb #bb564d07
+# %% ../../nbs/11_simulated.ipynb #a0c91ff7
 class SimulatedBars(SimulatedMarket):
     __doc__ = SimulatedMarket.__doc__
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
         "Complete bars of the days from `start` to `end`, both included."
-        first, end = self.window(start, end, interval, days_back)
         now = self.now()
         market = _kept(self.seed, now.normalize())
         if symbol not in market:
             raise UnknownSymbolError("The simulated market", symbol, market)
         whole = market[symbol] if interval != "1d" else market[symbol].loc[: now.normalize() - DAY]
         acted = with_actions(symbol, whole) if self.actions and symbol in (*SPLITS, *PAYERS) else whole
-        found = (acted if interval == "1d" else whole).loc[first:end]
+        found = (acted if interval == "1d" else whole).loc[start:end]
         if interval != "1d" and len(found):
             calendar = "24/7" if symbol in COINS else "XNYS"
             found = Inside(self.seed, symbol, ticks_of(symbol), calendar).bars(found, interval).loc[:now]
             found = found if acted is whole else acted_within(found, whole, acted)
         if found.empty:
-            raise NoBarsError("The simulated market", symbol, asked_for(first, end), has_days(whole.index))
+            raise NoBarsError("The simulated market", symbol, asked_for(start, end), has_days(whole.index))
         return found
 
     def _last_close(self, symbol: str) -> tuple[float, pd.Timestamp]:

@@ -279,12 +279,12 @@ class DaysBackError(DataError):
         beside = f" beside start={as_day(self.start):%Y-%m-%d}" if self.start is not None else ""
         return f"days_back={self.days_back!r} arrived{beside}, but a whole number of days above 0 stands in place of start."
 
-# %% ../../nbs/10_sources.ipynb #6c18b529
+# %% ../../nbs/10_sources.ipynb #3f42a912
 class Source:
-    """A source with everything but `bars`; to make one, inherit and write that method.
+    """A source with everything but its bars; to make one, inherit and write `read`.
 
-    A `bars` that takes `interval` and `days_back` begins with `start, end = self.window(...)`. A `bars` of three
-    arguments has daily bars; `as_source` gives it the rest.
+    It is asked for days that are worked out and a length of bars that is among `intervals`. A `bars` of three
+    arguments does as well: it has daily bars, and `as_source` gives it the rest.
     """
 
     intervals: ClassVar[tuple[str, ...]] = ("1d",)
@@ -316,8 +316,13 @@ class Source:
         *,
         days_back: int | None = None,
     ) -> pd.DataFrame:
-        "What a source has to say itself."
-        raise NotImplementedError(f"{type(self).__name__}.bars")
+        "Complete bars of the days from `start` to `end`, both included, or of the last `days_back` ones."
+        first, last = self.window(start, end, interval, days_back)
+        return self.read(symbol, first, last, interval)
+
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
+        "What a source has to say itself: the bars of these days, NoBarsError if there are none."
+        raise NotImplementedError(f"{type(self).__name__}.read")
 
     def window(
         self, start: Day | None, end: Day | None, interval: str, days_back: int | None
@@ -401,7 +406,7 @@ class NoBarsError(DataError):
             f"Ask for other days or leave the symbol out of market.symbols."
         )
 
-# %% ../../nbs/10_sources.ipynb #15293df7
+# %% ../../nbs/10_sources.ipynb #cf60fe69
 class OneMethod(Source):
     "A source whose `bars` takes a symbol and two days, with what the port asks for beyond that."
 
@@ -427,18 +432,9 @@ class OneMethod(Source):
         "The source's own, if it has a list."
         return list(self.source.symbols()) if hasattr(self.source, "symbols") else []
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
         "The source's daily bars."
-        first, last = self.window(start, end, interval, days_back)
-        found: pd.DataFrame = self.source.bars(symbol, first, last)
+        found: pd.DataFrame = self.source.bars(symbol, start, end)
         return found
 
     def close(self) -> None:

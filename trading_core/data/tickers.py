@@ -112,7 +112,7 @@ class Tickers(NamesRead):
             for use in sorted(own, key=lambda use: use.first)
         ]
 
-# %% ../../nbs/16l_tickers.ipynb #50d413b4
+# %% ../../nbs/16l_tickers.ipynb #4bb01028
 class RenamedBars(Source):
     "A source that goes by company, around one that goes by the tickers of the time."
 
@@ -140,17 +140,8 @@ class RenamedBars(Source):
         asked = getattr(self.source, "now", None)
         return asked() if asked is not None else super().now()
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
         "The bars of a company under all the names that it had in these days."
-        start, end = self.window(start, end, interval, days_back)
         if all(use.company != symbol for use in self.tickers.uses):
             return self.source.bars(symbol, start, end, interval)
         found = []

@@ -255,7 +255,7 @@ class YahooAsked(Source):
         table = real_rows(self._daily(symbol, first, stop))
         return as_traded(table) if self.raw else table[list(COLUMNS)]
 
-# %% ../../nbs/13_yahoo.ipynb #9a4c1ffa
+# %% ../../nbs/13_yahoo.ipynb #0ef64357
 @dataclass(frozen=True)
 class YahooReading(YahooAsked):
     "Yahoo's bars of a day, or shorter."
@@ -282,7 +282,7 @@ class YahooReading(YahooAsked):
         ended = on_marks(symbol, labelled_by_end(table, calendar, interval, "start", symbol), calendar, interval)
         return short_as_traded(ended, self._daily(symbol, first, first), calendar) if self.raw else ended
 
-    def _read(
+    def _asked_days(
         self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
     ) -> pd.DataFrame:
         found = self._days(symbol, first, stop) if interval == "1d" else self._short(symbol, first, stop, interval)
@@ -294,7 +294,7 @@ class YahooReading(YahooAsked):
         checked = checked_bars(symbol, found, interval)
         return on_sessions("Yahoo", symbol, checked) if interval == "1d" else checked
 
-# %% ../../nbs/13_yahoo.ipynb #eda208b1
+# %% ../../nbs/13_yahoo.ipynb #e5cc9bc5
 @dataclass(frozen=True)
 class YahooBars(YahooReading):
     """Bars from Yahoo Finance.
@@ -313,25 +313,16 @@ class YahooBars(YahooReading):
         Most questions in a minute.
     """
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
         "Bars of the days from `start` to `end`, both included, complete ones only."
-        first, last = self.window(start, end, interval, days_back)
         now = self.now()
         stop = now.normalize() + (0 if interval == "1d" else 1) * DAY  # the first day that is not asked for
-        stop = stop if last is None else min(last + DAY, stop)
-        if first is not None and first >= stop:
+        stop = stop if end is None else min(end + DAY, stop)
+        if start is not None and start >= stop:
             note = f"The last complete day is {now.normalize() - DAY:%Y-%m-%d}."
-            raise NoBarsError("Yahoo", symbol, asked_for(first, last), note)
+            raise NoBarsError("Yahoo", symbol, asked_for(start, end), note)
         with reading("Yahoo", symbol):
-            return self._read(symbol, first, last, stop, interval)
+            return self._asked_days(symbol, start, end, stop, interval)
 
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the latest price and its time, today's included; NaN and NaT where there is none."

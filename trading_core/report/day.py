@@ -11,7 +11,7 @@ __all__ = ['LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine
            'no_orders', 'Warned', 'stale_warnings', 'quality_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts',
            'DayReport', 'exposures', 'history_of', 'decision_text', 'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #7640d0cc
+# %% ../../nbs/64_day.ipynb #f058ee01
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -34,7 +34,7 @@ from .backtest_page import reason_text, rebased
 from .markup import count, days_text, quantity_text
 from .signals_page import Wish, wishes_of
 from .venue_state import VenueState, venue_state
-from ..sessions import as_day, bar_text, is_open, next_session, sessions
+from ..sessions import as_day, bar_text, bar_word, is_open, next_session, sessions
 from ..strategies.strategy import Strategy
 
 # %% ../../nbs/64_day.ipynb #602b6af5
@@ -337,7 +337,7 @@ def limit_warnings(plan: Plan) -> list[Warned]:
         found.append(Warned(f"{count(len(those), 'order')} {did}: {reason_text(reason)}", f"{said}{more}{where}."))
     return found
 
-# %% ../../nbs/64_day.ipynb #865d73e1
+# %% ../../nbs/64_day.ipynb #6ed2e3dc
 ODD = ("rejected", "unknown", "expired")  # what may become of an order without anybody wishing it
 
 
@@ -360,8 +360,7 @@ def cycle_warnings(cycle: Any) -> list[Warned]:
     found, missed = limit_warnings(cycle.plan), list(getattr(cycle, "missed_days", None) or [])
     if missed:
         text = f"No cycle ran for {days_text(missed)}. What filled in between is booked; nothing was decided for those days."
-        noun = "day" if all(day == day.normalize() for day in missed) else "bar"
-        found.append(Warned(f"{count(len(missed), noun)} without a decision", text))
+        found.append(Warned(f"{count(len(missed), bar_word(missed))} without a decision", text))
     for result in _results(cycle):
         title = f"Order {result.client_id} is {result.status.value}"
         found.append(Warned(title, result.message or "No reason was given."))
@@ -402,7 +401,7 @@ class DayFacts:
     halted: str = ""  # why nothing is opened, and what to do
     venue: VenueState = field(default_factory=VenueState)
 
-# %% ../../nbs/64_day.ipynb #fc687f1b
+# %% ../../nbs/64_day.ipynb #d91ee789
 class DayReport(DayFacts):
     "The facts of a day, and how they are stored."
 
@@ -410,6 +409,11 @@ class DayReport(DayFacts):
     def held(self) -> list[str]:
         "The symbols of the open positions."
         return [line.symbol for line in self.positions]
+
+    @property
+    def within_day(self) -> bool:
+        "Whether it is about a bar shorter than a day, at the end of which markets may be open."
+        return "T" in self.as_of
 
     def to_dict(self) -> dict[str, Any]:
         "Ready for JSON."
@@ -530,8 +534,10 @@ def _all_fills(cycle: CycleLike, ledger: Any) -> list[Fill]:
     known = {fill.venue_id: fill for fill in [*ledger.fills(), *cycle.fills] if fill.day <= cycle.as_of}
     return sorted(known.values(), key=lambda fill: fill.day)
 
-# %% ../../nbs/64_day.ipynb #1716a8ab
-def _course(run: RunLike, cycle: CycleLike, panel: Panel, fills: Sequence[Fill]) -> dict[str, Any]:
+# %% ../../nbs/64_day.ipynb #e04fbdd9
+def _course(
+    run: RunLike, cycle: CycleLike, panel: Panel, fills: Sequence[Fill], booked: Sequence[BookedAction]
+) -> dict[str, Any]:
     "The account by day beside the benchmark, and what moved it last."
     last = getattr(cycle, "known_day", None) or cycle.as_of  # with a silent venue, nobody knows what came after it
     stored, today = run.ledger.equity(), pd.Series([float(cycle.equity)], pd.DatetimeIndex([last]))
@@ -539,7 +545,6 @@ def _course(run: RunLike, cycle: CycleLike, panel: Panel, fills: Sequence[Fill])
     history = history_of(today if past is None or past.empty else pd.concat([past, today]), run.benchmark)
     before = getattr(cycle, "previous_day", None)
     moved = before is not None and last == cycle.as_of and not getattr(cycle, "unreachable", "")
-    booked: list[BookedAction] = getattr(run.ledger, "actions", list)()
     movers = contributions(fills, panel, before, panel.last, booked).to_dict() if moved else {}
     name = str(run.benchmark.name) if history["benchmark"] else None
     return {
@@ -613,7 +618,7 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
     now, after = exposures(positions, orders, equity, float(cycle.cash))
     return {"positions": positions, "orders": orders, "done": done, "exposure": now, "exposure_after": after}
 
-# %% ../../nbs/64_day.ipynb #a1e41a9e
+# %% ../../nbs/64_day.ipynb #89229795
 def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
     """The day of `cycle`, explained.
 
@@ -625,14 +630,14 @@ def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
         What `run_cycle` returned. `pending`, `previous_day`, `previous_equity`, `missed_days`, `resumed` and
         `results` are used where it has them.
     """
-    panel, fills = run.panel.until(cycle.as_of), _all_fills(cycle, run.ledger)
+    panel, fills, booked = run.panel.until(cycle.as_of), _all_fills(cycle, run.ledger), run.ledger.actions()
     wishes = [wish for name, (strategy, _) in run.strategies.items() for wish in wishes_of(name, strategy, panel)]
     return DayReport(
         **_account(run, cycle),
-        **_course(run, cycle, panel, fills),
+        **_course(run, cycle, panel, fills, booked),
         **_decided(run, cycle, panel, wishes),
         **_book(run, cycle, panel, wishes),
-        fills=fill_lines(fills, [fill.venue_id for fill in cycle.fills], panel, getattr(run.ledger, "actions", list)()),
+        fills=fill_lines(fills, [fill.venue_id for fill in cycle.fills], panel, booked),
         warnings=[
             *quality_warnings(panel, cycle.holdings),
             *cycle_warnings(cycle),

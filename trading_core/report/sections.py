@@ -24,7 +24,7 @@ from .day import FOR_YOU, DayReport, FillLine, OrderLine, PositionLine
 from .markup import Html, change, count, days_text, el, fold, gained, joined, listed, points
 from .markup import price_text, quantity_text, section, tiles
 
-# %% ../../nbs/65_sections.ipynb #0453497f
+# %% ../../nbs/65_sections.ipynb #fb61290d
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -45,11 +45,11 @@ def since_text(day: DayReport) -> str:
     now, before = pd.Timestamp(day.as_of), pd.Timestamp(day.previous_day or day.as_of)
     return (
         f"on {WEEKDAYS[now.day_of_week]}"
-        if (now - before).days <= 1 and ("T" not in day.as_of or not day.previous_day)
+        if (now - before).days <= 1 and not (day.within_day and day.previous_day)
         else f"since {short_day(str(day.previous_day))}"
     )
 
-# %% ../../nbs/65_sections.ipynb #215926ad
+# %% ../../nbs/65_sections.ipynb #3ae2bc85
 def _moved_text(day: DayReport) -> str:
     "How the account moved, in words."
     moved = day_change(day)
@@ -61,12 +61,13 @@ def _moved_text(day: DayReport) -> str:
 
 
 def waiting_text(day: DayReport) -> str:
-    "`8 orders wait for the next open`."
+    "`8 orders wait for the next open`, or within the day `to be filled`."
     asked = sum(order.status == FOR_YOU for order in day.orders)
     lost = sum(order.status == "unknown" for order in day.orders)
     free = len(day.orders) - asked - lost
     verb = "would wait" if day.dry_run else "waits" if free == 1 else "wait"
-    told = [f"{count(free, 'order')} {verb} for the next open"] if free or not asked + lost else []
+    what = "to be filled" if day.within_day else "for the next open"
+    told = [f"{count(free, 'order')} {verb} {what}"] if free or not asked + lost else []
     told += [f"{count(asked, 'order')} {'waits' if asked == 1 else 'wait'} for you"] if asked else []
     return ", ".join([f"nobody knows what became of {count(lost, 'order')}"] * bool(lost) + told)
 
@@ -91,7 +92,9 @@ def headline_of(day: DayReport) -> str:
     moved, refused = _moved_text(day), sum(item.kind == "refused" for item in day.silent)
     start = f"Dry run: {moved[0].lower()}{moved[1:]}" if day.dry_run else moved
     told = [done_text(day)] if day.done else []
-    what = ", ".join(told + ([waiting_text(day)] if day.orders else [])) or "no order today"
+    what = ", ".join(told + ([waiting_text(day)] if day.orders else [])) or (
+        "no order" if day.within_day else "no order today"
+    )
     return f"{start}; {what}" + (f", {refused} {'was' if refused == 1 else 'were'} refused" if refused else "")
 
 # %% ../../nbs/65_sections.ipynb #5ebad40c
@@ -239,9 +242,9 @@ def next_text(day: DayReport) -> str:
     said = [f"{row['name']} decides next on {short_day(row['day'])}" for row in day.next_decisions]
     return "; ".join(said) + ("." if said else "")
 
-# %% ../../nbs/65_sections.ipynb #8c0cd7e0
+# %% ../../nbs/65_sections.ipynb #e553386d
 def orders_section(day: DayReport) -> Html:
-    "The orders that wait for the next open, and what got none."
+    "The orders that wait, and what got none."
     label = f"{count(len(day.silent), 'thing')} that got no order, and why"
     silent = fold(label, silent_list(day), open=len(day.silent) <= 6) if day.silent else None
     done = el("div", el("h3", done_text(day)), orders_table(day.done)) if day.done else None
@@ -252,7 +255,11 @@ def orders_section(day: DayReport) -> Html:
     if not day.orders and day.venue.unreachable:
         return section("No new order was sent", el("p", "There was nobody to send one to."), silent)
     if not day.orders:
-        return section("No order today", el("p", f"Nothing had to be bought or sold. {next_text(day)}"), silent)
+        return section(
+            "No order" if day.within_day else "No order today",
+            el("p", f"Nothing had to be bought or sold. {next_text(day)}"),
+            silent,
+        )
     sides = {side: [order for order in day.orders if order.side == side] for side in ("sell", "buy")}
     parts = ", ".join(count(len(some), side) for side, some in sides.items() if some)
     worth = ", ".join(f"{dollars(sum(o.value for o in some), 0)} to {side}" for side, some in sides.items() if some)

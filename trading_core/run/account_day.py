@@ -10,7 +10,7 @@ __all__ = ['Signals', 'GateMaker', 'Step', 'AsOfError', 'checked_day', 'PastCycl
            'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'gate_of', 'leftovers', 'finish_earlier',
            'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of']
 
-# %% ../../nbs/70_account_day.ipynb #fa878ee6
+# %% ../../nbs/70_account_day.ipynb #9e80f039
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,7 +32,7 @@ from ..ledger import Cycle, Halt, Ledger
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, money
 from ..portfolio import Holding, Plan, RiskLimits, decide, track
 from .trusted import held_back
-from ..sessions import Day, as_day, bar_text
+from ..sessions import Day, as_day, bar_text, bar_word
 from ..strategies.strategy import Strategy, checked_signals
 
 # %% ../../nbs/70_account_day.ipynb #976e9ef5
@@ -298,14 +298,13 @@ class CycleChange(CycleFacts):
         "Of equity, since the last cycle."
         return self.equity - self.account_before.equity
 
-# %% ../../nbs/70_account_day.ipynb #1b74266d
+# %% ../../nbs/70_account_day.ipynb #8c194f59
 class CycleReport(CycleChange):
     "A cycle's facts, and how they are told."
 
     def __str__(self) -> str:
         missed = (
-            f"; no decision on {len(self.missed_days)} {'days' if len(bar_text(self.as_of)) == 10 else 'bars'} since "
-            f"{bar_text(self.previous_day)}"
+            f"; no decision on {len(self.missed_days)} {bar_word(self.missed_days)}s since {bar_text(self.previous_day)}"
             if self.missed_days
             else ""
         )

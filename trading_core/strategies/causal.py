@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['project_files', 'floor_code', 'code_hash', 'Certificate', 'check_causal', 'keep_certificate', 'find_certificate',
            'UncertifiedError', 'Permits']
 
-# %% ../../nbs/25c_certificate.ipynb #b92ac950
+# %% ../../nbs/25c_certificate.ipynb #d0f16059
 import ast
 import hashlib
 import inspect
@@ -31,7 +31,7 @@ import pandas as pd
 import trading_core
 from ..data.panel import Panel
 from ..errors import RefusedError
-from ..sessions import bar_text
+from ..sessions import bar_text, bar_word
 from .futures import Change
 from .causal_search import CausalReport, examine
 from .strategy import Strategy
@@ -186,7 +186,7 @@ def code_hash(subject: Any) -> str:
     whole = {"name": named, "texts": texts, "settings": _settings(subject), "floor": floor_code()}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../../nbs/25c_certificate.ipynb #928b532a
+# %% ../../nbs/25c_certificate.ipynb #bb3832a3
 @dataclass(frozen=True)
 class Certificate(CausalReport):
     "What was found, of which code, when, and on which bars."
@@ -202,7 +202,8 @@ class Certificate(CausalReport):
         "All of it in one line."
         if self.change is not None:
             return f"✗ {self}"
-        return f"✓ checked at {len(self.days):,} of {self.possible:,} days on {self.made[:10]}, code {self.code[:8]}"
+        bars = f"{len(self.days):,} of {self.possible:,} {bar_word(self.days)}s"
+        return f"✓ checked at {bars} on {self.made[:10]}, code {self.code[:8]}"
 
     def to_dict(self) -> dict[str, Any]:
         "Plain values, ready for JSON."

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['LEAST', 'CausalReport', 'Weighing', 'Asked', 'Cutter', 'piece', 'declared_memory', 'asker', 'Turns', 'Paced', 'Whole',
            'Search', 'examine', 'check_sizer']
 
-# %% ../../nbs/25a_causal_search.ipynb #dfdf84de
+# %% ../../nbs/25a_causal_search.ipynb #656f8f9f
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import Panel
-from ..sessions import bar_text
+from ..sessions import bar_text, bar_word
 from .causal_cores import Crew, packed
 from .futures import Change, Futures, Question, cut_order, first_change, fitted, question_of
 from .sizing import History
 from .strategy import Strategy, checked_signals
 
-# %% ../../nbs/25a_causal_search.ipynb #c47ad9dc
+# %% ../../nbs/25a_causal_search.ipynb #d245db7f
 @dataclass(frozen=True)
 class CausalReport:
     "What taking the future away showed."
@@ -62,12 +62,13 @@ class CausalReport:
 
     def _clean(self) -> str:
         part = f", {self.whole:,} of them with the whole history" if self.whole < len(self.days) else ""
-        part += f" and the others with {self.history:,} days of it" if part and self.history else ""
-        which = "" if self.complete else ", days with a decision first"
-        known = f"{self.compared:,} answers, none changed" if self.compared else "it had no opinion on any day"
+        part += f" and the others with {self.history:,} {bar_word(self.days)}s of it" if part and self.history else ""
+        word = bar_word(self.days)
+        which = "" if self.complete else f", {word}s with a decision first"
+        known = f"{self.compared:,} answers, none changed" if self.compared else f"it had no opinion on any {word}"
         return (
-            f"{self.strategy} does not look ahead: checked at {len(self.days):,} of {self.possible:,} days{part}{which}, each with "
-            f"the future hidden and with another one; {known}."
+            f"{self.strategy} does not look ahead: checked at {len(self.days):,} of {self.possible:,} {word}s{part}{which}, each "
+            f"with the future hidden and with another one; {known}."
         )
 
     def _repr_html_(self) -> str:
