@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_panels import random_panel
+from sizes import size
 
 from trading_core.backtest import backtest
 from trading_core.backtest.summary import cash_part, idle_part
@@ -16,6 +18,7 @@ from trading_core.backtest.trials import LONG, RECORDER
 from trading_core.backtest.words import words_at
 from trading_core.data import Panel
 from trading_core.model import Asset
+from trading_core.portfolio import Costs, RiskLimits
 from trading_core.strategies import SmaCross, Strategy
 from trading_core.strategies.strategy import SignalError
 
@@ -94,3 +97,32 @@ def test_a_long_account_is_counted_as_a_try_without_being_kept_in_memory() -> No
     assert np.asarray(outcome).shape == (1,)
     returns = result.equity.pct_change().iloc[1:]
     assert float(outcome[0]) == pytest.approx(returns.mean() / returns.std(), rel=1e-9)
+
+
+@settings(deadline=None, max_examples=size(60, 2_000))
+@given(
+    seed=st.integers(0, 10**6),
+    coin=st.booleans(),
+    cash=st.sampled_from([100_000.0, 310.0, 12.0]),
+    paid=st.sampled_from([Costs(), Costs(rate=0.01, minimum=1.0), Costs(rate=0.003, slippage_bps=100.0)]),
+    late=st.booleans(),
+)
+def test_one_asset_without_exits_is_traded_as_if_limits_that_never_bind_were_looked_at(
+    seed: int, coin: bool, cash: float, paid: Costs, late: bool
+) -> None:
+    panel = random_panel(seed, equities=1 - coin, coins=int(coin))
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice([np.nan, -1.0, 0.0, 0.4, 1.0], len(panel.days), p=rng.dirichlet(np.ones(5)))
+    strengths = pd.DataFrame({panel.symbols[0]: drawn}, panel.days)
+
+    @dataclass(frozen=True)
+    class Drawn(Strategy):
+        def signals(self, panel: Panel) -> pd.DataFrame:
+            return strengths.loc[panel.days]
+
+    terms = {"cash": cash, "costs": paid, "start": panel.days[len(panel.days) // 3] if late else None}
+    freely = backtest(Drawn(), panel, **terms)
+    watched = backtest(Drawn(), panel, limits=RiskLimits(max_positions=9, stale_sessions=10_000), **terms)
+    for name in ("equity", "fills", "refusals", "pending", "exposure"):
+        one, other = (pd.DataFrame(getattr(result, name)) for result in (freely, watched))
+        pd.testing.assert_frame_equal(one, other, check_exact=name != "exposure", obj=name)

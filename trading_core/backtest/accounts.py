@@ -45,7 +45,7 @@ def sum_trades(fills: Any, booked: np.ndarray, n_symbols: int, sums: np.ndarray,
         me.traded += quantities[i] * prices[i]
         me.fees += fees[i]
 
-# %% ../../nbs/45a_accounts.ipynb #d1d2131b
+# %% ../../nbs/45a_accounts.ipynb #9b9d884f
 @compiled
 def sum_account(
     equity: np.ndarray, worth: np.ndarray, fills: np.ndarray, booked: np.ndarray, moments: np.ndarray, n_symbols: int,
@@ -63,7 +63,7 @@ def sum_account(
     """
     me = sums[place]
     me.start, me.end, me.days = equity[0], equity[-1], len(equity)
-    me.mean, me.deviation, me.downside, me.best, me.worst = growth(equity)
+    me.mean, me.deviation, me.downside, me.best, me.worst, _ = growth(equity)
     me.depth, _, me.low, me.back, me.wait = falls(equity, moments)
     me.equity, me.invested = totals(worth, equity)
     sum_trades(fills, booked, n_symbols, sums, place)

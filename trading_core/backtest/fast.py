@@ -43,7 +43,7 @@ from ..sessions import bar_days, session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/44a_fast.ipynb #ba548f27
+# %% ../../nbs/44a_fast.ipynb #604bd115
 def lot_parts(lot: Decimal) -> tuple[float, float]:
     "A lot as numerator and power of ten: 0.0025 is 25 / 10,000."
     _, digits, exponent = lot.as_tuple()
@@ -55,7 +55,9 @@ def lot_parts(lot: Decimal) -> tuple[float, float]:
 class Sessions(NamedTuple):
     "What the kernel is told of time."
 
-    number: np.ndarray  # of each calendar, the sessions that have begun by each row, (n_calendars, n_days)
+    number: (
+        np.ndarray
+    )  # of each calendar, the sessions that have begun by each row, (n_calendars, n_days); or (n_calendars, 1)
     over: np.ndarray  # those that are over by then: the same on days
     turns: np.ndarray  # which rows begin a UTC day, (n_days,); empty where each row is one, or where nobody asks
 
@@ -80,7 +82,7 @@ def sessions_of(panel: Panel, calendars: Sequence[str], limited: bool = True) ->
         days = bar_days(panel.days)
         turns = np.append(True, days[1:] != days[:-1])
     if panel.real.all():  # then none ever misses a session, and there is nothing to count
-        none = np.zeros((len(calendars), len(panel.days)), dtype=np.int64)
+        none = np.zeros((len(calendars), 1), dtype=np.int64)
         return Sessions(none, none, turns)
     counted = [session_number(name, panel.days) for name in calendars]
     number = counted[0][None, :] if len(counted) == 1 else np.array(counted)

@@ -15,8 +15,8 @@ __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNA
            'bury', 'forget', 'exit_reason', 'value', 'place', 'withdraw', 'leave', 'wish_of', 'move', 'counts', 'aimed',
            'opine', 'conflict', 'turn', 'count_sent', 'watch', 'after_sales', 'add', 'forbidden', 'room', 'judge',
            'spend', 'limited', 'fits', 'longer', 'places_of', 'opinions_on', 'shed', 'evening', 'classes_of', 'idle',
-           'ride', 'pass_quietly', 'pass_days', 'simulate', 'Columns', 'take_apart', 'columns_of', 'gather', 'Wishes',
-           'collect', 'beyond', 'collect_alone']
+           'ride', 'pass_quietly', 'unbound', 'stand', 'trade_freely', 'pass_days', 'simulate', 'Columns', 'take_apart',
+           'columns_of', 'gather', 'Wishes', 'collect', 'beyond', 'collect_alone']
 
 # %% ../../nbs/44_kernel.ipynb #b0f8455b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -385,15 +385,15 @@ def act(row: int, actions: np.ndarray, slots: np.ndarray, account: np.ndarray, b
         me.acted += 1
     me.acting = actions[me.acted].row if me.acted < len(actions) else NEVER
 
-# %% ../../nbs/44_kernel.ipynb #a5d15ffd
+# %% ../../nbs/44_kernel.ipynb #f9882ce5
 ENDED = 10  # sessions, as in portfolio.fills
 
 
 @inlined
 def missed(row: int, column: int, upto: np.ndarray, number: np.ndarray, assets: np.ndarray, slots: np.ndarray) -> int:
     "Sessions of its calendar since an asset was last seen with a bar, of those that `upto` counts."
-    calendar = assets[column].calendar
-    return int(upto[calendar, row] - number[calendar, slots[column].seen])
+    calendar, last = assets[column].calendar, number.shape[1] - 1
+    return int(upto[calendar, min(row, last)] - number[calendar, min(slots[column].seen, last)])
 
 
 @inlined
@@ -857,7 +857,7 @@ def evening(
         buys += opine(row, k, begin, end, columns, targets, aims, resize, closes, assets, slots, waiting, me, refusals)
     return buys
 
-# %% ../../nbs/44_kernel.ipynb #40b9b9f9
+# %% ../../nbs/44_kernel.ipynb #c51016d1
 @inlined
 def classes_of(assets: np.ndarray) -> int:
     "Which classes of assets there are: 1 equities, 2 crypto, 3 both."
@@ -907,15 +907,9 @@ def pass_quietly(
     highest, bars, inside, rule = slot.highest, slot.bars, held > 0, rules[slot.owner]
     stop, take, trail, most = slot.entry * rule[0], slot.entry * rule[1], rule[2], rule[3]
     passed, kept, last_row = 0.0, len(worth) > 0, min(len(closes), me.acting)
-    free = stop == -np.inf and take == np.inf and trail == -np.inf and most == np.inf
-    if starts.shape[1] == 0 and not kept and (free or not inside) and row < last_row:
-        open_, close_, there = opens[row:last_row, 0], closes[row:last_row, 0], real[row:last_row, 0]
-        said, values_ = targets[row:last_row], equity[row - first : last_row - first]
-        if inside:
-            row += ride(open_, close_, there, said, cash, values_, slot, me)
-            highest, bars = slot.highest, slot.bars
-        else:
-            row += idle(open_, there, said, cash, values_, me)
+    if starts.shape[1] == 0 and not kept and not inside and row < last_row:
+        values_ = equity[row - first : last_row - first]
+        row += idle(opens[row:last_row, 0], real[row:last_row, 0], targets[row:last_row], cash, values_, me)
         last_row, passed = row, me.passed
     while row < last_row and real[row, 0]:
         close, (begin, end) = closes[row, 0], places_of(0, row, starts, targets)
@@ -939,7 +933,60 @@ def pass_quietly(
         me.equities, me.crypto = (0.0, last) if crypto else (last, 0.0)
     return row
 
-# %% ../../nbs/44_kernel.ipynb #1ebb24b3
+# %% ../../nbs/44_kernel.ipynb #3fd2e79e
+@inlined
+def unbound(rules: np.ndarray, assets: np.ndarray) -> bool:
+    "Whether one strategy has no exits, and one asset's bars take any quantity."
+    stop, take, trail, most = rules[0, 0], rules[0, 1], rules[0, 2], rules[0, 3]
+    return bool(
+        stop == -np.inf and take == np.inf and trail == -np.inf and most == np.inf and assets[0].share == np.inf
+    )
+
+
+@inlined
+def stand(row: int, close: float, slot: Any, me: Any) -> None:
+    "Value the account at the close of a bar on which a position without exits is held, or none."
+    if slot.held > 0:
+        slot.highest, slot.bars = max(slot.highest, close), slot.bars + 1
+    slot.seen, me.equity = row, me.cash + slot.held * close
+
+
+@lean
+def trade_freely(
+    row: int, opens: np.ndarray, closes: np.ndarray, real: np.ndarray, assets: np.ndarray, targets: np.ndarray, aims: np.ndarray,
+    equity: np.ndarray, slots: np.ndarray, held: np.ndarray, waiting: np.ndarray, account: np.ndarray, fills: np.ndarray,
+    refusals: np.ndarray,
+) -> int:  # fmt: skip
+    "Let days pass until an order meets no bar or a log may be full; the row of the next day."
+    me, slot, first, last = account[0], slots[0], len(closes) - len(equity), min(len(closes), account[0].acting)
+    while row < last and me.fills + 1 < len(fills) and me.refusals + 2 < len(refusals):
+        open_, there, said = opens[row:last, 0], real[row:last, 0], targets[row:last]
+        values, entered = equity[row - first : last - first], row
+        if slot.held > 0:
+            row += ride(open_, closes[row:last, 0], there, said, me.cash, values, slot, me)
+        else:
+            row += idle(open_, there, said, me.cash, values, me)
+        if row > entered:
+            slot.seen, me.equity = row - 1, equity[row - 1 - first]
+        if row == last or not real[row, 0]:
+            break
+        stand(row, closes[row, 0], slot, me)
+        equity[row - first] = me.equity
+        move(row, 0, 0, aimed(targets[row], aims), -1.0, closes[row, 0], assets, slots, waiting, me, refusals)
+        row += 1
+        if row == last or not real[row, 0]:
+            break
+        if slot.side == BUY:
+            buy(row, 0, opens[row, 0], np.inf, assets, slots, held, me, fills, refusals)
+        elif slot.side == WHOLE:
+            sell(row, 0, opens[row, 0], np.inf, assets, slots, me, fills, refusals)
+            me.held = 0
+        me.waiting = 0
+    worth = slot.held * closes[row - 1, 0] if slot.held > 0 else 0.0
+    me.equities, me.crypto = (0.0, worth) if assets[0].crypto else (worth, 0.0)
+    return row
+
+# %% ../../nbs/44_kernel.ipynb #80dccf0a
 @lean
 def pass_days(
     row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray,
@@ -950,13 +997,33 @@ def pass_days(
 ) -> int:  # fmt: skip
     "Let days pass from `row` on until a log may be full, or until the end; the row of the next day."
     (equity, worth), (held, waiting, due, owner), me = values, lists, account[0]
-    starts, columns, targets, _, _ = opinions
+    starts, columns, targets, _, aims = opinions
     n_days, first = len(closes), len(closes) - len(equity)
     alone = closes.shape[1] == 1 and len(starts) == 1 and resize < 0 and limits[0].any == 0
+    free = alone and starts.shape[1] == 0 and len(worth) == 0 and unbound(rules, assets)
     kinds, watched = classes_of(assets) if len(worth) > 0 else 0, limits[0].any != 0
     while row < n_days:
         if alone and me.waiting == 0:
-            row = pass_quietly(row, opens, closes, real, assets, rules, starts, targets, values, slots, account)
+            row = (
+                trade_freely(
+                    row,
+                    opens,
+                    closes,
+                    real,
+                    assets,
+                    targets,
+                    aims,
+                    equity,
+                    slots,
+                    held,
+                    waiting,
+                    account,
+                    fills,
+                    refusals,
+                )
+                if free
+                else pass_quietly(row, opens, closes, real, assets, rules, starts, targets, values, slots, account)
+            )
             if row == n_days:
                 break
         count = opinions_on(row, starts, targets)
@@ -992,7 +1059,7 @@ def pass_days(
         row += 1
     return row
 
-# %% ../../nbs/44_kernel.ipynb #7282e807
+# %% ../../nbs/44_kernel.ipynb #ae50e495
 @compiled
 def simulate(
     opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray, over: np.ndarray,
@@ -1005,7 +1072,8 @@ def simulate(
     ----------
     opens, closes, volumes, real : arrays of shape (n_days, n_symbols)
     number, over : int arrays of shape (n_calendars, n_days)
-        Sessions up to each day: those that have begun, and those that are over, which differ within days only.
+        Sessions up to each day: those that have begun, and those that are over, which differ within days only. Of shape
+        (n_calendars, 1) where there is nothing to count.
     turns : bool array of shape (n_days,)
         Which rows begin a day; empty where each of them is one.
     assets, slots : arrays of `ASSETS` and `SLOTS`, (n_symbols,)

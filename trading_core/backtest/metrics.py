@@ -9,8 +9,8 @@ from __future__ import annotations
 __all__ = ['TRADE_COLUMNS', 'returns_of', 'drawdown', 'worst_fall', 'days_under_water', 'return_metrics', 'growth_metrics',
            'monthly_returns', 'OversoldError', 'trades_from_fills', 'trade_metrics', 'metrics_of', 'benchmark_of']
 
-# %% ../../nbs/42_metrics.ipynb #cb9282a1
-from typing import Any
+# %% ../../nbs/42_metrics.ipynb #ab0f84f4
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ import pandas as pd
 from ..data.panel import Panel
 from ..errors import DataError
 from ..sessions import Day, as_day
+
+if TYPE_CHECKING:
+    from trading_core.backtest.summary import Growth
 
 # %% ../../nbs/42_metrics.ipynb #d73344e7
 def returns_of(equity: pd.Series) -> pd.Series:
@@ -67,7 +70,7 @@ def days_under_water(equity: pd.Series) -> float:
         return np.nan
     return float(_fall(equity)[-1])
 
-# %% ../../nbs/42_metrics.ipynb #5b3c619f
+# %% ../../nbs/42_metrics.ipynb #8c23f8ea
 def return_metrics(equity: pd.Series, annual_days: int) -> dict[str, float]:
     "Growth and risk of an account, a year being `annual_days` of its rows."
     if len(equity) < 2:
@@ -79,12 +82,12 @@ _GROWTH = "total_return cagr volatility sharpe sortino calmar best_day worst_day
 
 
 def growth_metrics(
-    equity: np.ndarray, annual_days: int, depth: float, returns: tuple[float, ...] | None = None
+    equity: np.ndarray, annual_days: int, depth: float, returns: Growth | None = None
 ) -> dict[str, float]:
     "The same from values alone; `depth` is the worst drawdown, 0 or less, `returns` what `growth` says of them, if known."
     from trading_core.backtest.summary import growth
 
-    mean, deviation, downside, best, worst = returns or growth(equity)
+    mean, deviation, downside, best, worst, _ = returns or growth(equity)
     whole, root = equity[-1] / equity[0], annual_days**0.5
     with np.errstate(all="ignore"):
         cagr = np.float64(whole) ** (annual_days / (len(equity) - 1)) - 1
@@ -198,14 +201,14 @@ def trade_metrics(trades: pd.DataFrame) -> dict[str, float]:
         "avg_trade": float(gain.mean()) if len(gain) else np.nan,
     }
 
-# %% ../../nbs/42_metrics.ipynb #2b5f99b3
+# %% ../../nbs/42_metrics.ipynb #dcd445bb
 def metrics_of(
     equity: pd.Series,
     trades: pd.DataFrame,
     fills: pd.DataFrame,
     exposure: pd.DataFrame,
     annual_days: int,
-    returns: tuple[float, ...] | None = None,
+    returns: Growth | None = None,
 ) -> pd.Series:
     """All metrics of one account.
 
@@ -221,7 +224,7 @@ def metrics_of(
         Fractions of the account value, with a column cash.
     annual_days : int
         Rows of `equity` in a year: 365 with crypto in the panel, else 252.
-    returns : tuple, optional
+    returns : Growth, optional
         What `summary.growth` says of the account, if it is known already.
 
     Returns
@@ -234,6 +237,7 @@ def metrics_of(
     depth, _, low, back, wait = _fall(equity) if len(equity) else (np.nan, -1, -1, -1, np.nan)
     quantity, price, fee = (np.asarray(fills[name], dtype=float) for name in ("quantity", "price", "fee"))
     years = max(len(equity) - 1, 0) / annual_days
+    level = np.nan if not years else equity.to_numpy(dtype=float).mean() if returns is None else returns.level
     growth = dict.fromkeys(_GROWTH, np.nan)
     if years:
         growth = growth_metrics(equity.to_numpy(dtype=float), annual_days, depth, returns)
@@ -244,9 +248,7 @@ def metrics_of(
         "recovered_day": _day(equity, back),
         "time_under_water": float(wait) if years else np.nan,
         **trade_metrics(trades),
-        "turnover": float((quantity * price).sum()) / float(equity.to_numpy(dtype=float).mean()) / years
-        if years
-        else np.nan,
+        "turnover": float((quantity * price).sum()) / level / years if years else np.nan,
         "fees": float(fee.sum()),
         "exposure": float(1 - np.asarray(exposure["cash"], dtype=float).mean()) if len(equity) else np.nan,
         "best_day": growth["best_day"],

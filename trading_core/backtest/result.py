@@ -10,7 +10,7 @@ __all__ = ['FILL_COLUMNS', 'REFUSAL_COLUMNS', 'Given', 'PENDING_COLUMNS', 'ACTIO
            'FillLog', 'positions_of', 'actions_table', 'BacktestRecord', 'BacktestResult', 'shown_metrics',
            'result_html', 'result_dict', 'result_csv']
 
-# %% ../../nbs/41_result.ipynb #be5c9ae0
+# %% ../../nbs/41_result.ipynb #7e80f39c
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from ..portfolio.fills import Refusal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from trading_core.backtest.summary import Growth
 
 # %% ../../nbs/41_result.ipynb #3323deea
 FILL_COLUMNS = ["day", "symbol", "side", "quantity", "price", "fee", "reason", "strategy", "cut"]
@@ -160,7 +161,7 @@ class BacktestRecord:
             getattr(self, name)
         return self.__dict__
 
-# %% ../../nbs/41_result.ipynb #1e27c25f
+# %% ../../nbs/41_result.ipynb #5266d175
 class BacktestResult(BacktestRecord):
     "The record of a backtest, and what follows from it."
 
@@ -178,12 +179,11 @@ class BacktestResult(BacktestRecord):
         return trades_from_fills(self.fills, self.actions)
 
     @cached_property
-    def growth(self) -> tuple[float, float, float, float, float]:
-        "Of its returns, row by row: mean, deviation, downside deviation from zero, best and worst."
+    def growth(self) -> Growth:
+        "What is known of its returns, row by row."
         from trading_core.backtest.summary import growth
 
-        mean, deviation, downside, best, worst = growth(self.equity.to_numpy(dtype=float))
-        return mean, deviation, downside, best, worst
+        return growth(self.equity.to_numpy(dtype=float))
 
     @cached_property
     def metrics(self) -> pd.Series:

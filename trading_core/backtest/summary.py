@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'BOOKED', 'SPLIT', 'DIVIDEND', 'NONE_BOOKED', 'sums_of', 'ends_of',
-           'growth', 'totals', 'cash_part', 'shares_of', 'idle_part', 'between', 'falls', 'take_part', 'round_trips',
-           'won_and_lost']
+__all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'BOOKED', 'SPLIT', 'DIVIDEND', 'NONE_BOOKED', 'Growth', 'sums_of',
+           'ends_of', 'growth', 'totals', 'cash_part', 'shares_of', 'idle_part', 'between', 'falls', 'take_part',
+           'round_trips', 'won_and_lost']
 
-# %% ../../nbs/42a_summary.ipynb #6a3c379b
-from typing import Any
+# %% ../../nbs/42a_summary.ipynb #f3de93a9
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -21,18 +21,30 @@ compiled = njit(nogil=True, error_model="numpy", cache=True)
 summing = njit(nogil=True, error_model="numpy", cache=True, fastmath={"reassoc", "nsz", "nnan"})  # sums in any order
 BLOCK = 256  # days
 
-# %% ../../nbs/42a_summary.ipynb #393a3fd3
+# %% ../../nbs/42a_summary.ipynb #8e395021
+class Growth(NamedTuple):
+    "What is known of an account's returns, row by row."
+
+    mean: float
+    deviation: float  # standard, ddof 1
+    downside: float  # deviation of the losses from zero
+    best: float
+    worst: float
+    level: float  # mean account value
+
+
 @summing
-def sums_of(before: np.ndarray, after: np.ndarray, first: float) -> tuple[float, float, float]:
-    "Of the returns, less `first`: their sum and that of their squares; and the sum of squared losses."
-    total = squares = below = 0.0
+def sums_of(before: np.ndarray, after: np.ndarray, first: float) -> tuple[float, float, float, float]:
+    "Of the returns, less `first`: their sum and that of their squares; the sum of squared losses; and that of the values."
+    total = squares = below = values = 0.0
     for i in range(len(after)):
         moved = after[i] / before[i] - 1
         loss = min(moved, 0.0)
         total += moved - first
         squares += (moved - first) * (moved - first)
         below += loss * loss
-    return total, squares, below
+        values += after[i]
+    return total, squares, below, values
 
 
 @compiled
@@ -41,25 +53,26 @@ def ends_of(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     low = high = after[0] / before[0]
     for begin in range(0, len(after), BLOCK):
         now, then, beyond = before[begin : begin + BLOCK], after[begin : begin + BLOCK], 0
+        top, bottom = high * (1 - 1e-15), low * (1 + 1e-15)  # a product in place of a quotient, and its rounding
         for i in range(len(then)):
-            grown = then[i] / now[i]
-            beyond += (grown > high) | (grown < low)
+            beyond += (then[i] > now[i] * top) | (then[i] < now[i] * bottom)
         for i in range(len(then) if beyond > 0 else 0):
             low, high = min(low, then[i] / now[i]), max(high, then[i] / now[i])
     return low - 1, high - 1
 
 
 @compiled
-def growth(equity: np.ndarray) -> tuple[float, float, float, float, float]:
-    "Mean, standard deviation (ddof 1), downside deviation from zero, best and worst of an account's returns."
+def growth(equity: np.ndarray) -> Growth:
+    "The returns of an account of values above 0; NaN where there are none."
     count = len(equity) - 1
     if count < 1:
-        return np.nan, np.nan, np.nan, np.nan, np.nan
+        return Growth(np.nan, np.nan, np.nan, np.nan, np.nan, equity[0] if count == 0 else np.nan)
     before, after, first = equity[:-1], equity[1:], equity[1] / equity[0] - 1
-    total, squares, below = sums_of(before, after, first)
+    total, squares, below, values = sums_of(before, after, first)
     worst, best = ends_of(before, after)
     variance = (squares - total * total / count) / (count - 1) if count > 1 else np.nan
-    return first + total / count, np.sqrt(max(variance, 0.0)), np.sqrt(below / count), best, worst
+    mean, level = first + total / count, (equity[0] + values) / (count + 1)
+    return Growth(mean, np.sqrt(max(variance, 0.0)), np.sqrt(below / count), best, worst, level)
 
 # %% ../../nbs/42a_summary.ipynb #00bc382d
 @summing

@@ -10,7 +10,7 @@ __all__ = ['Family', 'COLUMNS', 'MOST', 'MEMORY', 'PLACE_VARIABLE', 'SOURCE', 'L
            'Market', 'digest_of', 'Waiting', 'ratio_of', 'rows_of', 'place_of', 'recorded_as', 'outcome_of', 'Inbox',
            'Recorder', 'record_trials', 'book_here', 'table', 'of', 'trials_of', 'yearly', 'looks', 'trials_figure']
 
-# %% ../../nbs/46c_trials.ipynb #96581a67
+# %% ../../nbs/46c_trials.ipynb #5780be39
 import atexit
 import hashlib
 import os
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trading_core.backtest.result import BacktestResult
     from trading_core.backtest.holdout import Holdout
     from trading_core.backtest.sharpe import Trials
+    from trading_core.backtest.summary import Growth
     from matplotlib.figure import Figure
 
 # %% ../../nbs/46c_trials.ipynb #b8a777e6
@@ -129,15 +130,15 @@ COLUMNS = [
 ]  # fmt: skip
 MOST = 10_000  # rows that one sweep may leave
 
-# %% ../../nbs/46c_trials.ipynb #cc798e68
-def ratio_of(values: np.ndarray, returns: tuple[float, ...] | None = None) -> float:
+# %% ../../nbs/46c_trials.ipynb #0cbf7776
+def ratio_of(values: np.ndarray, returns: Growth | None = None) -> float:
     "Sharpe ratio of one row of account values, NaN where nothing moved; `returns` is what `growth` says of them, if known."
     from trading_core.backtest.sharpe import moments
     from trading_core.backtest.summary import growth
 
-    mean, deviation, _, best, worst = returns or growth(values)  # compiled: a caller who goes on is not slowed down
-    if len(values) > 3 and np.isfinite(mean) and deviation > 1e-9 * max(abs(best), abs(worst)):
-        return mean / deviation
+    own = returns or growth(values)  # compiled: a caller who goes on is not slowed down
+    if len(values) > 3 and np.isfinite(own.mean) and own.deviation > 1e-9 * max(abs(own.best), abs(own.worst)):
+        return own.mean / own.deviation
     with np.errstate(all="ignore"):
         return float(moments(values[1:] / values[:-1] - 1).sharpe)
 

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MEMO', 'on_own_bars', 'sma', 'change', 'adx', 'macd', 'macd_signal', 'macd_lead', 'rsi', 'deviation', 'zscore',
-           'past_change', 'rank_rows', 'span_of', 'lay', 'change_on', 'lowest_in']
+__all__ = ['MEMO', 'STRETCH', 'on_own_bars', 'stretches', 'sma_part', 'sma', 'change', 'adx', 'macd', 'macd_signal', 'macd_lead',
+           'rsi', 'deviation', 'zscore', 'past_change', 'rank_rows', 'span_of', 'lay', 'change_on', 'lowest_in']
 
 # %% ../../nbs/20_indicators.ipynb #9a3c8e02
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
@@ -78,10 +78,26 @@ def _told(indicator: Callable[..., np.ndarray]) -> Any:
         return object()
     return told
 
-# %% ../../nbs/20_indicators.ipynb #b5f66091
+# %% ../../nbs/20_indicators.ipynb #f5555b79
+STRETCH = 32_768  # bars that stay, with what is made of them, in a processor's nearer memory
+
+
+def stretches(count: int) -> Iterator[slice]:
+    "The rows of a long history, some thousands at a time."
+    return (slice(begin, min(begin + STRETCH, count)) for begin in range(0, count, STRETCH))
+
+
+def sma_part(close: np.ndarray, rows: slice, period: int) -> np.ndarray:
+    "Some rows of `sma`, one of the `stretches`."
+    begin = max(rows.start - period + 1, 0)
+    return np.asarray(talib.SMA(close[begin : rows.stop], timeperiod=period))[rows.start - begin :]
+
+
 def sma(close: np.ndarray, period: int) -> np.ndarray:
     "Simple moving average of the last `period` bars, NaN for the first `period - 1`."
-    return np.asarray(talib.SMA(close, timeperiod=period))
+    if close.size <= STRETCH:
+        return np.asarray(talib.SMA(close, timeperiod=period))
+    return np.concatenate([sma_part(close, rows, period) for rows in stretches(close.size)])
 
 # %% ../../nbs/20_indicators.ipynb #c12eb452
 def change(close: np.ndarray, bars: int) -> np.ndarray:

@@ -8,10 +8,10 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Line', 'above', 'decides', 'Lines', 'own_closes', 'draw', 'zero', 'LineStrategy']
 
-# %% ../../nbs/21a_lines.ipynb #b9653845
+# %% ../../nbs/21a_lines.ipynb #f0887bb7
 import sys
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import Panel
-from .indicators import on_own_bars
+from .indicators import on_own_bars, sma, sma_part, stretches
 from .strategy import Strategy
 
 # %% ../../nbs/21a_lines.ipynb #065ebadb
@@ -58,7 +58,7 @@ class Lines:
         upper, lower = self.values[self.upper[number]].T, self.values[self.lower[number]].T
         return np.where(np.isnan(upper) | np.isnan(lower), np.nan, above(upper, lower))
 
-# %% ../../nbs/21a_lines.ipynb #e28be8b0
+# %% ../../nbs/21a_lines.ipynb #bf2b9900
 def own_closes(panel: Panel) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
     "For each symbol the rows of its own bars and the closes there."
     closes = panel.arrays["close"]
@@ -74,9 +74,6 @@ def own_closes(panel: Panel) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
             yield own, np.ascontiguousarray(closes[own, place])
 
 
-_BLOCK = 8_192  # values that stay in a processor's nearest memory while they are worked on
-
-
 def _strength(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     "1 where `upper` is above `lower`, 0 where not, NaN where either is."
     strength = above(upper, lower).astype(float)
@@ -85,16 +82,27 @@ def _strength(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     return strength
 
 
-def _compare(upper: np.ndarray, lower: np.ndarray, strength: np.ndarray) -> None:
-    "The same into an array; block by block, or compiled where a compiler is at hand."
-    if "numba" in sys.modules:  # else a second for loading it, which a few daily bars are not worth
-        from trading_core.strategies.compared import compare
+_PARTS = {sma: sma_part}  # lines of which any rows can be had without the others
 
-        compare(np.ascontiguousarray(upper), np.ascontiguousarray(lower), strength)
+
+def _drawn(line: Line, close: np.ndarray) -> Callable[[slice], np.ndarray]:
+    "What gives the values of a line on some rows: where it can be, each part is drawn when it is asked for."
+    function, *arguments = line
+    part = _PARTS.get(function)
+    return function(close, *arguments).__getitem__ if part is None else lambda rows: part(close, rows, *arguments)
+
+
+def _compare(pair: tuple[Line, Line], close: np.ndarray, strength: np.ndarray) -> None:
+    "The strengths of a pair of lines into an array; compiled where a compiler is at hand."
+    upper, lower = (_drawn(line, close) for line in pair)
+    if "numba" not in sys.modules:  # a second for loading it, which a few daily bars are not worth
+        for rows in stretches(close.size):
+            strength[rows] = _strength(upper(rows), lower(rows))
         return
-    for begin in range(0, len(upper), _BLOCK):
-        block = slice(begin, begin + _BLOCK)
-        strength[block] = _strength(upper[block], lower[block])
+    from trading_core.strategies.compared import compare
+
+    for rows in stretches(close.size):
+        compare(np.ascontiguousarray(upper(rows)), np.ascontiguousarray(lower(rows)), strength[rows])
 
 
 def draw(lines: Sequence[Line], panel: Panel) -> np.ndarray:
@@ -111,7 +119,7 @@ def zero(close: np.ndarray) -> np.ndarray:
     "A line of zeros."
     return np.zeros_like(close)
 
-# %% ../../nbs/21a_lines.ipynb #0fdf2db8
+# %% ../../nbs/21a_lines.ipynb #398bbced
 class LineStrategy(Strategy):
     "Holds an asset while one line of its own closes is above another."
 
@@ -129,15 +137,14 @@ class LineStrategy(Strategy):
     def signals(self, panel: Panel) -> pd.DataFrame:
         days, symbols = panel.shape
         strength = np.empty((symbols, days))
-        (upper, *more), (lower, *others) = self.pair()
+        pair = self.pair()
         for place, (span, close) in enumerate(own_closes(panel)):
-            pair = upper(close, *more), lower(close, *others)
             if isinstance(span, slice):
                 strength[place, : span.start] = strength[place, span.stop :] = np.nan
-                _compare(*pair, strength[place, span])
+                _compare(pair, close, strength[place, span])
             else:
                 strength[place] = np.nan
-                strength[place, span] = _strength(*pair)
+                strength[place, span] = _strength(*(line(close, *more) for line, *more in pair))
         if type(self).calendar_days is not Strategy.calendar_days:
             strength[~decides(self, panel).T] = np.nan
         return pd.DataFrame(strength.T, panel.days, list(panel.symbols), copy=False)
