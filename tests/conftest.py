@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+gc.set_threshold(100_000, 20, 20)  # as `trading` has it
 os.environ.setdefault("TRADING_TRIALS", "memory")  # what tests try is nobody's research
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema loads it for a second, for nothing
 

@@ -13,6 +13,7 @@ NOTEBOOKS = sorted(path.name for path in (ROOT / "nbs").glob("*.ipynb"))
 FLOORS = sorted({name[0] for name in NOTEBOOKS})  # 0 to 7, and t of the tour
 PROGRAM = """
 import gc, os, sys
+gc.set_threshold(100_000, 20, 20)  # as `trading` has it
 sys.modules["rfc3987_syntax"] = None  # jsonschema loads it for a second, for nothing
 from nbdev.test import nbdev_test
 folder, environment = os.getcwd(), dict(os.environ)

@@ -70,7 +70,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #87d142ec
+# %% ../nbs/02_config.ipynb #6ac65995
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
@@ -106,7 +106,8 @@ class MarketSettings(Section):
         description="yahoo and alpaca: prices as traded, the account books splits and dividends; false: adjusted for splits",
     )
     actions: bool = Field(
-        False, description="simulated: whether some shares split and pay dividends; a store has to be another one then"
+        False,
+        description="simulated: whether some shares split and pay dividends; a store asks again for all days then",
     )
     feed: Literal["sip", "iex"] = Field(
         "sip", description="alpaca: sip is all of the market, free up to 15 minutes ago; iex is one exchange, up to now"

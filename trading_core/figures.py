@@ -206,7 +206,7 @@ def _pixels(ax: Axes) -> float:
     "Width of the axes."
     return float(ax.get_position().width * ax.figure.bbox.width * 72 / ax.figure.dpi)
 
-# %% ../nbs/05_figures.ipynb #fb713d9d
+# %% ../nbs/05_figures.ipynb #40cf8d3f
 def _date_axis(ax: Axes, index: pd.Index) -> None:
     "Years, months or days under the axis, as many as there is room for."
     if not isinstance(index, pd.DatetimeIndex):
@@ -214,9 +214,11 @@ def _date_axis(ax: Axes, index: pd.Index) -> None:
     from matplotlib import dates
 
     make: Any = dates  # matplotlib leaves these two untyped
-    days = (index[-1] - index[0]).days if len(index) else 0
+    midnights = (index[-1].floor("D") - index[0].ceil("D")).days + 1 if len(index) else 0
     most = max(4, int(_pixels(ax) // 75))
-    locator = make.DayLocator() if 0 < days < 6 else make.AutoDateLocator(minticks=2 if most < 5 else 3, maxticks=most)
+    locator = make.AutoDateLocator(minticks=2 if most < 5 else 3, maxticks=most)
+    if 2 <= midnights <= 6:
+        locator = make.DayLocator(interval=-(-midnights // most))
     if isinstance(locator, make.AutoDateLocator):
         locator.intervald[make.MINUTELY] = [1, 5, 10, 15, 30, 60]  # two hours have room for no more
     form = make.ConciseDateFormatter(locator, show_offset=False)

@@ -24,7 +24,7 @@ from trading_core.data import BarStore
 from trading_core.data.panel import FIELDS
 from trading_core.data.sources import Source
 from trading_core.data.store_files import Versions, publish, write_file
-from trading_core.data.store_index import cover, enter_file
+from trading_core.data.store_index import cover, enter_file, note
 from trading_core.data.store_ranges import DAY
 from trading_core.sessions import sessions
 
@@ -58,6 +58,7 @@ def filled(folder: Path, symbols: Sequence[str], days: pd.DatetimeIndex) -> BarS
             enter_file(line, made)
     with shelf.index.writing() as line:
         cover(line, {s: [(int(days[0].value // DAY), int(days[-1].value // DAY))] for s in symbols})
+        note(line, dict.fromkeys(symbols, True))
         line.execute("insert into learnt values (7, 0, 0, 0)")
     return store
 

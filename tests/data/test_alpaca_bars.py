@@ -16,7 +16,8 @@ from trading_core.data.intervals import grid
 from trading_core.data.loopback import Answer, Loopback
 from trading_core.data.normalizer import HybridDataNormalizer
 from trading_core.data.patience import Manners, SourceError
-from trading_core.data.sources import BadBarsError, IntervalError, NoBarsError, check_source
+from trading_core.data.promises import check_source
+from trading_core.data.sources import BadBarsError, IntervalError, NoBarsError
 from trading_core.execution.venue.book import PaperVenue
 from trading_core.execution.venue.market import ManualClock, PanelMarket
 from trading_core.execution.venue.server import VenueServer

@@ -18,7 +18,8 @@ from trading_core.data.loopback import Answer, Loopback
 from trading_core.data.normalizer import HybridDataNormalizer
 from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.patience import Manners, SourceError
-from trading_core.data.sources import BadBarsError, NoBarsError, check_source
+from trading_core.data.promises import check_source
+from trading_core.data.sources import BadBarsError, NoBarsError
 from trading_core.execution.venue.binance import BinanceServer, SpotBook
 from trading_core.execution.venue.market import ManualClock, PanelMarket
 from trading_core.sessions import as_day

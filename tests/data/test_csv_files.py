@@ -26,7 +26,8 @@ from trading_core.data.csv_files import (
     read_text,
 )
 from trading_core.data.panel import UnknownSymbolError
-from trading_core.data.sources import NoBarsError, check_source
+from trading_core.data.promises import check_source
+from trading_core.data.sources import NoBarsError
 from trading_core.errors import ConfigError, DataError
 
 HEAD = "Date,Open,High,Low,Close,Volume\n"

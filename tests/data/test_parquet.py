@@ -15,7 +15,8 @@ from trading_core.data.csv_files import AmbiguousSymbolError
 from trading_core.data.intervals import grid
 from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.parquet_files import ParquetBars, ParquetError
-from trading_core.data.sources import BadBarsError, IntervalError, NoBarsError, check_source
+from trading_core.data.promises import check_source
+from trading_core.data.sources import BadBarsError, IntervalError, NoBarsError
 from trading_core.errors import ConfigError, RefusedError
 from trading_core.sessions import sessions
 

@@ -18,8 +18,9 @@ from trading_core.data.bridge import HALF_HOUR, SLOTS
 from trading_core.data.intervals import grid, resample
 from trading_core.data.normalizer import load_panel
 from trading_core.data.panel import UnknownSymbolError
+from trading_core.data.promises import check_source
 from trading_core.data.simulated import BENCHMARK, COINS, ENDED, HALTED, LISTED, SimulatedBars, shocks
-from trading_core.data.sources import BarSource, NoBarsError, check_source
+from trading_core.data.sources import BarSource, NoBarsError
 from trading_core.model import Asset
 from trading_core.sessions import as_day, hours, sessions
 

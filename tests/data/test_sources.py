@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trading_core.data.intervals import grid
+from trading_core.data.promises import check_source
 from trading_core.data.simulated import SimulatedBars
 from trading_core.data.sources import (
     BadBarsError,
@@ -24,7 +25,6 @@ from trading_core.data.sources import (
     Source,
     actions_of,
     as_source,
-    check_source,
     checked_bars,
     complete_bars,
     in_window,
@@ -197,6 +197,18 @@ SLIPS = {
 def test_every_broken_promise_is_named(slip: str):
     with pytest.raises(DataError, match=SLIPS[slip]):
         check_source(Broken(slip), "COIN/USD")
+
+
+class Hollow(Source):
+    "Reads a table without rows, as a query of a database does for days that it does not have."
+
+    def read(self, symbol: str, start: Any, end: Any, interval: str) -> pd.DataFrame:
+        return Old().bars(symbol).iloc[:0]
+
+
+def test_a_read_without_rows_is_refused_by_its_source_and_days():
+    with pytest.raises(NoBarsError, match="^hollow has no bars of COIN/USD from 2024-01-05 to 2024-01-08"):
+        Hollow().bars("COIN/USD", "2024-01-05", "2024-01-08")
 
 
 def test_a_source_without_a_slip_passes():

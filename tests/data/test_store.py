@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from trading_core.data import BarStore, SimulatedBars, load_panel
 from trading_core.data.coverage import State, coverage_states
-from trading_core.data.sources import NoBarsError, Source, check_source
+from trading_core.data.promises import check_source
+from trading_core.data.sources import NoBarsError, Source
 from trading_core.data.store import StoreSourceError
 from trading_core.data.store_files import DamagedStoreError
 from trading_core.data.store_ranges import day_number

@@ -19,7 +19,8 @@ import pytest
 
 from trading_core.data.intervals import grid
 from trading_core.data.loopback import Answer
-from trading_core.data.sources import BadBarsError, NoBarsError, check_source
+from trading_core.data.promises import check_source
+from trading_core.data.sources import BadBarsError, NoBarsError
 from trading_core.data.yahoo import YahooBars, YahooError, fetch
 from trading_core.data.yahoo_loopback import YahooLoopback
 from trading_core.errors import DataError

@@ -22,7 +22,7 @@ from trading_core.report.day import (
     stale_warnings,
     stop_price,
 )
-from trading_core.strategies import SmaCross
+from trading_core.strategies import SmaCross, explain
 
 days = pd.date_range("2024-01-04", periods=8, tz="UTC")  # a Thursday
 
@@ -171,6 +171,20 @@ def test_an_order_filled_in_part_is_told_with_what_is_filled_and_what_is_left():
     (line,) = day.orders
     assert (line.symbol, float(line.quantity)) == ("AAA", 6)
     assert line.status == "4 filled, the rest waits"
+
+
+def test_on_a_sunday_an_order_of_friday_is_told_with_what_friday_showed():
+    sunday, strategy = market().until("2024-01-07"), SmaCross(fast=1, slow=2)
+    waiting = OrderRequest("20240105-AAA-b-1", "AAA", Side.BUY, Decimal("6.0"), strategy="sma")
+    unknown = OrderRequest("20240104-BBB-b-1", "BBB", Side.BUY, Decimal("6.0"), strategy="a name that is gone")
+    of_a_person = OrderRequest("by-hand", "BTC/USD", Side.BUY, Decimal("6.0"), strategy="sma")
+    told = {line.symbol: line.why for line in day_of(sunday, strategy, pending=(waiting, unknown, of_a_person)).orders}
+    assert told == {
+        "AAA": explain(strategy, sunday, "2024-01-05")["AAA"],
+        "BBB": "",
+        "BTC/USD": explain(strategy, sunday)["BTC/USD"],
+    }
+    assert "no session" not in told["AAA"]
 
 
 def test_orders_positions_and_history_are_told_in_the_order_in_which_they_matter():

@@ -93,3 +93,15 @@ def test_the_drawdown_title_says_depth_month_and_recovery():
 def test_colours_keep_their_meaning_whatever_the_order():
     assert figures.colours_of(["Cash", "Crypto", "mine"])["Crypto"] == figures.PALETTE["crypto"]
     assert figures.colours_of(["mine", "other"])["mine"] == figures.PALETTE["ours"]
+
+
+@pytest.mark.parametrize("hours", [30, 60, 100, 130, 400, 4000])
+@pytest.mark.parametrize("width", [300, 358, 760])
+def test_dates_under_an_axis_stand_apart_on_a_phone_and_on_a_desk(width, hours):
+    index = pd.date_range("2026-11-15 01:00", periods=hours, freq="h", tz="UTC")
+    fig = figures.line_chart(pd.DataFrame({"Account": np.linspace(1, 2, hours)}, index), "", size=(width, 230))
+    fig.draw_without_rendering()
+    [axis] = fig.axes
+    boxes = [label.get_window_extent() for label in axis.get_xticklabels() if label.get_text()]
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))

@@ -85,8 +85,10 @@ def test_slips_are_sentences(ask):
         ask("sweep", "SmaCross", "-g", "fats=5")
     with pytest.raises(UnknownNameError, match="Did you mean 'sharpe'"):
         ask("sweep", "SmaCross", "-g", "fast=5", "--metric", "sharp")
-    with pytest.raises(ConfigError, match="A grid maps each parameter"):
+    with pytest.raises(ConfigError, match="nothing to try: name values, such as -g fast=5,10,20"):
         ask("sweep", "SmaCross")
+    with pytest.raises(ConfigError, match="half a range: first, last and step are needed, such as 5:60:5"):
+        ask("sweep", "SmaCross", "-g", "fast=5:60")
     with pytest.raises(ConfigError, match="needs the form name=value"):
         ask("walk-forward", "SmaCross", "-g", "fast")
 

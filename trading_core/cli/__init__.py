@@ -345,7 +345,7 @@ people_commands.add_to(app)
 books_commands.add_to(app)
 journal_commands.add_to(app)
 
-# %% ../../nbs/73_cli.ipynb #46fd0d9a
+# %% ../../nbs/73_cli.ipynb #08df4587
 def _told_how(message: str) -> int:
     "Exit code for a slip in the command itself, or for none at all, when help is all that was wanted."
     if message.startswith("Usage"):
@@ -357,7 +357,11 @@ def _told_how(message: str) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     "The program `trading`."
+    import gc
     import signal
+
+    # A start makes many objects and no garbage; to look for some again and again took a tenth of it.
+    gc.set_threshold(100_000, 20, 20)
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt

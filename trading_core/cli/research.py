@@ -9,13 +9,15 @@ from __future__ import annotations
 __all__ = ['Grids', 'Tried', 'Metric', 'Yes', 'value_of', 'values_of', 'tried_of', 'ground', 'folder_for', 'digits', 'json_rows',
            'best_rows', 'sweep', 'walk_forward', 'add_to']
 
-# %% ../../nbs/78e_cli_research.ipynb #e72813a3
+# %% ../../nbs/78e_cli_research.ipynb #e8e55477
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .tools import AsOf, Given, Json, Set, Settings, config_of, opened, pairs, show, show_facts
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from trading_core.data import Panel
     from trading_core.strategies import Strategy
 
-# %% ../../nbs/78e_cli_research.ipynb #537cb3fb
+# %% ../../nbs/78e_cli_research.ipynb #260831a2
 Grids = Annotated[
     list[str] | None,
     typer.Option(
@@ -47,6 +49,8 @@ def value_of(text: str) -> Any:
 
 def values_of(text: str) -> list[Any]:
     "The values that are meant by `5,10,20` or `5:60:5`."
+    if re.fullmatch(r"[-+.\deE]+:[-+.\deE]+", text.strip()):
+        raise ConfigError(f"-g {text} is half a range: first, last and step are needed, such as {text.strip()}:5")
     if text.count(":") != 2:
         return [value_of(part.strip()) for part in text.split(",") if part.strip()]
     low, high, step = (value_of(part.strip()) for part in text.split(":"))
@@ -55,7 +59,7 @@ def values_of(text: str) -> list[Any]:
     count = int((high - low) / step + 1e-9) + 1
     return [round(low + place * step, 12) for place in range(max(count, 0))]
 
-# %% ../../nbs/78e_cli_research.ipynb #2f725303
+# %% ../../nbs/78e_cli_research.ipynb #96ec9544
 def tried_of(
     config: TradingConfig, spec: str, param: dict[str, str], grid: list[str] | None
 ) -> tuple[type[Strategy], dict[str, list[Any]]]:
@@ -69,6 +73,9 @@ def tried_of(
     with chdir(config.root):
         one = load_strategy(spec if known is None else known.class_, **fixed)
     tried = {name: values_of(values) for name, values in pairs(grid).items()}
+    if not tried:
+        some = next((name for name, value in one.parameters.items() if isinstance(value, int | float)), "fast")
+        raise ConfigError(f"There is nothing to try: name values, such as -g {some}=5,10,20 or -g {some}=5:60:5")
     return type(one), {name: [one.parameters[name]] for name in fixed if name not in tried} | tried
 
 # %% ../../nbs/78e_cli_research.ipynb #727a391a

@@ -57,7 +57,7 @@ def by_family(tried: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(found, columns=columns).sort_values("tries", ascending=False, kind="stable", ignore_index=True)
     return table.assign(**{day: pd.to_datetime(table[day], utc=True) for day in ("first", "last")})
 
-# %% ../../nbs/78f_cli_trials.ipynb #f36e1a2e
+# %% ../../nbs/78f_cli_trials.ipynb #4fe83b94
 def trials(
     family: Annotated[str, typer.Option(help="A class such as SmaCross: each of its tries, best first.")] = "",
     last: Annotated[int, typer.Option(help="How many rows.")] = 20,
@@ -76,7 +76,7 @@ def trials(
         shown = found if json else found.round({"best": 2, "median": 2, "luck": 2, "deflated": 2})
         show(shown.head(last), json, "Nothing was tried yet.")
         return
-    rows = tried[[family in (name, *_names(name)) for name in tried["family"]]]
+    rows = tried.loc[[family in (name, *_names(name)) for name in tried["family"]]]
     rows = rows.assign(sharpe=(rows["sharpe"] * rows["annual_days"] ** 0.5).round(3)).sort_values(
         "sharpe", ascending=False, kind="stable"
     )

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from .intervals import Interval, grid, label_of, labelled_by_end, resample
 from .normalizer import HybridDataNormalizer, load_panel
 from .panel import Panel
-from .sources import BarSource, Source, as_source, check_source
+from .promises import check_source
+from .sources import BarSource, Source, as_source
 
 if TYPE_CHECKING:
     from trading_core.data.alpaca_bars import AlpacaBars

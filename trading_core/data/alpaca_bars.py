@@ -228,7 +228,7 @@ def latest_of(trade: Mapping[str, Any], now: pd.Timestamp) -> tuple[float, pd.Ti
     sound = type(price) in (int, float) and 0 < price < math.inf and when <= now + DAY
     return (float(price), when) if sound else (np.nan, pd.NaT)
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #35f3ac42
+# %% ../../nbs/13b_alpaca_bars.ipynb #9a09af35
 @dataclass(frozen=True)
 class AlpacaRows(AlpacaLineData, Source):
     "What Alpaca's pages hold, by symbol."
@@ -240,6 +240,11 @@ class AlpacaRows(AlpacaLineData, Source):
     name: ClassVar[str] = "alpaca"
     simulated: ClassVar[bool] = False
     intervals: ClassVar[tuple[str, ...]] = ("1m", "5m", "15m", "30m", "1h", "1d")
+
+    @property
+    def tells_actions(self) -> bool:
+        "Whether prices are as traded, with splits and dividends beside them."
+        return self.raw
 
     def _rows(self, path: str, symbols: Sequence[str], query: Mapping[str, Any]) -> dict[str, list[Any]]:
         "What the pages hold by symbol, a list of bars each."

@@ -194,7 +194,7 @@ class CcxtLine:
         if opened is not None and opened.session is not None:
             opened.session.close()
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #e37fff3d
+# %% ../../nbs/13c_ccxt_bars.ipynb #7fa3fd29
 def _ticker(market: str, exchange: Any) -> Any:
     return exchange.fetch_ticker(market)
 
@@ -208,6 +208,7 @@ class CcxtMarkets(CcxtLine, Source):
 
     name: ClassVar[str] = "ccxt"
     simulated: ClassVar[bool] = False
+    tells_actions: ClassVar[bool] = False  # a coin has none
     intervals: ClassVar[tuple[str, ...]] = ("1m", "5m", "15m", "30m", "1h", "1d")
 
     def symbols(self) -> list[str]:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 
-# %% ../../nbs/17_findings.ipynb #3d86721e
+# %% ../../nbs/17_findings.ipynb #2e8f7b23
 Severity = Literal["fatal", "warn", "note"]
 SEVERITIES: tuple[Severity, ...] = ("fatal", "warn", "note")
 
@@ -44,10 +44,12 @@ RULES: Mapping[str, str] = {
     "hundredfold": "the price is {value:.4g} times the one before",
     "split": "the price is {value:.4g} times the one before, as after a split that was not applied",
     "split_twice": "a split of {value:.4g} is noted, but the price does not move by it",
+    "split_inverted": "a split of {value:.4g} is noted, and the price moved the other way",
     "spike": "the price is {value:.4g} times its neighbours, and back on the next bar",
     "wick": "high or low is {value:.4g} times away from the closes around it",
     "jump": "the price moved by {value:+.1%} while the others did not",
     "dividend": "a dividend of {value:.2%} is noted, but adjusted prices do not contain it",
+    "dividend_twice": "over the noted dividends the price falls by {value:.0%} of them",
     "dividend_size": "the dividend is {value:.0%} of the price, which did not fall by it",
     "differs": "prices differ by {value:.2%} from another source",
 }  # rule to what is wrong, with its value

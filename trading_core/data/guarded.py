@@ -123,8 +123,10 @@ class GuardedPanel(Panel):
         "The symbols that may be traded, in order."
         return [symbol for symbol in self.symbols if symbol not in self.barred]
 
-# %% ../../nbs/17za_guarded.ipynb #1b83102f
-PRICED = frozenset({"hundredfold", "split", "split_twice", "spike", "repeat", "differs"})  # rules about prices of days
+# %% ../../nbs/17za_guarded.ipynb #4d0afdc3
+PRICED = frozenset(
+    {"hundredfold", "split", "split_twice", "split_inverted", "spike", "repeat", "differs"}
+)  # rules about prices of days
 
 
 def _doubted(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.Timestamp]) -> dict[str, np.ndarray]:
@@ -144,7 +146,7 @@ def _doubted(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.T
         rows[f.symbol] = rows.get(f.symbol, np.zeros(len(panel.days), dtype=bool)) | np.asarray(within)
     return rows
 
-# %% ../../nbs/17za_guarded.ipynb #2fe8e056
+# %% ../../nbs/17za_guarded.ipynb #b9c950f6
 def guarded(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.Timestamp] | None = None) -> Panel:
     """The panel without the prices in doubt, and with the list of symbols that may not be traded.
 
@@ -175,6 +177,7 @@ def guarded(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.Ti
 
 ACTED = {
     "split_twice": "split",
+    "split_inverted": "split",
     "dividend_size": "dividend",
 }  # rules about what happened to a share, and what they doubt
 

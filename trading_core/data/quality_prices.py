@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['RATIOS', 'split_ratio', 'forgotten_splits', 'splits_twice', 'hundredfold', 'spikes', 'wicks', 'jumps']
+__all__ = ['RATIOS', 'split_ratio', 'forgotten_splits', 'hundredfold', 'spikes', 'wicks', 'jumps']
 
 # %% ../../nbs/17d_quality_prices.ipynb #58fb60bd
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def _steady(stack: Runs, rows: np.ndarray) -> np.ndarray:
     back = np.minimum(np.abs(move + np.nan_to_num(following)), np.abs(move + np.nan_to_num(last)))
     return np.asarray(back >= 0.4 * np.abs(move))
 
-# %% ../../nbs/17d_quality_prices.ipynb #f2450cb3
+# %% ../../nbs/17d_quality_prices.ipynb #41668ff7
 def forgotten_splits(stack: Runs) -> Iterator[Finding]:
     "Jumps that look like a split which nobody noted."
     ratio = split_ratio(stack)
@@ -69,18 +69,7 @@ def forgotten_splits(stack: Runs) -> Iterator[Finding]:
 
     yield from stack.findings(rows, "split", "fatal", np.exp(stack.move), cure, last)
 
-
-def splits_twice(stack: Runs) -> Iterator[Finding]:
-    "Splits that are noted on days on which the price did not move by them."
-    if stack.split is None:
-        return
-    size = np.log(stack.split)
-    raw = np.nan_to_num(stack.gap - size)  # what the price did before anything was adjusted
-    rows = np.flatnonzero((np.abs(size) > 0.15) & ~stack.first & (np.abs(raw) < 0.4 * np.abs(size)))
-    cure = "The prices are adjusted already: drop the column split, or take prices as they were traded."
-    yield from stack.findings(rows, "split_twice", "fatal", stack.split, cure)
-
-# %% ../../nbs/17d_quality_prices.ipynb #a7dc4390
+# %% ../../nbs/17d_quality_prices.ipynb #67fe5311
 def hundredfold(stack: Runs) -> Iterator[Finding]:
     "Opens and closes a hundred or a thousand times the one before, or otherwise further from it than any news can bring them."
     tens = np.nan_to_num(stack.move / np.log(10))
@@ -88,6 +77,8 @@ def hundredfold(stack: Runs) -> Iterator[Finding]:
     far = np.flatnonzero(~edge & ((tens > 1.05) | (tens < -1.3)))
     edge[far] = _steady(stack, far) & np.isnan(split_ratio(stack)[far]) if len(far) else False
     edge &= np.abs(np.nan_to_num(stack.gap)) > np.log(8)
+    if stack.split is not None:
+        edge &= stack.split == 1  # where a split is noted, the question is another one
     rows = np.flatnonzero(edge)
     last = _until_back(stack, rows, tens)
     cure = "One side has another unit, such as cents: multiply it, or get these days again."

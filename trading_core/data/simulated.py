@@ -232,7 +232,7 @@ def acted_within(bars: pd.DataFrame, days: pd.DataFrame, acted: pd.DataFrame) ->
     told = {name: np.where(opening, acted[name].reindex(own), none) for name, none in ACTIONS.items()}
     return (bars[list(COLUMNS)] * part.assign(**dict.fromkeys(COLUMNS[:3], part["close"]))).assign(**told)
 
-# %% ../../nbs/11_simulated.ipynb #5e155c3d
+# %% ../../nbs/11_simulated.ipynb #1251b8d9
 _kept = lru_cache(maxsize=2)(whole_market)
 
 
@@ -263,6 +263,11 @@ class SimulatedMarket(Source):
     def symbols(self) -> list[str]:
         "What can be traded, in code-point order; the index fund is there to compare with."
         return sorted([*" ".join(SECTORS.values()).split(), *COINS])
+
+    @property
+    def tells_actions(self) -> bool:
+        "Whether prices are as traded, with splits and dividends beside them."
+        return self.actions
 
     @property
     def last(self) -> pd.Timestamp:

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['COLUMNS', 'MINUTE', 'DAY', 'STEPS', 'ACTIONS', 'faults', 'BadBarsError', 'step_of', 'checked_days', 'actions_of',
-           'checked_bars', 'complete_bars', 'on_sessions', 'BarSource', 'in_window', 'IntervalError', 'DaysBackError',
-           'Source', 'moment', 'latest_table', 'asked_for', 'has_days', 'NoBarsError', 'OneMethod', 'as_source',
-           'check_source']
+__all__ = ['COLUMNS', 'MINUTE', 'DAY', 'STEPS', 'ACTIONS', 'faults', 'BadBarsError', 'step_of', 'disorder', 'zone_fault',
+           'checked_days', 'actions_of', 'checked_bars', 'complete_bars', 'on_sessions', 'BarSource', 'in_window',
+           'IntervalError', 'DaysBackError', 'moment', 'Asked', 'latest_table', 'asked_for', 'has_days', 'NoBarsError',
+           'Source', 'OneMethod', 'as_source']
 
 # %% ../../nbs/10_sources.ipynb #65b323e5
 import inspect
@@ -68,43 +68,9 @@ def step_of(interval: str) -> pd.Timedelta:
         raise UnknownNameError("interval", interval, STEPS)
     return STEPS[interval]
 
-# %% ../../nbs/10_sources.ipynb #807fef1a
-def checked_days(symbol: str, index: pd.Index, interval: str = "1d") -> pd.DatetimeIndex:
-    "`index` as ascending UTC midnights, or as the ends of shorter bars; else BadBarsError."
-    step = step_of(interval)
-    if not isinstance(index, pd.DatetimeIndex):
-        arrived, cure = f"the index is a {type(index).__name__}", "Convert it: pd.to_datetime(index, utc=True)."
-        raise BadBarsError(symbol, "", arrived, "bars need a DatetimeIndex", cure)
-    if not len(index):
-        raise BadBarsError(symbol, "", "there are no bars", "at least one is needed", "Leave the symbol out.")
-    if index.hasnans:
-        raise BadBarsError(symbol, "", "a day is missing (NaT)", "each bar needs its day", "Find out which it is.")
-    if str(index.tz) != "UTC":
-        raise BadBarsError(symbol, f"index from {index[0]:%Y-%m-%d}", *_zone(index, step))
-    needed = "there is one bar a day, ascending, each at midnight"
-    if step < DAY:
-        needed = f"a bar of {interval} is labelled by its end, once, ascending"
-    place, arrived, cure = _disorder(index, step)
-    if arrived:
-        raise BadBarsError(symbol, place, arrived, needed, cure)
-    return index.as_unit("ns")
-
-
-def _zone(index: pd.DatetimeIndex, step: pd.Timedelta) -> tuple[str, str, str]:
-    "What a zone other than UTC is, what is needed, and the cure."
-    labels = "days" if step == DAY else "times"
-    zone = f"the {labels} are in {index.tz}" if index.tz else f"the {labels} have no time zone"
-    if step < DAY:
-        cure = (
-            "Write bars.tz_convert('UTC'); without a zone, bars.tz_localize('America/New_York') or whose it is first."
-        )
-        return zone, "bars are labelled in UTC", cure
-    cure = "If each date names the session, write bars.index.tz_localize(None).normalize().tz_localize('UTC')."
-    return zone, "bars are labelled by UTC midnights", cure
-
-
-def _disorder(days: pd.DatetimeIndex, step: pd.Timedelta) -> tuple[str, str, str]:
-    "The first time of day, repetition or step back: where, what, cure; blank if there is none."
+# %% ../../nbs/10_sources.ipynb #3e721f25
+def disorder(days: pd.DatetimeIndex, step: pd.Timedelta) -> tuple[str, str, str]:
+    "The first label off its mark, repeated or behind a later one: where, what, cure; blank if there is none."
     moments = days.as_unit("ns").asi8
     steps = np.diff(moments)
     what, off = "the day", ("the bar has a time of day", "If it is the only one that day, normalize the index.")
@@ -119,6 +85,40 @@ def _disorder(days: pd.DatetimeIndex, step: pd.Timedelta) -> tuple[str, str, str
         if rows.any():
             return str(days[rows][0]).removesuffix("+00:00").removesuffix(" 00:00:00"), arrived, cure
     return "", "", ""
+
+# %% ../../nbs/10_sources.ipynb #2423ee36
+def zone_fault(index: pd.DatetimeIndex, step: pd.Timedelta) -> tuple[str, str, str]:
+    "What a zone other than UTC is, what is needed, and the cure."
+    labels = "days" if step == DAY else "times"
+    zone = f"the {labels} are in {index.tz}" if index.tz else f"the {labels} have no time zone"
+    if step < DAY:
+        cure = (
+            "Write bars.tz_convert('UTC'); without a zone, bars.tz_localize('America/New_York') or whose it is first."
+        )
+        return zone, "bars are labelled in UTC", cure
+    cure = "If each date names the session, write bars.index.tz_localize(None).normalize().tz_localize('UTC')."
+    return zone, "bars are labelled by UTC midnights", cure
+
+# %% ../../nbs/10_sources.ipynb #1ae42bca
+def checked_days(symbol: str, index: pd.Index, interval: str = "1d") -> pd.DatetimeIndex:
+    "`index` as ascending UTC midnights, or as the ends of shorter bars; else BadBarsError."
+    step = step_of(interval)
+    if not isinstance(index, pd.DatetimeIndex):
+        arrived, cure = f"the index is a {type(index).__name__}", "Convert it: pd.to_datetime(index, utc=True)."
+        raise BadBarsError(symbol, "", arrived, "bars need a DatetimeIndex", cure)
+    if not len(index):
+        raise BadBarsError(symbol, "", "there are no bars", "at least one is needed", "Leave the symbol out.")
+    if index.hasnans:
+        raise BadBarsError(symbol, "", "a day is missing (NaT)", "each bar needs its day", "Find out which it is.")
+    if str(index.tz) != "UTC":
+        raise BadBarsError(symbol, f"index from {index[0]:%Y-%m-%d}", *zone_fault(index, step))
+    needed = "there is one bar a day, ascending, each at midnight"
+    if step < DAY:
+        needed = f"a bar of {interval} is labelled by its end, once, ascending"
+    place, arrived, cure = disorder(index, step)
+    if arrived:
+        raise BadBarsError(symbol, place, arrived, needed, cure)
+    return index.as_unit("ns")
 
 # %% ../../nbs/10_sources.ipynb #2bc668b8
 ACTIONS = {"split": 1.0, "dividend": 0.0}  # and what stands for "none"
@@ -242,7 +242,7 @@ class BarSource(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-# %% ../../nbs/10_sources.ipynb #06b6f9f3
+# %% ../../nbs/10_sources.ipynb #c725e02e
 def in_window(index: pd.DatetimeIndex, start: Day | None, end: Day | None, interval: str = "1d") -> slice:
     "Which rows of an ascending index lie in the days from `start` to `end`."
     intraday = step_of(interval) < DAY
@@ -253,7 +253,7 @@ def in_window(index: pd.DatetimeIndex, start: Day | None, end: Day | None, inter
         last = int(index.searchsorted(as_day(end) + (DAY if intraday else 0 * DAY), side="right"))
     return slice(first, last)
 
-
+# %% ../../nbs/10_sources.ipynb #85ee2396
 class IntervalError(DataError):
     "A source has no bars of the length asked for."
 
@@ -279,13 +279,17 @@ class DaysBackError(DataError):
         beside = f" beside start={as_day(self.start):%Y-%m-%d}" if self.start is not None else ""
         return f"days_back={self.days_back!r} arrived{beside}, but a whole number of days above 0 stands in place of start."
 
-# %% ../../nbs/10_sources.ipynb #3f42a912
-class Source:
-    """A source with everything but its bars; to make one, inherit and write `read`.
+# %% ../../nbs/10_sources.ipynb #36f526e8
+def moment(today: Day | None) -> pd.Timestamp:
+    "`today` as a moment in UTC, with its time of day if it has one; None is the clock's."
+    if today is None:
+        return pd.Timestamp.now(tz="UTC").as_unit("ns")
+    stamp = pd.Timestamp(today)
+    return (stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")).as_unit("ns")
 
-    It is asked for days that are worked out and a length of bars that is among `intervals`. A `bars` of three
-    arguments does as well: it has daily bars, and `as_source` gives it the rest.
-    """
+# %% ../../nbs/10_sources.ipynb #8051d840
+class Asked:
+    "What a source is before it has said a word about itself, and which days it is asked for."
 
     intervals: ClassVar[tuple[str, ...]] = ("1d",)
 
@@ -307,27 +311,10 @@ class Source:
         "The moment up to which bars can be known: the clock's, in UTC, or that of a `today` of the source's own."
         return moment(getattr(self, "today", None))
 
-    def bars(
-        self,
-        symbol: str,
-        start: Day | None = None,
-        end: Day | None = None,
-        interval: str = "1d",
-        *,
-        days_back: int | None = None,
-    ) -> pd.DataFrame:
-        "Complete bars of the days from `start` to `end`, both included, or of the last `days_back` ones."
-        first, last = self.window(start, end, interval, days_back)
-        return self.read(symbol, first, last, interval)
-
-    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
-        "What a source has to say itself: the bars of these days, NoBarsError if there are none."
-        raise NotImplementedError(f"{type(self).__name__}.read")
-
     def window(
         self, start: Day | None, end: Day | None, interval: str, days_back: int | None
     ) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-        "The days asked for; IntervalError if this source has no such bars."
+        "The days asked for, both included, as UTC midnights; IntervalError if this source has no such bars."
         if interval not in self.intervals:
             raise IntervalError(self.name, interval, self.intervals)
         last = None if end is None else as_day(end)
@@ -338,43 +325,9 @@ class Source:
         until = self.now().normalize() if last is None else last + DAY
         return until - days_back * DAY, last
 
-    def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
-        "By symbol: the last daily close and the end of its day; NaN and NaT where there is none."
-        found = {symbol: self._last_close(symbol) for symbol in dict.fromkeys(symbols)}
-        return latest_table(found)
-
-    def _last_close(self, symbol: str) -> tuple[float, pd.Timestamp]:
-        try:
-            try:
-                closes = self.bars(symbol, self.now().normalize() - 30 * DAY)["close"]
-            except NoBarsError:
-                closes = self.bars(symbol)["close"]
-        except RefusedError:  # one that is not there does not cost the others
-            return np.nan, pd.NaT
-        return float(closes.iloc[-1]), closes.index[-1] + DAY
-
-    def close(self) -> None:
-        "Nothing is open."
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-# %% ../../nbs/10_sources.ipynb #a38aca5c
-def moment(today: Day | None) -> pd.Timestamp:
-    "`today` as a moment in UTC, with its time of day if it has one; None is the clock's."
-    if today is None:
-        return pd.Timestamp.now(tz="UTC").as_unit("ns")
-    stamp = pd.Timestamp(today)
-    return (stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")).as_unit("ns")
-
-
+# %% ../../nbs/10_sources.ipynb #9f128619
 def latest_table(found: dict[str, tuple[float, pd.Timestamp]]) -> pd.DataFrame:
-    "Prices and times by symbol as the table that `latest` returns."
+    "Prices and times by symbol as the table that `latest` returns: `price` float64, `time` in UTC."
     prices = np.array([price for price, _ in found.values()], dtype=np.float64)
     times = pd.DatetimeIndex(pd.to_datetime([time for _, time in found.values()], utc=True)).as_unit("ns")
     return pd.DataFrame({"price": prices, "time": times}, pd.Index(list(found), name="symbol"))
@@ -405,6 +358,60 @@ class NoBarsError(DataError):
             f"{self.source} has no bars of {self.symbol} {self.asked}.{note} "
             f"Ask for other days or leave the symbol out of market.symbols."
         )
+
+# %% ../../nbs/10_sources.ipynb #df067419
+class Source(Asked):
+    """A source with everything but its bars; to make one, inherit and write `read`.
+
+    It is asked for days that are worked out and a length of bars that is among `intervals`. A `bars` of three
+    arguments does as well: it has daily bars, and `as_source` gives it the rest.
+    """
+
+    def bars(
+        self,
+        symbol: str,
+        start: Day | None = None,
+        end: Day | None = None,
+        interval: str = "1d",
+        *,
+        days_back: int | None = None,
+    ) -> pd.DataFrame:
+        "Complete bars of the days from `start` to `end`, both included, or of the last `days_back` ones."
+        first, last = self.window(start, end, interval, days_back)
+        found = self.read(symbol, first, last, interval)
+        if found.empty:
+            raise NoBarsError(self.name, symbol, asked_for(first, last))
+        return found
+
+    def read(self, symbol: str, start: pd.Timestamp | None, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
+        "What a source has to say itself: the bars of these days, or NoBarsError with what it has instead."
+        raise NotImplementedError(f"{type(self).__name__}.read")
+
+    def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
+        "By symbol: the last daily close and the end of its day; NaN and NaT where there is none."
+        found = {symbol: self._last_close(symbol) for symbol in dict.fromkeys(symbols)}
+        return latest_table(found)
+
+    def _last_close(self, symbol: str) -> tuple[float, pd.Timestamp]:
+        try:
+            try:
+                closes = self.bars(symbol, self.now().normalize() - 30 * DAY)["close"]
+            except NoBarsError:
+                closes = self.bars(symbol)["close"]
+        except RefusedError:  # one that is not there does not cost the others
+            return np.nan, pd.NaT
+        return float(closes.iloc[-1]), closes.index[-1] + DAY
+
+    def close(self) -> None:
+        "Nothing is open."
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 # %% ../../nbs/10_sources.ipynb #cf60fe69
 class OneMethod(Source):
@@ -450,74 +457,3 @@ def as_source(source: Any) -> BarSource:
     if named and isinstance(source, BarSource):
         return source
     return OneMethod(source)
-
-# %% ../../nbs/10_sources.ipynb #9b307ad0
-class _Promises:
-    "The questions that every source is asked, about one symbol."
-
-    def __init__(self, source: BarSource, symbol: str, interval: str):
-        self.source, self.symbol, self.interval = source, symbol, interval
-        self.whole = checked_bars(symbol, source.bars(symbol, interval=interval), interval)
-
-    def promise(self, kept: bool, arrived: str, needed: str) -> None:
-        if not kept:
-            where, cure = f"source {self.source.name!r}", "Mend the source's `bars`."
-            raise BadBarsError(self.symbol, where, arrived, needed, cure)
-
-    def same(self, part: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp, asked: str) -> None:
-        wanted = self.whole.iloc[in_window(self.whole.index, start, end, self.interval)]
-        self.promise(len(part) == len(wanted), f"{len(part)} bars {asked}", "both ends are included")
-        same = part[list(COLUMNS)].to_numpy() == wanted[list(COLUMNS)].to_numpy()
-        self.promise(bool(same.all()), f"other values {asked}", "a bar does not depend on the window")
-
-    def windows(self) -> None:
-        days = (self.whole.index - (0 if self.interval == "1d" else 1) * pd.Timedelta(1)).normalize()
-        first, middle, last = days[[0, len(days) // 2, -1]]
-        for start, end in ((first, last), (middle, last), (first, middle), (middle, middle)):
-            part = self.source.bars(self.symbol, start, end, self.interval)
-            self.same(part, start, end, asked_for(start, end))
-        back = (last - middle).days + 1
-        part = self.source.bars(self.symbol, end=last, interval=self.interval, days_back=back)
-        self.same(part, middle, last, f"with days_back={back}")
-        try:
-            after = self.source.bars(self.symbol, last + 4000 * DAY, interval=self.interval)
-        except DataError:
-            return
-        self.promise(False, f"{len(after)} bars after the last one and no error", "a window without bars is refused")
-
-    def interval_refused(self) -> None:
-        try:
-            self.source.bars(self.symbol, interval="7w")
-        except RefusedError as error:
-            return self.promise("7w" in str(error), f"the answer {error}", "a refusal names the interval")
-        except Exception as error:
-            return self.promise(False, f"{type(error).__name__} for bars of 7w", "it is refused with a sentence")
-        return self.promise(False, "bars of 7w", "an interval that is not offered is refused")
-
-    def latest_known(self) -> None:
-        table = self.source.latest([self.symbol])
-        self.promise(
-            list(table.index) == [self.symbol] and {"price", "time"} <= set(table.columns),
-            f"latest() has the rows {list(table.index)} and the columns {list(table.columns)}",
-            "there is one row a symbol, with price and time",
-        )
-        price, time = table["price"].iloc[0], table["time"].iloc[0]
-        sound = bool(np.isfinite(price) and price > 0 and time is not pd.NaT and str(time.tz) == "UTC")
-        self.promise(sound, f"the latest price is {price} at {time}", "it is above zero and has a time in UTC")
-
-    def open_again(self) -> None:
-        with self.source as entered:
-            self.promise(entered is self.source, "`with` gives something else", "it gives the source itself")
-        self.source.close()
-        day = (self.whole.index[-1] - (0 if self.interval == "1d" else 1) * pd.Timedelta(1)).normalize()
-        self.same(self.source.bars(self.symbol, day, day, self.interval), day, day, "after close()")
-
-
-def check_source(source: Any, symbol: str, interval: str = "1d") -> pd.DataFrame:
-    "All bars of `symbol`, after trying what a source promises; BadBarsError names the promise that it broke."
-    asked = _Promises(as_source(source), symbol, interval)
-    asked.windows()
-    asked.interval_refused()
-    asked.latest_known()
-    asked.open_again()
-    return asked.whole

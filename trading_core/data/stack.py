@@ -55,7 +55,7 @@ def _joined(parts: Sequence[np.ndarray | None], sizes: np.ndarray, none: float) 
         return None
     return np.concatenate([np.full(n, none) if part is None else part for part, n in zip(parts, sizes, strict=True)])
 
-# %% ../../nbs/17b_stack.ipynb #b1bdd923
+# %% ../../nbs/17b_stack.ipynb #e71707e1
 class Moves(Stack):
     "A stack that knows what happened from bar to bar."
 
@@ -93,6 +93,11 @@ class Moves(Stack):
     def usual(self) -> np.ndarray:
         "How much each symbol's close usually moves: a standard deviation that outliers do not change, (n_symbols,)."
         return self._scale(self.move)
+
+    @cached_property
+    def usual_gap(self) -> np.ndarray:
+        "The same of the opens, against the close before."
+        return self._scale(self.gap)
 
     def _scale(self, moves: np.ndarray) -> np.ndarray:
         scale = np.full(len(self.symbols), np.nan)

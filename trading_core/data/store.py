@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['StoreSourceError', 'StoreNoteError', 'owner', 'own', 'StoreSource', 'StoreNames', 'StoreDays', 'StoreFetching',
-           'StoreLearning', 'bounds', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StorePlaced',
-           'StorePanels', 'BarStore']
+           'StoreLearning', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StorePlaced', 'StorePanels',
+           'BarStore']
 
-# %% ../../nbs/16h_store.ipynb #c9b083aa
+# %% ../../nbs/16h_store.ipynb #760784f3
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +29,7 @@ from .store_fetching import FetchReport, fetch, missing
 from .store_files import put_in_place
 from .store_index import FOREVER, covered, last_known, moment, moment_of
 from .store_learning import Learnt, learn
-from .store_ranges import DAY, EVER, Span, day_number, day_of
+from .store_ranges import EVER, Span, bounds, day_number, day_of
 from .store_reading import PanelReading, Shelf, read_bars, shares_then, splits_of
 from .store_tidying import Tidied, small_ones, sweep, tidy
 from ..errors import ConfigError, DataError
@@ -136,7 +136,7 @@ class StoreSource(Source):
         ):
             raise StoreSourceError(self.folder.name, holds, self.source.name)
 
-# %% ../../nbs/16h_store.ipynb #50b85dd8
+# %% ../../nbs/16h_store.ipynb #cede742c
 class StoreNames(StoreSource):
     "A store that says whose bars it holds."
 
@@ -144,6 +144,11 @@ class StoreNames(StoreSource):
     def name(self) -> str:
         "The source's name, also when the store is opened without it."
         return self.source.name if self.source is not None else str(owner(self.folder).get("source", "store"))
+
+    @property
+    def tells_actions(self) -> bool | None:
+        "Whether the source tells splits and dividends beside prices as traded; None: its bars show it."
+        return getattr(self.source, "tells_actions", None)
 
     @cached_property
     def simulated(self) -> bool:
@@ -180,7 +185,7 @@ class StoreDays(StoreNames):
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
-# %% ../../nbs/16h_store.ipynb #f2ad8221
+# %% ../../nbs/16h_store.ipynb #07a7ac26
 class StoreFetching(StoreDays):
     "A store that learns."
 
@@ -188,7 +193,8 @@ class StoreFetching(StoreDays):
         self, symbols: Iterable[str], start: Day | None = None, end: Day | None = None, interval: str = "1d"
     ) -> dict[Span, list[str]]:
         "The days of which not everything is known, and for which symbols."
-        return missing(self.shelf(interval), list(dict.fromkeys(symbols)), self.span(start, end, interval))
+        asked = list(dict.fromkeys(symbols))
+        return missing(self.shelf(interval), asked, self.span(start, end, interval), self.tells_actions)
 
     def fetch(
         self,
@@ -209,7 +215,9 @@ class StoreFetching(StoreDays):
             return FetchReport()
         own(self.folder, self.source)
         shelf = self.shelf(interval)
-        done = fetch(shelf, self.source, wanted, today, interval, self.workers, self._time, progress)
+        done = fetch(
+            shelf, self.source, wanted, today, interval, self.workers, self._time, progress, self.tells_actions
+        )
         tidy(shelf, small_ones)
         return done
 
@@ -244,14 +252,7 @@ class StoreLearning(StoreFetching):
         tidy(self.shelf(interval), small_ones)
         return learnt
 
-# %% ../../nbs/16h_store.ipynb #2a029aa8
-def bounds(span: Span, interval: str) -> tuple[int, int]:
-    "The first and the last label of bars in these days."
-    if interval == "1d":
-        return span[0] * DAY, span[1] * DAY
-    return span[0] * DAY + 1, (span[1] + 1) * DAY
-
-
+# %% ../../nbs/16h_store.ipynb #6ede2938
 def as_known(time: Any) -> int:
     "A moment of knowledge: a time, or the `known` of something learnt; None is now."
     if time is None:

@@ -6,36 +6,47 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SETTLED', 'BATCH_BARS', 'missing', 'settled', 'Answers', 'ask', 'FetchReport', 'batches', 'fetch']
+__all__ = ['SETTLED', 'BATCH_BARS', 'missing', 'settled', 'Answers', 'ask', 'FetchReport', 'batches', 'KeptOtherwiseError',
+           'fetch']
 
-# %% ../../nbs/16f_store_fetching.ipynb #1b9a5526
+# %% ../../nbs/16f_store_fetching.ipynb #8a159dc3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from .sources import BarSource, NoBarsError, checked_bars, in_window, step_of
+from .sources import ACTIONS, BarSource, NoBarsError, checked_bars, in_window, step_of
 from .store_index import covered, last_bars
-from .store_learning import Learnt, learn
-from .store_ranges import DAY, EVER, Span, day_number, day_of, without
-from .store_reading import Shelf
+from .store_learning import Learnt, learn, told_with_actions
+from .store_ranges import DAY, EVER, Span, bounds, day_number, day_of, hull, without
+from .store_reading import Shelf, read_bars
 from ..errors import DataError
 from ..model import Asset
 from ..sessions import sessions
 
-# %% ../../nbs/16f_store_fetching.ipynb #4ce294f4
-def missing(shelf: Shelf, symbols: Iterable[str], span: Span) -> dict[Span, list[str]]:
-    "The days of `span` of which not everything is known, and for which symbols."
+# %% ../../nbs/16f_store_fetching.ipynb #3c609daf
+def missing(shelf: Shelf, symbols: Iterable[str], span: Span, told: bool | None = None) -> dict[Span, list[str]]:
+    """The days of `span` of which not everything is known, and for which symbols.
+
+    `told` says whether the source tells splits and dividends; of a symbol that was kept in the other way all days are missing.
+    """
     if not shelf.index.made():
         return {span: list(symbols)} if span[0] <= span[1] else {}
     asked = list(symbols)
-    with shelf.index.reading() as line:
-        known = covered(line, asked)
+
+    def look() -> tuple[dict[str, list[Span]], dict[str, bool]]:
+        with shelf.index.reading() as line:
+            known = covered(line, asked)
+            return known, {} if told is None else told_with_actions(shelf, line, known.keys())
+
+    known, ways = shelf.steady(look)
     found: dict[Span, list[str]] = {}
     for symbol in asked:
-        for left in without(span, known.get(symbol, [])):
+        own = known.get(symbol, [])
+        for left in without(span, own) if ways.get(symbol, told) == told else [hull([*own, span])]:
             found.setdefault(left, []).append(symbol)
     return found
 
@@ -156,7 +167,76 @@ def batches(missing: Mapping[Span, Sequence[str]], interval: str = "1d") -> Iter
         for at in range(0, len(names), most):
             yield span, names[at : at + most]
 
-# %% ../../nbs/16f_store_fetching.ipynb #3f08ea48
+# %% ../../nbs/16f_store_fetching.ipynb #a55563e6
+class KeptOtherwiseError(DataError):
+    "Days that were told in another way than the source tells them now, and that it no longer has."
+
+    def __init__(self, symbol: str, days: tuple[pd.Timestamp, pd.Timestamp], count: int, told: bool):
+        super().__init__(symbol, days, count, told)
+        self.symbol, self.days, self.count, self.told = symbol, days, count, told
+
+    def __str__(self) -> str:
+        now, then = ("with", "without") if self.told else ("without", "with")
+        return (
+            f"{self.symbol}: the source tells prices {now} splits and dividends now; {self.count} bars from {self.days[0]:%Y-%m-%d} "
+            f"to {self.days[1]:%Y-%m-%d} were kept {then} them, and it has none of these days any more. Together they would show "
+            f"jumps that never were. Take another folder with market.store, or the former setting again."
+        )
+
+
+def _otherwise(shelf: Shelf, answers: Answers, told: bool | None) -> dict[str, tuple[bool, list[Span]]]:
+    "Of the symbols that were kept in another way than they are told now: the way now, and the days that were known."
+    names = answers.bars.keys()
+    with shelf.index.reading() as line:
+        ways, known = told_with_actions(shelf, line, names), covered(line, names)
+    found = {}
+    for symbol, way in ways.items():
+        now = told if told is not None else way or not set(ACTIONS).isdisjoint(answers.bars[symbol].columns)
+        if now != way:
+            found[symbol] = now, known.get(symbol, [])
+    return found
+
+
+def _left_behind(shelf: Shelf, symbol: str, span: Span, bars: pd.DataFrame, interval: str, told: bool) -> None:
+    "Refuse an answer that does not reach over all bars that are to be told anew."
+    held = read_bars(shelf, [symbol], *bounds(span, interval)).get(symbol)
+    held_times = np.empty(0, np.int64) if held is None else held.time
+    times = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
+    left = held_times if not len(times) else held_times[(held_times < times[0]) | (held_times > times[-1])]
+    if len(left):
+        days = pd.Timestamp(int(left[0]), tz="UTC"), pd.Timestamp(int(left[-1]), tz="UTC")
+        raise KeptOtherwiseError(symbol, days, len(left), told)
+
+# %% ../../nbs/16f_store_fetching.ipynb #4318aaa3
+def _ends(shelf: Shelf, answers: Answers, interval: str) -> dict[str, int]:
+    "The day of each symbol's last bar, with the answers."
+    with shelf.index.reading() as line:
+        last = last_bars(line, answers.bars)
+    last |= {symbol: bars.index[-1].value for symbol, bars in answers.bars.items() if len(bars)}
+    return {symbol: _day_of_bar(time, interval) for symbol, time in last.items()}
+
+
+def _day_of_bar(label: int, interval: str) -> int:
+    "The day that a bar belongs to; one that ends at midnight belongs to the day before."
+    return (label - (interval != "1d")) // DAY
+
+
+def _put_off(shelf: Shelf, answers: Answers, span: Span, interval: str, told: bool | None) -> dict[Span, list[str]]:
+    "All days of symbols that were kept in another way: they are learnt together, or the symbol has failed."
+    more: dict[Span, list[str]] = {}
+    for symbol, (way, known) in shelf.steady(lambda: _otherwise(shelf, answers, told)).items():
+        if (whole := hull([*known, span])) != span:
+            more.setdefault(whole, []).append(symbol)
+            del answers.bars[symbol]
+            continue
+        try:
+            _left_behind(shelf, symbol, span, answers.bars[symbol], interval, way)
+        except KeptOtherwiseError as error:
+            answers.failed[symbol] = error
+            del answers.bars[symbol]
+    return more
+
+# %% ../../nbs/16f_store_fetching.ipynb #d4b3eb88
 def fetch(
     shelf: Shelf,
     source: BarSource,
@@ -166,23 +246,18 @@ def fetch(
     workers: int = 4,
     now: Callable[[], datetime | None] = lambda: None,
     progress: bool | None = False,
+    told: bool | None = None,
 ) -> FetchReport:
-    "Ask for the `wanted` days and keep what comes."
+    "Ask for the `wanted` days and keep what comes; `told` is whether splits and dividends come, by default the bars show it."
     shelf.index.make()
     done, todo = FetchReport(), list(batches(wanted, interval))
-    for span, symbols in todo:
+    while todo:
+        span, symbols = todo.pop(0)
         answers = ask(source, symbols, span, interval, workers, progress)
-        with shelf.index.reading() as line:
-            last = last_bars(line, answers.bars)
-        last |= {symbol: bars.index[-1].value for symbol, bars in answers.bars.items() if len(bars)}
-        ends = {symbol: _day_of_bar(time, interval) for symbol, time in last.items()}
+        todo += batches(_put_off(shelf, answers, span, interval, told), interval)
+        ends = _ends(shelf, answers, interval)
         known = {symbol: [settled(symbol, span, ends.get(symbol), today)] for symbol in answers.bars}
-        done.count(learn(shelf, {s: bars for s, bars in answers.bars.items() if len(bars)}, known, now()))
+        done.count(learn(shelf, {s: bars for s, bars in answers.bars.items() if len(bars)}, known, now(), told))
         done.requests, done.symbols = done.requests + 1, done.symbols + len(symbols)
         done.failed |= answers.failed
     return done
-
-
-def _day_of_bar(label: int, interval: str) -> int:
-    "The day that a bar belongs to; one that ends at midnight belongs to the day before."
-    return (label - (interval != "1d")) // DAY

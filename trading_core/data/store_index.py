@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VERSION', 'TABLES', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'IndexFile', 'moment', 'moment_of',
-           'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of', 'groups_of', 'last_bars', 'covered',
-           'cover', 'uncover']
+__all__ = ['VERSION', 'TABLES', 'TOLD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'IndexFile', 'moment',
+           'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of', 'groups_of', 'last_bars',
+           'covered', 'cover', 'uncover', 'noted', 'note']
 
 # %% ../../nbs/16b_store_index.ipynb #20384c78
 import json
@@ -26,7 +26,7 @@ from .store_files import Chunk, Group, Written, sync_folder
 from .store_ranges import Span, joined, without
 from ..errors import DataError, LockedError
 
-# %% ../../nbs/16b_store_index.ipynb #147f945f
+# %% ../../nbs/16b_store_index.ipynb #cd37a4f1
 VERSION = 1
 TABLES = """
 create table about (name text primary key, value text not null) without rowid;
@@ -39,6 +39,7 @@ create index chunks_of_file on chunks (file, grp);
 create table covered (symbol text, first integer, last integer, primary key (symbol, first)) without rowid;
 create table learnt (known integer primary key, added integer, revised integer, withdrawn integer);
 """
+TOLD = "create table if not exists told (symbol text primary key, actions integer not null) without rowid"
 
 # %% ../../nbs/16b_store_index.ipynb #6649ed54
 class StoreBusyError(LockedError):
@@ -68,7 +69,7 @@ class StoreIndexError(DataError):
             f"files of bars, which are not touched."
         )
 
-# %% ../../nbs/16b_store_index.ipynb #a65836e7
+# %% ../../nbs/16b_store_index.ipynb #e51079bd
 class IndexFile:
     "The database in a folder of bars: opened for each question, so that threads and forks never share a connection."
 
@@ -118,6 +119,7 @@ class IndexFile:
             if not line.execute("select 1 from sqlite_master where name = 'about'").fetchone():
                 for statement in TABLES.split(";"):
                     line.execute(statement)
+                line.execute(TOLD)
                 line.execute("insert into about values ('version', ?)", (str(VERSION),))
         sync_folder(self.folder)
 
@@ -248,3 +250,17 @@ def uncover(line: sqlite3.Connection, spans: Mapping[str, Iterable[Span]]) -> No
     "These days are to be asked for again."
     before = covered(line, spans.keys())
     _set(line, {s: [left for old in before.get(s, []) for left in without(old, own)] for s, own in spans.items()})
+
+# %% ../../nbs/16b_store_index.ipynb #22590783
+def noted(line: sqlite3.Connection, symbols: Iterable[str]) -> dict[str, bool]:
+    "Of which symbols it is noted whether splits and dividends were told with their bars, and whether they were."
+    if not line.execute("select 1 from sqlite_master where name = 'told'").fetchone():
+        return {}
+    query = "select symbol, actions from told where symbol in (select value from json_each(?))"
+    return {symbol: bool(told) for symbol, told in line.execute(query, [json.dumps(list(symbols))])}
+
+
+def note(line: sqlite3.Connection, told: Mapping[str, bool]) -> None:
+    "From now on it is so."
+    line.execute(TOLD)
+    line.executemany("insert or replace into told values (?, ?)", told.items())

@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Learnt', 'difference', 'learn']
+__all__ = ['Learnt', 'difference', 'told_with_actions', 'learn']
 
-# %% ../../nbs/16d_store_learning.ipynb #f5089e2e
+# %% ../../nbs/16d_store_learning.ipynb #a3ae01ef
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 import pandas as pd
 
-from .sources import COLUMNS
+from .sources import ACTIONS, COLUMNS
 from trading_core.data.store_files import (
+    SPLIT,
     VALUES,
     Versions,
     new_name,
@@ -27,7 +28,17 @@ from trading_core.data.store_files import (
     versions_of,
     write_file,
 )
-from .store_index import chunks_of, cover, enter_file, last_bars, next_known
+from trading_core.data.store_index import (
+    chunks_of,
+    cover,
+    covered,
+    enter_file,
+    last_bars,
+    next_known,
+    note,
+    noted,
+    uncover,
+)
 from .store_ranges import Span
 from .store_reading import Shelf, latest_of, versions_in
 
@@ -70,6 +81,33 @@ def difference(had: Versions, new: Versions) -> tuple[Versions, Learnt]:
     counts = Learnt(known, int((~there).sum()), int(other.sum()), len(gone))
     return rows[np.argsort(rows.time, kind="stable")], counts
 
+# %% ../../nbs/16d_store_learning.ipynb #d7ece2a7
+def told_with_actions(shelf: Shelf, line: sqlite3.Connection, symbols: Collection[str]) -> dict[str, bool]:
+    "Of the symbols with bars: whether all of them were told with splits and dividends."
+    found = noted(line, symbols)
+    chunks = chunks_of(line, [symbol for symbol in symbols if symbol not in found])
+    rows = versions_in(shelf.files(chunk.file for chunk in chunks), chunks)
+    return found | {s: not bool(np.isnan(latest_of(own).values[SPLIT]).any()) for s, own in rows.items()}
+
+
+def _note_how(
+    shelf: Shelf,
+    line: sqlite3.Connection,
+    bars: Mapping[str, pd.DataFrame],
+    symbols: Collection[str],
+    told: bool | None,
+) -> None:
+    "Note how `symbols` are told from now on; what is known of them in the other way is to be asked for again."
+    before = told_with_actions(shelf, line, symbols)
+    after = {}
+    for symbol in symbols:
+        shown = symbol in bars and not set(ACTIONS).isdisjoint(bars[symbol].columns)
+        if told is not None or shown or symbol in before:
+            after[symbol] = told if told is not None else shown or before[symbol]
+    changed = [symbol for symbol, way in after.items() if before.get(symbol, way) != way]
+    uncover(line, covered(line, changed))
+    note(line, after)
+
 # %% ../../nbs/16d_store_learning.ipynb #e2a56c85
 def _new_rows(
     shelf: Shelf, line: sqlite3.Connection, bars: Mapping[str, pd.DataFrame], known: int
@@ -88,17 +126,22 @@ def _new_rows(
 def _meets(first: int, last: int, own: Versions) -> bool:
     return bool(last >= own.time[0] and first <= own.time[-1])
 
-# %% ../../nbs/16d_store_learning.ipynb #a987934e
+# %% ../../nbs/16d_store_learning.ipynb #a3701651
 def learn(
     shelf: Shelf,
     bars: Mapping[str, pd.DataFrame],
     known_days: Mapping[str, Iterable[Span]] | None = None,
     now: datetime | None = None,
+    told: bool | None = None,
 ) -> Learnt:
-    "Keep what the checked `bars` say that was not known yet; of `known_days` everything is known from now on."
+    """Keep what the checked `bars` say that was not known yet; of `known_days` everything is known from now on.
+
+    `told` says whether these are prices as traded, with splits and dividends beside them; by default their columns do.
+    """
     shelf.index.make()
     with shelf.index.writing() as line:
         known = next_known(line, now)
+        _note_how(shelf, line, bars, {*bars, *(known_days or {})}, told)
         rows, counts = _new_rows(shelf, line, bars, known)
         total = Learnt(
             known, *(sum(getattr(c, name) for c in counts.values()) for name in ("added", "revised", "withdrawn"))

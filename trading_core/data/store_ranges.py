@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Span', 'DAY', 'EVER', 'day_number', 'day_of', 'joined', 'without']
+__all__ = ['Span', 'DAY', 'EVER', 'day_number', 'day_of', 'bounds', 'joined', 'hull', 'without']
 
 # %% ../../nbs/16_store_ranges.ipynb #e608d025
 from collections.abc import Iterable
@@ -30,6 +30,13 @@ def day_of(number: int) -> pd.Timestamp:
     "The UTC midnight of a day's number."
     return pd.Timestamp(number * DAY, tz="UTC")
 
+# %% ../../nbs/16_store_ranges.ipynb #58cec76f
+def bounds(span: Span, interval: str) -> Span:
+    "The first and the last label of bars in these days."
+    if interval == "1d":
+        return span[0] * DAY, span[1] * DAY
+    return span[0] * DAY + 1, (span[1] + 1) * DAY
+
 # %% ../../nbs/16_store_ranges.ipynb #ceca46aa
 def joined(spans: Iterable[Span]) -> list[Span]:
     "The same days in as few spans as can be, ascending."
@@ -40,6 +47,12 @@ def joined(spans: Iterable[Span]) -> list[Span]:
         elif first <= last:
             made.append((first, last))
     return made
+
+# %% ../../nbs/16_store_ranges.ipynb #c72cb9aa
+def hull(spans: Iterable[Span]) -> Span:
+    "The shortest span with all days of `spans`, of which there is at least one."
+    firsts, lasts = zip(*spans, strict=True)
+    return min(firsts), max(lasts)
 
 # %% ../../nbs/16_store_ranges.ipynb #8c18f15b
 def without(span: Span, known: Iterable[Span]) -> list[Span]:

@@ -112,7 +112,7 @@ class Tickers(NamesRead):
             for use in sorted(own, key=lambda use: use.first)
         ]
 
-# %% ../../nbs/16l_tickers.ipynb #4bb01028
+# %% ../../nbs/16l_tickers.ipynb #96a8a507
 class RenamedBars(Source):
     "A source that goes by company, around one that goes by the tickers of the time."
 
@@ -129,6 +129,11 @@ class RenamedBars(Source):
     def simulated(self) -> bool:
         "The source's own."
         return self.source.simulated
+
+    @property
+    def tells_actions(self) -> bool | None:
+        "What the source says of splits and dividends; None: its bars show it."
+        return getattr(self.source, "tells_actions", None)
 
     def symbols(self) -> list[str]:
         "The companies that are known, and the tickers that nobody shares."

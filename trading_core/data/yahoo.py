@@ -221,7 +221,7 @@ def short_as_traded(bars: pd.DataFrame, daily: pd.DataFrame, calendar: str) -> p
     made.loc[opening, "dividend"] = happened["dividend"].fillna(0.0).to_numpy() * factor[opening] * split
     return made
 
-# %% ../../nbs/13_yahoo.ipynb #07865819
+# %% ../../nbs/13_yahoo.ipynb #89910610
 @dataclass(frozen=True)
 class YahooAsked(Source):
     "Yahoo, asked with patience, and its tables of days."
@@ -236,6 +236,11 @@ class YahooAsked(Source):
     name: ClassVar[str] = "yahoo"
     simulated: ClassVar[bool] = False
     intervals: ClassVar[tuple[str, ...]] = ("1m", "5m", "15m", "30m", "1h", "1d")
+
+    @property
+    def tells_actions(self) -> bool:
+        "Whether prices are as traded, with splits and dividends beside them."
+        return self.raw
 
     @cached_property
     def _pace(self) -> Pace:

@@ -10,7 +10,7 @@ __all__ = ['CENT', 'FEE_AT_MOST', 'ROUNDING', 'KINDS', 'Difference', 'Comparison
            'cash_differences', 'fee_in_coin', 'position_differences', 'price_differences', 'order_differences',
            'fill_differences', 'compare_sides']
 
-# %% ../../nbs/56b_comparison.ipynb #d671ece7
+# %% ../../nbs/56b_comparison.ipynb #f66c13b7
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,8 +20,9 @@ from html import escape
 import pandas as pd
 
 from ..errors import RefusedError
+from .splits import looks_like, ratio_text
 from ..ledger import OversoldError, open_lots
-from ..model import Fill, OrderRequest, OrderStatus, PositionInfo, Side
+from ..model import BookedAction, Fill, OrderRequest, OrderStatus, PositionInfo, Side
 
 # %% ../../nbs/56b_comparison.ipynb #e72c0fa9
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class MismatchError(RefusedError):
             f"`trading doctor --repair --why '...'` does it.{adopt}"
         )
 
-# %% ../../nbs/56b_comparison.ipynb #ba3627f8
+# %% ../../nbs/56b_comparison.ipynb #9409889f
 @dataclass(frozen=True)
 class OurSide:
     "The ledger's view."
@@ -107,6 +108,7 @@ class OurSide:
     positions: Mapping[str, PositionInfo]
     orders: Mapping[str, tuple[OrderRequest, OrderStatus]]  # those that may still fill
     history: Callable[[], Sequence[Fill]] = tuple  # all fills; only asked for where a difference must be explained
+    actions: Callable[[], Sequence[BookedAction]] = tuple  # and all splits that are booked
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def cash_differences(ours: OurSide, theirs: TheirSide) -> Iterator[Difference]:
     cure = "" if why else f"book an adjustment of {_number(rest)} {theirs.currency}"
     yield Difference("cash", theirs.currency, _number(ours.cash), _number(theirs.cash), why, cure)
 
-# %% ../../nbs/56b_comparison.ipynb #c52c8189
+# %% ../../nbs/56b_comparison.ipynb #6eacc930
 FEE_AT_MOST = Decimal("0.01")  # of what was bought; no venue takes more
 
 
@@ -167,6 +169,9 @@ def fee_in_coin(symbol: str, missing: Decimal, fills: Iterable[Fill]) -> bool:
             taken = fill.side is Side.SELL and fill.reason == "fee"
             bought = Decimal(0) if taken else bought + (fill.quantity if fill.side is Side.BUY else 0)
     return "/" in symbol and 0 < missing <= FEE_AT_MOST * bought
+
+
+_HINT = "it looks like a split, {}, of which neither prices nor venue have told yet: wait until they do; or {}"
 
 
 def position_differences(ours: OurSide, theirs: TheirSide) -> Iterator[Difference]:
@@ -182,9 +187,12 @@ def position_differences(ours: OurSide, theirs: TheirSide) -> Iterator[Differenc
         if rest < 0 and fee_in_coin(symbol, -rest, [*ours.history(), *theirs.newer]):
             why = "a fee taken in coin that is not in the log yet"
         cure = "" if why else f"read the whole log again, or book an adjustment of {_number(rest)} {symbol}"
+        if not why and symbol in ours.positions and symbol in theirs.positions:
+            ratio = looks_like(ours.positions[symbol], theirs.positions[symbol])
+            cure = _HINT.format(ratio_text(ratio), cure) if ratio is not None else cure
         yield Difference("position", symbol, _number(have), _number(there), why, cure)
 
-# %% ../../nbs/56b_comparison.ipynb #e3531227
+# %% ../../nbs/56b_comparison.ipynb #e67bfd21
 ROUNDING = Decimal("0.0001")
 
 
@@ -192,10 +200,10 @@ def _close(a: Decimal, b: Decimal) -> bool:
     return abs(a - b) <= ROUNDING * abs(b)
 
 
-def _left_average(symbol: str, fills: Iterable[Fill]) -> Decimal | None:
+def _left_average(symbol: str, fills: Iterable[Fill], actions: Iterable[BookedAction]) -> Decimal | None:
     "The average price of the lots that first-in-first-out leaves."
     try:
-        lots = open_lots([fill for fill in fills if fill.symbol == symbol])
+        lots = open_lots([f for f in fills if f.symbol == symbol], [a for a in actions if a.symbol == symbol])
     except OversoldError:
         return None
     total = sum(lots["quantity"], Decimal(0))
@@ -204,6 +212,13 @@ def _left_average(symbol: str, fills: Iterable[Fill]) -> Decimal | None:
         if total
         else None
     )
+
+
+def _a_share(ours: OurSide, theirs: TheirSide, symbol: str) -> bool:
+    "Whether both have paid the same for all shares, up to one."
+    have, there = ours.positions[symbol], theirs.positions[symbol]
+    gap = abs(have.quantity * have.entry_price - there.quantity * there.entry_price)
+    return gap <= max(have.entry_price, there.entry_price)
 
 
 def price_differences(ours: OurSide, theirs: TheirSide) -> Iterator[Difference]:
@@ -215,8 +230,10 @@ def price_differences(ours: OurSide, theirs: TheirSide) -> Iterator[Difference]:
         why = "rounding of the venue" if _close(have, there) else ""
         if not why and any(fill.symbol == symbol for fill in theirs.unbooked):
             why = theirs.cause
-        if not why and (left := _left_average(symbol, ours.history())) is not None and _close(left, there):
-            why = "the venue's average is that of the lots left, oldest sold first"
+        if not why and (left := _left_average(symbol, ours.history(), ours.actions())) is not None:
+            why = "the venue's average is that of the lots left, oldest sold first" if _close(left, there) else ""
+        if not why and any(action.symbol == symbol for action in ours.actions()) and _a_share(ours, theirs, symbol):
+            why = "a fraction of a share, which the venue rounded at a split"
         cure = "" if why else f"book an adjustment of {symbol} to {_number(there)}"
         yield Difference("price", symbol, _number(have), _number(there), why, cure)
 

@@ -16,7 +16,7 @@ __all__ = ['QUESTIONS', 'ROUGH_QUESTIONS', 'VenuePort', 'Quote', 'ExecutorBase',
            'a_lost_request_can_be_sent_again', 'a_lost_cancellation_is_unknown', 'no_answer_is_no_number',
            'a_part_is_counted_once', 'what_filled_before_a_cancellation_stays', 'ExecutorReport', 'check_executor']
 
-# %% ../../nbs/50_executor.ipynb #04bee828
+# %% ../../nbs/50_executor.ipynb #e5463594
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -33,6 +33,7 @@ from ..model import AccountInfo, Asset, Fill, OrderRequest, OrderResult, OrderSt
 
 if TYPE_CHECKING:
     from trading_core.data.instruments import Instrument
+    from trading_core.execution.splits import Split
 
 # %% ../../nbs/50_executor.ipynb #be064b87
 class VenuePort(ABC):
@@ -81,7 +82,7 @@ class Quote:
     price: Decimal
     moment: pd.Timestamp
 
-# %% ../../nbs/50_executor.ipynb #1868e3ef
+# %% ../../nbs/50_executor.ipynb #be0b57f2
 class ExecutorBase(VenuePort):
     """A venue, as the rest of the program sees it.
 
@@ -108,6 +109,10 @@ class ExecutorBase(VenuePort):
     def instruments(self, symbols: Iterable[str]) -> dict[str, Instrument]:
         "What the venue itself says of symbols: lot, tick, smallest order; nothing where it says nothing."
         return {}
+
+    def splits(self, symbols: Iterable[str], first: pd.Timestamp, last: pd.Timestamp) -> list[Split]:
+        "Splits with an ex-date from `first` to `last` that the venue has announced; none where it announces nothing."
+        return []
 
     def known_assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
         "The same as `assets`, from an answer that is kept where settings say so."

@@ -8,10 +8,10 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
            'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
-           'Opening', 'Journal']
+           'SplitNews', 'Splitting', 'Opening', 'Journal']
 
-# %% ../../nbs/56a_journal.ipynb #7edba404
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+# %% ../../nbs/56a_journal.ipynb #82dccee5
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from types import MappingProxyType
@@ -23,13 +23,24 @@ from sqlalchemy import bindparam, select
 from ..errors import ExecutionError, LedgerError, RefusedError
 from .clock import utc_now
 from .comparison import Comparison, Difference, MismatchError, OurSide, TheirSide, compare_sides
-from .executor import ExecutorBase
+from .executor import ExecutorBase, VenueError
 from .router import OrderRouter
+from .splits import Split, explaining, of_old_shares, told_action
 from ..ledger import Ledger
 from ..ledger import tables as t
 from ..ledger.orders import FinalStatusError, UnknownOrderError, _order
 from ..ledger.ready import Query
-from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side
+from trading_core.model import (
+    AccountInfo,
+    BookedAction,
+    Fill,
+    OrderRequest,
+    OrderResult,
+    OrderStatus,
+    PositionInfo,
+    Side,
+)
+from ..portfolio.actions import after_split
 from ..sessions import as_day
 
 # %% ../../nbs/56a_journal.ipynb #91d71c51
@@ -389,7 +400,7 @@ class Syncing(Adopting):
                 except TROUBLE:
                     return
 
-# %% ../../nbs/56a_journal.ipynb #f832c07f
+# %% ../../nbs/56a_journal.ipynb #21ec5590
 class Comparing(Syncing):
     "Puts what we know beside what the venue says."
 
@@ -400,7 +411,7 @@ class Comparing(Syncing):
         book = self.ledger
         known = open_ones(book).items()
         orders = {name: (o, said.status) for name, (o, said) in known if said.status is not OrderStatus.PLANNED}
-        return OurSide(book.account, book.cash(), book.positions(), orders, book.fills)
+        return OurSide(book.account, book.cash(), book.positions(), orders, book.fills, book.actions)
 
     def their_side(self) -> TheirSide:
         "The venue's view; open orders as they were when they were last listed."
@@ -434,8 +445,103 @@ class Comparing(Syncing):
         self.theirs = self.their_side()
         return compare_sides(ours, self.theirs)
 
-# %% ../../nbs/56a_journal.ipynb #c6a979b9
-class Opening(Comparing):
+# %% ../../nbs/56a_journal.ipynb #de461b1d
+class SplitNews(Comparing):
+    "Knows which splits the venue has carried out, and which not."
+
+    splits: Sequence[Split] = ()  # that the run's prices tell of
+    complete: pd.Timestamp | None = None  # a day at whose close those up to it must have been carried out
+    unbooked: Sequence[BookedAction] = ()  # found by a dry run, which books nothing
+
+    def open_splits(self, have: PositionInfo, told: Iterable[Split]) -> list[Split]:
+        "Those of the splits that came after a position was opened, and are not booked."
+        booked = {(a.day, a.symbol) for a in self.ledger.actions() if a.kind == "split"}
+        mine = [split for split in told if split.symbol == have.symbol and (split.day, split.symbol) not in booked]
+        return [split for split in mine if have.entry_day is not None and split.day > have.entry_day]
+
+    def announced(self, have: PositionInfo) -> list[Split]:
+        "What the venue itself has announced about what is held; nothing when it cannot be asked now."
+        if have.entry_day is None or "/" in have.symbol:
+            return []
+        try:
+            return self.executor.splits([have.symbol], as_day(have.entry_day), as_day(self.executor.now()))
+        except TROUBLE:
+            return []
+
+    def explained_by(self, have: PositionInfo, there: Decimal) -> list[BookedAction]:
+        "The bookings that make of a position what the venue says that it is."
+        fills = [fill for fill in self.ledger.fills() if fill.symbol == have.symbol]
+        actions = [action for action in self.ledger.actions() if action.symbol == have.symbol]
+        for tell in (lambda: list(self.splits), lambda: self.announced(have)):
+            if found := explaining(fills, actions, self.open_splits(have, tell()), there):
+                return found
+        return []
+
+    def carried_out(self) -> list[BookedAction]:
+        "The splits that explain what differs, by what the venue said last."
+        found: list[BookedAction] = []
+        for symbol, have in self.ledger.positions().items():
+            held = self.theirs.positions.get(symbol)
+            there = (held.quantity if held else Decimal(0)) - self.theirs.moved(symbol)
+            found += self.explained_by(have, there) if there != have.quantity else []
+        return found
+
+# %% ../../nbs/56a_journal.ipynb #02459db7
+class Splitting(SplitNews):
+    "Books what splits have done."
+
+    def compare_settled(self) -> Comparison:
+        comparison = super().compare_settled()
+        found = self.carried_out()
+        if found and not self.dry_run:
+            self.book_splits(found)
+            comparison = super().compare_settled()
+        elif found:
+            self.unbooked, known = found, {action.symbol: told_action(action) for action in found}
+            explained = (
+                replace(d, why=known[d.subject] + ", which the next run books", cure="") if d.subject in known else d
+                for d in comparison.differences
+            )
+            comparison = replace(comparison, differences=tuple(explained))
+        return replace(comparison, differences=(*comparison.differences, *self._overdue()))
+
+    def _overdue(self) -> Iterator[Difference]:
+        "Splits whose day is over, of which the venue's quantities show nothing."
+        until = self.complete
+        known = [split for split in self.splits if until is not None and split.day <= until]
+        by_hand = {(f.symbol, f.day) for f in self.ledger.fills() if f.reason == "adjustment" and f.quantity}
+        for symbol, have in self.ledger.positions().items() if known else ():
+            held = self.theirs.positions.get(symbol)
+            for split in self.open_splits(have, known) if held and held.quantity == have.quantity else ():
+                if not any(name == symbol and day >= split.day for name, day in by_hand):
+                    ours, theirs = f"{have.quantity.normalize():f}, before a {split}", f"{held.quantity.normalize():f}"
+                    cure = f"wait until {self.executor.name} carries it out; if there was none, the prices are wrong: trading data check"
+                    yield Difference("split", symbol, ours, theirs, cure=cure)
+
+    def book_splits(self, found: Sequence[BookedAction]) -> None:
+        "Book splits and what they do to orders, in one step, when no order of old shares is left at the venue."
+        changed: dict[str, OrderRequest] = {}
+        for action in found:
+            for client_id in of_old_shares(self.ledger, action.symbol, action.day):
+                if client_id in self.there:
+                    self._take_back(client_id, action)
+                    continue
+                order = changed.get(client_id) or known_orders(self.ledger, [client_id])[client_id]
+                changed[client_id] = after_split(order, float(action.amount))
+        with self.ledger.writing():
+            self.ledger.book_actions(found, list(changed.values()))
+            for action in found:
+                self.ledger.note("split", action.symbol, told=told_action(action), orders=sorted(changed))
+
+    def _take_back(self, client_id: str, action: BookedAction) -> None:
+        "Take back an order of old shares; no `cancel` is noted, so the sale of a whole position is owed from now on."
+        said = self._canceled(client_id)
+        if said.status.open:
+            why = f"it is one of shares before the split of {action.symbol}, and the answer was {said.status}"
+            raise VenueError(self.executor.name, f"take back order {client_id}", why)
+
+# %% ../../nbs/56a_journal.ipynb #7b84b47e
+class Opening(Splitting):
     "Opens the book of an account at a venue."
 
     def open_account(self, source: str, day: pd.Timestamp) -> None:

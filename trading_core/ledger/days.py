@@ -68,7 +68,7 @@ class Evenings(OpenPositions):
         rows = self._all(_EVENINGS.where(t.equity.c.day >= day))
         return _frame(rows, ["day", "equity", "cash"]).set_index("day")["equity"].astype(float)
 
-# %% ../../nbs/08b_ledger_days.ipynb #260dd073
+# %% ../../nbs/08b_ledger_days.ipynb #67f24016
 class Days(Evenings):
     "Days, booked."
 
@@ -87,10 +87,15 @@ class Days(Evenings):
     ) -> None:  # fmt: skip
         "Book all that happened on `day`, in one step; `changed` are orders that wait, in the shares after a split."
         with self.writing():  # it follows from the prices, so nothing is lost when this fails
-            for order in changed:
-                self.change_order(order)
-            self._add_actions(actions)
+            self.book_actions(actions, changed)
             self._add_fills(fills)
             for result in results:
                 self._set_status(result, day)
             self.set_equity(day, equity, cash)
+
+    def book_actions(self, actions: Sequence[BookedAction], changed: Sequence[OrderRequest] = ()) -> None:
+        "Book splits and dividends, each once, with the orders that they `changed`, in one step."
+        with self.writing():
+            for order in changed:
+                self.change_order(order)
+            self._add_actions(actions)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine', 'bars_held', 'fill_lines', 'contributions',
-           'stop_price', 'PositionLine', 'position_line', 'OrderLine', 'order_why', 'order_line', 'NoOrder',
-           'no_orders', 'Warned', 'stale_warnings', 'quality_warnings', 'limit_warnings', 'cycle_warnings', 'DayFacts',
-           'DayReport', 'exposures', 'history_of', 'decision_text', 'RunLike', 'CycleLike', 'day_report']
+           'stop_price', 'PositionLine', 'position_line', 'OrderLine', 'order_why', 'decided_on', 'order_phrases',
+           'order_line', 'NoOrder', 'no_orders', 'Warned', 'stale_warnings', 'quality_warnings', 'limit_warnings',
+           'cycle_warnings', 'DayFacts', 'DayReport', 'exposures', 'history_of', 'decision_text', 'RunLike',
+           'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #f058ee01
+# %% ../../nbs/64_day.ipynb #2cb3d9b1
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -35,7 +36,7 @@ from .markup import count, days_text, quantity_text
 from .signals_page import Wish, wishes_of
 from .venue_state import VenueState, venue_state
 from ..sessions import as_day, bar_text, bar_word, is_open, next_session, sessions
-from ..strategies.strategy import Strategy
+from ..strategies.strategy import Strategy, explain
 
 # %% ../../nbs/64_day.ipynb #602b6af5
 _DAY = pd.Timedelta(days=1)
@@ -209,6 +210,30 @@ def order_why(order: OrderRequest, phrase: str, held: PositionLine | None) -> st
     if order.reason in ("stop_loss", "trailing_stop") and held and held.stop:
         told += f": the line is ${held.stop:,.6g}"
     return " · ".join(part for part in (told, since if order.side is Side.SELL else "") if part)
+
+# %% ../../nbs/64_day.ipynb #bfeed49b
+def decided_on(order: OrderRequest, panel: Panel) -> pd.Timestamp:
+    "The bar after which `order` was decided, as its id says; the panel's last if it says nothing."
+    written = order.client_id.partition("-")[0]
+    try:
+        bar = pd.to_datetime(written, format="%Y%m%dT%H%M" if "T" in written else "%Y%m%d", utc=True)
+    except ValueError:
+        return panel.last
+    return max(min(bar, panel.last), panel.first)
+
+
+def order_phrases(
+    orders: Iterable[OrderRequest], strategies: Mapping[str, tuple[Strategy, float]], panel: Panel
+) -> dict[str, str]:
+    "By client id: what the strategy of each order saw in the bar after which it was decided."
+    known: dict[tuple[str, pd.Timestamp], dict[str, str]] = {}
+    found = {}
+    for order in orders:
+        place = order.strategy, decided_on(order, panel)
+        if place not in known and order.strategy in strategies:
+            known[place] = explain(strategies[order.strategy][0], panel, place[1])
+        found[order.client_id] = known.get(place, {}).get(order.symbol, "")
+    return found
 
 # %% ../../nbs/64_day.ipynb #e5672ecc
 def order_line(
@@ -586,10 +611,11 @@ def _waiting(cycle: CycleLike) -> list[OrderRequest]:
     listed = [*(getattr(cycle, "pending", None) or ()), *cycle.plan.orders]
     return list({order.client_id: order for order in listed if order.client_id not in gone}.values())
 
-# %% ../../nbs/64_day.ipynb #062c41d1
-def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) -> dict[str, Any]:
+# %% ../../nbs/64_day.ipynb #00a1caf8
+def _book(run: RunLike, cycle: CycleLike, panel: Panel) -> dict[str, Any]:
     "Open positions, nearest to their stop first, and waiting orders, in the order in which their markets open."
-    equity, waiting, phrases = float(cycle.equity), _waiting(cycle), {wish.symbol: wish.why for wish in wishes}
+    equity, waiting = float(cycle.equity), _waiting(cycle)
+    phrases = order_phrases([*waiting, *cycle.plan.orders], run.strategies, panel)
     leaving = {order.symbol for order in waiting if order.side is Side.SELL}
     rules = {name: strategy.exits for name, (strategy, _) in run.strategies.items()}
     known = panel.until(getattr(cycle, "known_day", None) or cycle.as_of)  # with a silent venue, all of that moment
@@ -602,15 +628,13 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
     status |= {result.client_id: result.status.value for result in _results(cycle)}
     status |= {r.client_id: FOR_YOU for r in _said(cycle) if r.message.startswith("waits for approval")}
     orders = [
-        order_line(order, panel, phrases.get(order.symbol, ""), held.get(order.symbol), status.get(order.client_id, ""))
+        order_line(order, panel, phrases[order.client_id], held.get(order.symbol), status.get(order.client_id, ""))
         for order in waiting
     ]
     orders.sort(key=lambda line: (line.opens, line.side == "buy", line.symbol))
     filled = {result.client_id for result in _said(cycle) if result.status.value == "filled"}
     done = [
-        order_line(o, panel, phrases.get(o.symbol, ""), None, "filled")
-        for o in cycle.plan.orders
-        if o.client_id in filled
+        order_line(o, panel, phrases[o.client_id], None, "filled") for o in cycle.plan.orders if o.client_id in filled
     ]
     positions = sorted(
         held.values(), key=lambda line: (math.inf if line.to_stop is None else -line.to_stop, line.symbol)
@@ -618,7 +642,7 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
     now, after = exposures(positions, orders, equity, float(cycle.cash))
     return {"positions": positions, "orders": orders, "done": done, "exposure": now, "exposure_after": after}
 
-# %% ../../nbs/64_day.ipynb #89229795
+# %% ../../nbs/64_day.ipynb #fe593538
 def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
     """The day of `cycle`, explained.
 
@@ -636,7 +660,7 @@ def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
         **_account(run, cycle),
         **_course(run, cycle, panel, fills, booked),
         **_decided(run, cycle, panel, wishes),
-        **_book(run, cycle, panel, wishes),
+        **_book(run, cycle, panel),
         fills=fill_lines(fills, [fill.venue_id for fill in cycle.fills], panel, booked),
         warnings=[
             *quality_warnings(panel, cycle.holdings),

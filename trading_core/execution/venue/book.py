@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VenueDesk', 'changed_work', 'changed', 'VenueHeirs', 'VenueChanges', 'PaperVenue', 'Event', 'Liquidity']
+__all__ = ['VenueDesk', 'changed_work', 'changed', 'VenueHeirs', 'VenueChanges', 'PaperVenue', 'Clearing', 'Event', 'Liquidity']
 
-# %% ../../../nbs/53dd_venue_book.ipynb #968d2ea8
+# %% ../../../nbs/53dd_venue_book.ipynb #8fcc1c4a
 from collections.abc import Mapping
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from ..matching import Working
 from .account import VenueRefusal, text
-from .living import VenueTime
+from .actions import Clearing, VenueActions
 from trading_core.execution.venue.orders import (
     NOT_FOUND,
     VenueOrder,
@@ -28,10 +28,10 @@ from trading_core.execution.venue.orders import (
 from .state import Event, Liquidity, family
 from ...model import AssetClass, TimeInForce
 
-_all_ = ["Event", "Liquidity"]
+_all_ = ["Clearing", "Event", "Liquidity"]
 
-# %% ../../../nbs/53dd_venue_book.ipynb #bf47a389
-class VenueDesk(VenueTime):
+# %% ../../../nbs/53dd_venue_book.ipynb #537f728f
+class VenueDesk(VenueActions):
     "The part of the venue that is spoken to."
 
     def catch_up(self) -> None:
@@ -141,7 +141,7 @@ class VenueChanges(VenueHeirs):
         finally:
             self.working = before
 
-# %% ../../../nbs/53dd_venue_book.ipynb #a1e8249d
+# %% ../../../nbs/53dd_venue_book.ipynb #6e44bc7d
 class PaperVenue(VenueChanges):
     """An Alpaca account on paper: orders, positions, cash and activities, all in memory.
 
@@ -159,6 +159,8 @@ class PaperVenue(VenueChanges):
         1 for a cash account, 2 for a margin account.
     liquidity : Liquidity, optional
         Fills orders in pieces.
+    clearing : Clearing, optional
+        How splits and dividends are carried out, where the market knows of any.
     rate_limit : int, optional
         Calls a minute over REST; None for as many as one likes.
     """

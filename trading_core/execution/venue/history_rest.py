@@ -45,12 +45,12 @@ def _places(venue: PaperVenue, token: str | None, *, ascending: bool) -> Sequenc
         first, last = (place + 1, last) if ascending else (first, place)
     return range(first, last) if ascending else range(last - 1, first - 1, -1)
 
-# %% ../../../nbs/53ea_venue_history.ipynb #2594fdc8
+# %% ../../../nbs/53ea_venue_history.ipynb #703e4688
 def get_activities(venue: PaperVenue, query: Query, body: Any, kind: str = "") -> list[dict[str, Any]]:
     "The log of activities, newest first, a page at a time."
     kinds = {name for name in (kind or query.get("activity_types") or "").split(",") if name}
     if query.get("category"):
-        kinds = {"FILL"} if query["category"] == "trade_activity" else {"FEE", "CFEE"}
+        kinds = {"FILL"} if query["category"] == "trade_activity" else {"FEE", "CFEE", "SPLIT", "DIV"}
     after, until = _window(query)
     size, found = number(query, "page_size", 100, 100), list[dict[str, Any]]()
     for place in _places(venue, query.get("page_token"), ascending=query.get("direction") == "asc"):
@@ -62,7 +62,7 @@ def get_activities(venue: PaperVenue, query: Query, body: Any, kind: str = "") -
                 break
     return found
 
-# %% ../../../nbs/53ea_venue_history.ipynb #51a2c583
+# %% ../../../nbs/53ea_venue_history.ipynb #5236a9e9
 def values_at(venue: PaperVenue, moments: Sequence[int]) -> list[Decimal]:
     "The equity of the account at each of some ascending moments."
     cash, held, values, place = venue.opened_with, dict[str, Decimal](), list[Decimal](), 0
@@ -74,6 +74,7 @@ def values_at(venue: PaperVenue, moments: Sequence[int]) -> list[Decimal]:
                 cash += cash_of(-quantity * Decimal(item["price"]))
             else:
                 cash += Decimal(item["net_amount"])
+                quantity = Decimal(0) if item["activity_type"] == "DIV" else quantity  # shares that were paid for
             held[item["symbol"]] = held.get(item["symbol"], Decimal(0)) + quantity
             place += 1
         worth = (amount * (venue.market.last(symbol, moment) or 0) for symbol, amount in held.items() if amount)
