@@ -858,8 +858,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'trading_core/backtest/sharpe.py'),
                                               'trading_core.backtest.sharpe.probabilistic_sharpe': ( 'sharpe.html#probabilistic_sharpe',
                                                                                                      'trading_core/backtest/sharpe.py'),
-                                              'trading_core.backtest.sharpe.run_length': ( 'sharpe.html#run_length',
-                                                                                           'trading_core/backtest/sharpe.py'),
                                               'trading_core.backtest.sharpe.sharpe': ( 'sharpe.html#sharpe',
                                                                                        'trading_core/backtest/sharpe.py'),
                                               'trading_core.backtest.sharpe.sharpe_error': ( 'sharpe.html#sharpe_error',

@@ -1,8 +1,8 @@
-"""What three other libraries say about the same returns; writes sharpe_peers.json, which test_sharpe.py holds our figures against.
+"""What two other libraries say about the same returns; writes sharpe_peers.json, which test_sharpe.py holds our figures against.
 
-They are no dependency of the project (skfolio brings a solver along, arch all of statsmodels), so they are asked in an environment of their own:
+They are no dependency of the project (skfolio brings a solver along), so they are asked in an environment of their own:
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install arch==8.0.0 jsharpe==0.6.3 skfolio==1.12.2
+    python -m venv /tmp/peers && /tmp/peers/bin/pip install jsharpe==0.6.3 skfolio==1.12.2
     /tmp/peers/bin/python tests/backtest/sharpe_peers.py
 """
 
@@ -62,31 +62,10 @@ def asked_of_jsharpe(name: str) -> dict[str, float]:
     }
 
 
-RUNS = [(days, run) for days in (40, 250, 2016) for run in (1, 2, 4, 13)]
-
-
-def returns_in_runs(days: int, run: int) -> np.ndarray:
-    "Returns of so many days, each the mean of as many days as the run has: it is like the day before."
-    steps = (np.arange(days + run - 1.0) ** 2 * 0.6180339887498949) % 1.0  # squares leave no order among the days
-    bell = np.log((steps + 1e-3) / (1 - steps + 1e-3))
-    return np.convolve(0.006 * (bell + 0.06), np.ones(run) / run, "valid")
-
-
-def asked_of_arch(days: int, run: int) -> list[float]:
-    "How long runs should be, and both ends of the interval of the ratio."
-    from arch.bootstrap import StationaryBootstrap, optimal_block_length
-
-    returns = returns_in_runs(days, run)
-    length = max(1.0, float(optimal_block_length(returns)["stationary"].iloc[0]))
-    drawn = StationaryBootstrap(length, returns, seed=5).apply(lambda x: np.array([x.mean() / x.std(ddof=1)]), 300)
-    return [length, *map(float, np.quantile(drawn, [0.025, 0.975]))]
-
-
 def main() -> None:
     answers = {
         "skfolio": {"version": version("skfolio"), **{name: asked_of_skfolio(name) for name in CASES}},
         "jsharpe": {"version": version("jsharpe"), **{name: asked_of_jsharpe(name) for name in CASES}},
-        "arch": {"version": version("arch"), **{f"{days}, {run}": asked_of_arch(days, run) for days, run in RUNS}},
     }
     RECORDED.write_text(json.dumps(answers, indent=1) + "\n")
 

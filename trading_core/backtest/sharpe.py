@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Returns', 'LEAST_DAYS', 'Moments', 'moments', 'sharpe', 'sharpe_error', 'run_length', 'Interval', 'sharpe_interval',
+__all__ = ['Returns', 'LEAST_DAYS', 'Moments', 'moments', 'sharpe', 'sharpe_error', 'Interval', 'sharpe_interval',
            'probabilistic_sharpe', 'Trials', 'expected_maximum_sharpe', 'luck', 'deflated_sharpe', 'independent_trials',
            'minimum_track_record']
 
@@ -69,25 +69,7 @@ def sharpe_error(returns: Returns | Moments, annual_days: int = 1) -> float:
     "Standard error of `sharpe`, in the same unit."
     return float(moments(returns).error * annual_days**0.5)
 
-# %% ../../nbs/46_sharpe.ipynb #6319678d
-def run_length(values: np.ndarray) -> float:
-    "How many days a run should have on average, in a stationary bootstrap of these returns."
-    days, apart = len(values), values - values.mean()
-    in_a_row = max(5, int(math.log10(days)))
-    longest = math.ceil(math.sqrt(days)) + in_a_row
-    lags = np.arange(longest + 1)
-    together = np.array([apart[lag:] @ apart[: days - lag] for lag in lags])
-    squares = np.cumsum(apart**2)
-    alike = np.abs(together) / np.sqrt((squares[-1] - squares[lags]) * squares[days - 2 - lags])
-    chance = alike[:-1] < 2 * math.sqrt(math.log10(days) / days)
-    quiet = np.lib.stride_tricks.sliding_window_view(chance, in_a_row).all(axis=1)  # nothing is alike from here on
-    last = min(2 * max(int(quiet.argmax()), 1), longest) if quiet.any() else longest
-    weighed = np.minimum(1.0, 2 * (1 - lags[: last + 1] / last)) * together[: last + 1] / days
-    weighed[1:] *= 2  # days before and days after
-    best = np.cbrt((lags[: last + 1] @ weighed / weighed.sum()) ** 2 * days)
-    return float(min(best, math.ceil(min(3 * math.sqrt(days), days / 3))))
-
-# %% ../../nbs/46_sharpe.ipynb #231fa65b
+# %% ../../nbs/46_sharpe.ipynb #5df48667
 class Interval(NamedTuple):
     "Where a figure most likely is."
 
@@ -100,16 +82,18 @@ LEAST_DAYS = 20  # fewer returns cannot say how their runs look
 
 def _resampled(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     "Sharpe ratio (of one row) of each resampled history; NaN for one in which nothing moved."
+    from arch.bootstrap import (
+        StationaryBootstrap,
+        optimal_block_length,
+    )  # two seconds of imports, only for those who ask
+
     with np.errstate(all="ignore"):
+        run = max(1.0, float(optimal_block_length(values)["stationary"].iloc[0]))  # NaN gives 1
+        bootstrap = StationaryBootstrap(run, values, seed=seed)  # type: ignore[arg-type]  # a mean length need not be whole
         centred, mean, days = values - values.mean(), values.mean(), len(values)
-        ends = 1 / max(1.0, run_length(values))  # NaN gives 1
-        chance, at, sums = np.random.default_rng(seed), np.arange(days), np.empty((resamples, 2))
+        sums = np.empty((resamples, 2))
         for row in sums:
-            come_from, begins = chance.integers(days, size=days), chance.random(days) <= ends
-            begins[0] = True
-            first = np.flatnonzero(begins)
-            shift = np.repeat(come_from[first] - first, np.diff(first, append=days))
-            drawn = centred.take(at + shift, mode="wrap")  # a run goes on at the first day after the last
+            drawn = centred[bootstrap.update_indices()]
             row[:] = drawn.sum(), drawn @ drawn
         squares = sums[:, 1] - sums[:, 0] ** 2 / days
         moved = squares > 1e-20 * (centred @ centred)
