@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['seconds_of', 'market_notes', 'Lines', 'stream_of', 'venue_clock', 'stream', 'add_to']
+__all__ = ['seconds_of', 'market_notes', 'Lines', 'stream_of', 'venue_clock', 'until_over', 'shown', 'stream', 'add_to']
 
 # %% ../../nbs/79d_cli_stream.ipynb #8fd1a354
 import re
@@ -157,7 +157,29 @@ def _closing(stream: PriceStream, lines: Lines | None) -> list[str]:
         notes.append(f"{lines.skipped:,} of them without a line of their own; --json prints each.")
     return notes
 
-# %% ../../nbs/79d_cli_stream.ipynb #ad68a371
+# %% ../../nbs/79d_cli_stream.ipynb #aeadab9c
+def until_over(prices: PriceStream, seconds: float | None, over: threading.Event) -> None:
+    "Listen for so long, until `over` is set, or until the venue refuses for good, which raises its error."
+    until = None if seconds is None else time.monotonic() + seconds
+    prices.start()
+    while not over.wait(0.1) and (until is None or time.monotonic() < until):
+        if prices.error is not None:
+            raise prices.error
+
+
+def shown(prices: PriceStream, seconds: float | None, over: threading.Event, quiet: bool) -> bool:
+    "Listen until the time is over; whether it was stopped by hand. `quiet` leaves the output to a program."
+    for note in market_notes(prices.wants.symbols, prices.moment()):
+        typer.echo(note, err=quiet)
+    try:
+        until_over(prices, seconds, over)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        prices.stop()
+    return False
+
+# %% ../../nbs/79d_cli_stream.ipynb #f654f1e0
 def stream(
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL...", help="Such as AAPL BTC/USD.")] = None,
     span: Annotated[
@@ -182,33 +204,12 @@ def stream(
     prices = stream_of(config, feed).subscribe(symbols, *(kind or ()))
     lines, over, slips = None if json else Lines(Console()), threading.Event(), list[OSError]()
     prices.listen(_printing(lines or (lambda heard: typer.echo(_json_line(heard))), over, slips), *(kind or ()))
-    stopped = _shown(prices, seconds, over, json)
+    stopped = shown(prices, seconds, over, json)
     for slip in slips[:1]:
         raise slip
     for note in [*(["Stopped."] if stopped else []), *_closing(prices, lines)]:
         typer.echo(note, err=json)
     return 0 if stopped or prices.reached else 1
-
-
-def _shown(prices: PriceStream, seconds: float | None, over: threading.Event, quiet: bool) -> bool:
-    "Listen until the time is over; whether it was stopped by hand. `quiet` leaves the output to a program."
-    for note in market_notes(prices.wants.symbols, prices.moment()):
-        typer.echo(note, err=quiet)
-    try:
-        _until_over(prices, seconds, over)
-    except KeyboardInterrupt:
-        return True
-    finally:
-        prices.stop()
-    return False
-
-
-def _until_over(prices: PriceStream, seconds: float | None, over: threading.Event) -> None:
-    until = None if seconds is None else time.monotonic() + seconds
-    prices.start()
-    while not over.wait(0.1) and (until is None or time.monotonic() < until):
-        if prices.error is not None:
-            raise prices.error
 
 
 def add_to(app: typer.Typer) -> None:

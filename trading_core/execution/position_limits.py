@@ -75,7 +75,7 @@ def prices_for(venue: ExecutorBase, order: OrderRequest, picture: Picture, cycle
     paid |= {symbol: position.entry_price for symbol, position in picture.positions.items() if symbol in needed}
     return paid | {symbol: quote.price for symbol, quote in quotes.items()} | kept
 
-# %% ../../nbs/55ea_position_limits.ipynb #f733f936
+# %% ../../nbs/55ea_position_limits.ipynb #36e6e738
 ABOUT_POSITIONS = ("max_positions", "max_weight", "max_equity", "max_crypto")
 FRESH_SECONDS = 30.0
 
@@ -84,14 +84,14 @@ def about_positions(limits: RiskLimits, *more: str) -> RiskLimits:
     "Those of the limits that are about positions, and `more` of them by name."
     return RiskLimits(**{name: getattr(limits, name) for name in (*ABOUT_POSITIONS, *more)})
 
-
+# %% ../../nbs/55ea_position_limits.ipynb #f003c775
 def without_dust(venue: ExecutorBase, positions: Mapping[str, PositionInfo]) -> dict[str, Decimal]:
     "Units held, without what is too little of a coin to be sold."
     coins = [symbol for symbol in positions if Asset.of(symbol).asset_class is AssetClass.CRYPTO]
     lots = venue.assets(coins) if coins else {}
     return {s: p.quantity for s, p in positions.items() if s not in lots or p.quantity >= lots[s].lot}
 
-
+# %% ../../nbs/55ea_position_limits.ipynb #4edb7adc
 class PositionLimits:
     "Why a purchase would break a limit at the venue; empty when it would not. Sales always pass."
 

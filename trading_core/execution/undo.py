@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NoSuchRunError', 'cycles_of', 'UndoPlan', 'bought_by', 'closing_order', 'undo_plan', 'cancel_order', 'undo_run']
+__all__ = ['NoSuchRunError', 'cycles_of', 'UndoPlan', 'bought_by', 'closing_order', 'Bought', 'Undoing', 'undo_plan',
+           'cancel_order', 'undo_run']
 
 # %% ../../nbs/58c_undo.ipynb #9accc7a9
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -96,28 +97,12 @@ def closing_order(
     client_id = client_order_id(cycle, strategy, symbol, Side.SELL, purpose or reason)
     return OrderRequest(client_id, symbol, Side.SELL, quantity, reason, strategy, whole, time_in_force=force)
 
-# %% ../../nbs/58c_undo.ipynb #8c2df695
-class _Undoing:
-    "One run in the ledger, symbol by symbol."
+# %% ../../nbs/58c_undo.ipynb #eb334558
+class Bought:
+    "What a run bought, symbol by symbol, and how much of it is still held."
 
-    def __init__(self, ledger: Ledger, last: Cycle):
-        self.ledger, self.fills, self.held = ledger, ledger.fills(), ledger.positions()
-        self.actions = ledger.actions()
-        self.name = f"{last.account}|undo {last.job}|{bar_text(last.as_of)}"
-
-    def sale(self, order: OrderRequest, quantity: Decimal, whole: bool) -> OrderRequest | None:
-        "The sale that takes back `quantity` now, less what earlier ones sold; None when it is sold, or about to be."
-        for number in count(1):
-            purpose = "undo" if number == 1 else f"undo {number}"
-            what = order.strategy, order.symbol, quantity
-            sale = closing_order(self.name, *what, whole=whole, reason="undo", purpose=purpose)
-            known = self.ledger.order(sale.client_id)
-            if known is None or known.status is OrderStatus.PLANNED:
-                return sale if quantity > 0 else None
-            if known.status.open or known.status is OrderStatus.FILLED:
-                return None
-            quantity += bought_by([sale], self.fills)  # a sale counts below zero
-        return None
+    def __init__(self, ledger: Ledger):
+        self.ledger, self.fills, self.held, self.actions = ledger, ledger.fills(), ledger.positions(), ledger.actions()
 
     def left(self, orders: Sequence[OrderRequest]) -> Decimal:
         "How much of one symbol's orders is in the position as it is held now."
@@ -138,6 +123,28 @@ class _Undoing:
         others = [o for o in sales if o not in orders]
         return bool(others) or 0 < self.left(orders) <= sum(o.quantity for o in sales)
 
+# %% ../../nbs/58c_undo.ipynb #1d11b6af
+class Undoing(Bought):
+    "One run in the ledger, and the sales that take it back."
+
+    def __init__(self, ledger: Ledger, last: Cycle):
+        super().__init__(ledger)
+        self.name = f"{last.account}|undo {last.job}|{bar_text(last.as_of)}"
+
+    def sale(self, order: OrderRequest, quantity: Decimal, whole: bool) -> OrderRequest | None:
+        "The sale that takes back `quantity` now, less what earlier ones sold; None when it is sold, or about to be."
+        for number in count(1):
+            purpose = "undo" if number == 1 else f"undo {number}"
+            what = order.strategy, order.symbol, quantity
+            sale = closing_order(self.name, *what, whole=whole, reason="undo", purpose=purpose)
+            known = self.ledger.order(sale.client_id)
+            if known is None or known.status is OrderStatus.PLANNED:
+                return sale if quantity > 0 else None
+            if known.status.open or known.status is OrderStatus.FILLED:
+                return None
+            quantity += bought_by([sale], self.fills)  # a sale counts below zero
+        return None
+
     def answer(self, orders: Sequence[OrderRequest], leaving: bool) -> tuple[OrderRequest | None, str]:
         "The sale that takes back one symbol's orders, or why there is none."
         symbol, bought = orders[0].symbol, bought_by(orders, self.fills)
@@ -153,11 +160,11 @@ class _Undoing:
         sale = self.sale(bought_last, left if whole else floor_lot(left, Asset.of(symbol).lot), whole)
         return sale, "" if sale else "it was taken back already"
 
-# %% ../../nbs/58c_undo.ipynb #df91b713
+# %% ../../nbs/58c_undo.ipynb #ac3e613c
 def undo_plan(ledger: Ledger, run_id: str) -> UndoPlan:
     "What takes back the run whose id begins with `run_id`."
     name, cycles = cycles_of(ledger, run_id)
-    undoing, sent = _Undoing(ledger, cycles[-1]), ledger.pending()
+    undoing, sent = Undoing(ledger, cycles[-1]), ledger.pending()
     orders = [order for cycle in cycles for order in ledger.intents(cycle.job, cycle.as_of)]
     of = {symbol: [o for o in orders if o.symbol == symbol] for symbol in dict.fromkeys(o.symbol for o in orders)}
     leaving = {symbol for symbol, mine in of.items() if undoing.leaving(mine, sent)}

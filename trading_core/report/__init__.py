@@ -14,11 +14,11 @@ __all__ = ['DayReport', 'Html', 'account_section', 'actions_section', 'agreement
            'table', 'targets_section', 'trades_section', 'unresolved', 'venue_trouble', 'waiting_section',
            'warnings_section', 'wishes_of']
 
-# %% ../../nbs/69_report_init.ipynb #dde7d69a
+# %% ../../nbs/69_report_init.ipynb #615145e7
 from trading_core.report.backtest_page import (
+    actions_section,
     backtest_head,
     backtest_summary,
-    actions_section,
     equity_section,
     exposure_section,
     luck_section,
@@ -30,13 +30,8 @@ from trading_core.report.backtest_page import (
     sharpe_interval,
     trades_section,
 )
+from .coverage_page import coverage_head, coverage_section, coverage_summary, gaps_section
 from .honesty import engines_section, honesty_section
-from .day import DayReport, day_report
-from .markup import Html, beside, el, section, table
-from .overview import index_page
-from .pages import failed_page, front_page, render_page
-from .shell import notebook_style
-from .quality import quality_section
 from trading_core.report.signals_page import (
     signals_head,
     signals_summary,
@@ -44,6 +39,15 @@ from trading_core.report.signals_page import (
     strategy_sections,
     wishes_of,
 )
+from .sweep_page import best_section, failures_section, map_section, sweep_head, sweep_summary
+from .trade_page import account_section, fills_section, targets_section
+
+# %% ../../nbs/69_report_init.ipynb #afe0eb9d
+from .day import DayReport, day_report
+from .markup import Html, beside, el, section, table
+from .overview import index_page
+from .pages import failed_page, front_page, render_page
+from .quality import quality_section
 from trading_core.report.sections import (
     changes_section,
     exposure_bars,
@@ -53,11 +57,9 @@ from trading_core.report.sections import (
     positions_section,
     warnings_section,
 )
-from .coverage_page import coverage_head, coverage_section, coverage_summary, gaps_section
-from .sweep_page import best_section, failures_section, map_section, sweep_head, sweep_summary
+from .shell import notebook_style
 from .today import live_lines, report_page, run_facts, unresolved, venue_trouble
 from .venue_state import agreement_section, state_bands, waiting_section
-from .trade_page import account_section, fills_section, targets_section
 
 # %% ../../nbs/69_report_init.ipynb #fe32a873
 _all_ = [

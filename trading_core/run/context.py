@@ -8,8 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayError', 'as_of_day', 'as_of_moment',
            'wanted', 'DataEndsError', 'equal_parts', 'Market', 'load_market', 'known_text', 'load_strategies',
-           'RunContext', 'Asked', 'Tried', 'Judging', 'Run', 'find_settings', 'open_run', 'kernel_environment',
-           'hand_over']
+           'RunFacts', 'RunContext', 'Asked', 'Tried', 'Judging', 'Recalling', 'Run', 'find_settings', 'open_run',
+           'kernel_environment', 'hand_over']
 
 # %% ../../nbs/70_context.ipynb #f0cb15b9
 import json
@@ -230,14 +230,10 @@ def load_strategies(config: TradingConfig) -> dict[str, tuple[Strategy, float]]:
         raise ConfigError("There is no strategy with a share above 0. Give one: --set strategies.equity.share=0.5")
     return made
 
-# %% ../../nbs/70_context.ipynb #7a998442
-RUN_VARIABLE = "TRADING_RUN_FOLDER"  # in a kernel of `trading run`: the folder with what it is given
-LEDGER_VARIABLE = "TRADING_RUN_LEDGER"  # and the address of the books, which may hold a password
-
-
+# %% ../../nbs/70_context.ipynb #74b336a4
 @dataclass(frozen=True, eq=False)
-class RunContext:
-    "Everything that a run's notebook works with."
+class RunFacts:
+    "What is known when a run begins: its settings, its market, and whose it is."
 
     config: TradingConfig
     market: Market
@@ -249,11 +245,6 @@ class RunContext:
     def panel(self) -> Panel:
         "Bars up to the as-of."
         return self.market.panel
-
-    @cached_property
-    def tradable(self) -> Panel:
-        "The same bars, of the symbols whose prices can be trusted: all that anything is tried on."
-        return tradable_panel(self.panel)
 
     @property
     def quality(self) -> Mapping[str, Any] | None:
@@ -279,6 +270,19 @@ class RunContext:
     def account(self) -> str:
         "The name of the book."
         return self.config.account
+
+# %% ../../nbs/70_context.ipynb #c515ba21
+RUN_VARIABLE = "TRADING_RUN_FOLDER"  # in a kernel of `trading run`: the folder with what it is given
+LEDGER_VARIABLE = "TRADING_RUN_LEDGER"  # and the address of the books, which may hold a password
+
+
+class RunContext(RunFacts):
+    "Everything that a run's notebook works with."
+
+    @cached_property
+    def tradable(self) -> Panel:
+        "The same bars, of the symbols whose prices can be trusted: all that anything is tried on."
+        return tradable_panel(self.panel)
 
     @cached_property
     def strategies(self) -> dict[str, tuple[Strategy, float]]:
@@ -411,8 +415,26 @@ class Judging(Tried):
         found = None if rows.equity is None else overfitting(rows.equity.pct_change(fill_method=None).iloc[1:])
         return judge(result, kind, overfitted=found, sealed=sealed, place=self._trials)
 
-# %% ../../nbs/70_context.ipynb #832e277d
-class Run(Judging):
+# %% ../../nbs/70_context.ipynb #755860df
+class Recalling(Judging):
+    "A context that knows what was decided already."
+
+    def decided(self, ledger: Ledger) -> Cycle | None:
+        "What was decided for the as-of, if the account has gone on since: then there is only that to look at."
+        last = ledger.last_day()
+        return ledger.cycle(self.job, self.as_of) if last is not None and last > self.as_of else None
+
+    def expected(self, report: CycleReport) -> CycleReport:
+        "A report that misses decisions only on bars on which the job's schedule has any."
+        if not report.missed_days:
+            return report
+        from trading_core.run.scheduler import bars_of_job
+
+        bars = bars_of_job(self.config, self.job, pd.DatetimeIndex([*report.missed_days, report.as_of]))
+        return replace(report, missed_days=tuple(bars[bars < report.as_of]))
+
+# %% ../../nbs/70_context.ipynb #bf616d93
+class Run(Recalling):
     "A context that can also act: decide for a day, and in a run carry it out."
 
     def cycle(self, dry_run: bool = True, *, live: bool = False, **venue: Any) -> CycleReport:
@@ -429,9 +451,9 @@ class Run(Judging):
             warnings.warn("No order is placed: only `trading run` does that. This is a dry run.", stacklevel=2)
         dry_run = dry_run or not self.trades
         with self._books(write=not dry_run) as ledger:
-            past = None if self.trades else self._decided(ledger)
+            past = None if self.trades else self.decided(ledger)
             if past is not None:
-                return self._expected(report_of(ledger, self.panel, past, [], resumed=True, dry_run=True))
+                return self.expected(report_of(ledger, self.panel, past, [], resumed=True, dry_run=True))
             report = run_cycle(
                 self.panel,
                 self.strategies,
@@ -452,21 +474,7 @@ class Run(Judging):
             )
             if not (dry_run or live or report.unreachable):
                 note_paper_day(ledger, self.config.strategies, self.as_of, simulated=self.simulated)
-        return self._expected(report)
-
-    def _expected(self, report: CycleReport) -> CycleReport:
-        "A report that misses decisions only on bars on which the job's schedule has any."
-        if not report.missed_days:
-            return report
-        from trading_core.run.scheduler import bars_of_job
-
-        bars = bars_of_job(self.config, self.job, pd.DatetimeIndex([*report.missed_days, report.as_of]))
-        return replace(report, missed_days=tuple(bars[bars < report.as_of]))
-
-    def _decided(self, ledger: Ledger) -> Cycle | None:
-        "What was decided for the as-of, if the account has gone on since: then there is only that to look at."
-        last = ledger.last_day()
-        return ledger.cycle(self.job, self.as_of) if last is not None and last > self.as_of else None
+        return self.expected(report)
 
 # %% ../../nbs/70_context.ipynb #64d6895f
 def find_settings(start: Path) -> Path | None:

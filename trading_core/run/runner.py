@@ -9,10 +9,10 @@ from __future__ import annotations
 __all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text', 'new_run_id', 'versions', 'commit_of',
            'first_facts', 'RunRecord', 'told', 'next_step', 'remembered', 'write_report', 'read_run', 'read_runs',
            'write_index', 'alive', 'KilledError', 'settle_killed', 'job_pages', 'check_executor_settings',
-           'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'PreparedRun', 'PagedRun', 'InterruptedRunError',
-           'NoVenueError', 'UnresolvedOrdersError', 'WholeRun', 'RunResult', 'run_job']
+           'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'MarketRun', 'PreparedRun', 'PagedRun',
+           'InterruptedRunError', 'NoVenueError', 'UnresolvedOrdersError', 'WholeRun', 'RunResult', 'run_job']
 
-# %% ../../nbs/71_runner.ipynb #eb588671
+# %% ../../nbs/71_runner.ipynb #e51c2bde
 import contextlib
 import json
 import os
@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+# %% ../../nbs/71_runner.ipynb #65b7eef3
 from ..config import TradingConfig
 from ..errors import ConfigError, LockedError, RefusedError, RunError, TradingError, UnknownNameError
 from ..ledger import TOKEN_VARIABLE, AccountLock, Ledger, account_lock
@@ -402,8 +403,37 @@ class AccountRun(JobRun):
         if self.since:
             rehearse(context, books, since_day(self.since, context.as_of), lambda part: self.progress("rehearsal", 0.0))
 
-# %% ../../nbs/71_runner.ipynb #a9889ad9
-class PreparedRun(AccountRun):
+# %% ../../nbs/71_runner.ipynb #ddb6c5dc
+class MarketRun(AccountRun):
+    "A run that knows its market, and that its strategies do not look ahead."
+
+    def read_market(self, day: pd.Timestamp) -> RunContext:
+        "Read the market, once for all pages."
+        began = time.perf_counter()
+        market = load_market(self.config, day)
+        earlier = [run for run in read_runs(self.config.outputs) if run.get("run_id") != self.record.facts["run_id"]]
+        revised = revised_facts(self.config, market.panel.symbols, load_strategies(self.config), earlier)
+        self.record.facts["seconds"]["load"] = round(time.perf_counter() - began, 3)
+        self.record.write(
+            **({"revised": revised} if revised else {}),
+            as_of=bar_text(market.as_of, market.panel.interval),
+            data=market.facts(),
+            quality=market.quality,
+            simulated=market.simulated,
+        )
+        return RunContext(self.config, market, self.record.facts["job"], self.record.facts["run_id"])
+
+    def certify(self, context: RunContext) -> None:
+        "Check what has no certificate; refuse to trade what looks ahead."
+        began, strategies = time.perf_counter(), context.strategies
+        found = certified(strategies, context.tradable, certificates_folder(self.config))
+        self.record.facts["seconds"]["certificates"] = round(time.perf_counter() - began, 3)
+        self.record.write(certificates=certificate_facts(found))
+        if self.trades:
+            permits_of(self.config, strategies, live=self.live).refuse(*strategies)
+
+# %% ../../nbs/71_runner.ipynb #2f940788
+class PreparedRun(MarketRun):
     "A run up to its first page."
 
     given: dict[str, dict[str, Any]]
@@ -429,31 +459,6 @@ class PreparedRun(AccountRun):
         self.context = context
         hand_over(context, self.scratch)
         return context
-
-    def certify(self, context: RunContext) -> None:
-        "Check what has no certificate; refuse to trade what looks ahead."
-        began, strategies = time.perf_counter(), context.strategies
-        found = certified(strategies, context.tradable, certificates_folder(self.config))
-        self.record.facts["seconds"]["certificates"] = round(time.perf_counter() - began, 3)
-        self.record.write(certificates=certificate_facts(found))
-        if self.trades:
-            permits_of(self.config, strategies, live=self.live).refuse(*strategies)
-
-    def read_market(self, day: pd.Timestamp) -> RunContext:
-        "Read the market, once for all pages."
-        began = time.perf_counter()
-        market = load_market(self.config, day)
-        earlier = [run for run in read_runs(self.config.outputs) if run.get("run_id") != self.record.facts["run_id"]]
-        revised = revised_facts(self.config, market.panel.symbols, load_strategies(self.config), earlier)
-        self.record.facts["seconds"]["load"] = round(time.perf_counter() - began, 3)
-        self.record.write(
-            **({"revised": revised} if revised else {}),
-            as_of=bar_text(market.as_of, market.panel.interval),
-            data=market.facts(),
-            quality=market.quality,
-            simulated=market.simulated,
-        )
-        return RunContext(self.config, market, self.record.facts["job"], self.record.facts["run_id"])
 
 # %% ../../nbs/71_runner.ipynb #3c80888f
 class PagedRun(PreparedRun):

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['IN_SESSION', 'WALKED', 'PROGRAM', 'GRACE', 'JobTime', 'in_session', 'opening_from', 'job_times', 'calendar_of',
-           'cron_time', 'expected_bars', 'bars_of_job', 'Runner', 'overdue', 'make_scheduler', 'next_runs',
+__all__ = ['IN_SESSION', 'WALKED', 'PROGRAM', 'GRACE', 'WallClock', 'in_session', 'opening_from', 'JobTime', 'calendar_of',
+           'cron_time', 'job_times', 'expected_bars', 'bars_of_job', 'Runner', 'overdue', 'make_scheduler', 'next_runs',
            'run_schedule']
 
 # %% ../../nbs/72_schedule.ipynb #6dd8cd8d
@@ -32,34 +32,24 @@ from ..model import Asset
 from .runner import job_pages, read_runs
 from ..sessions import as_day, hours, is_open, next_session
 
-# %% ../../nbs/72_schedule.ipynb #74b48476
-class JobTime(BaseTrigger):  # type: ignore[misc]
-    """When a job is due: five fields on the clock of a zone, perhaps inside the sessions of a calendar only.
+# %% ../../nbs/72_schedule.ipynb #545e9a8d
+class WallClock:
+    """When a clock on the wall of a zone shows what five fields mean.
 
     Where clocks go back, a time that comes twice counts once, unless the hour is open (`*`); where they go forward, a
     time that does not exist is an hour later, unless the hour is open.
     """
 
-    def __init__(self, fields: str, zone: str = "UTC", calendar: str | None = None):
+    def __init__(self, fields: str, zone: str = "UTC"):
         self.wall = CronTrigger.from_crontab(fields, timezone="UTC")
-        self.zone, self.calendar, self.each = ZoneInfo(zone), calendar, fields.split()[1].startswith("*")
+        self.zone, self.each = ZoneInfo(zone), fields.split()[1].startswith("*")
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        "The first moment at or after `now`, and after the previous one."
-        start = now if previous_fire_time is None else max(now, previous_fire_time + timedelta(microseconds=1))
-        for _ in range(300):  # sessions, if need be
-            moment = self._on_the_clock(start.astimezone(UTC))
-            if self.calendar is None or moment is None or in_session(self.calendar, moment):
-                return moment
-            start = max(moment + timedelta(seconds=1), opening_from(self.calendar, moment))
-        return None
-
-    def _on_the_clock(self, start: datetime) -> datetime | None:
+    def first(self, start: datetime) -> datetime | None:
         "The first moment from `start` on that the five fields mean."
         slack, found = timedelta(hours=3), []  # clocks change by less
         local = (start.astimezone(self.zone) - slack).replace(tzinfo=UTC)
         while wall := self.wall.get_next_fire_time(None, local):
-            found += [moment for moment in self._moments(wall.replace(tzinfo=None)) if moment >= start]
+            found += [moment for moment in self.moments(wall.replace(tzinfo=None)) if moment >= start]
             local = wall + timedelta(seconds=1)
             if found and wall.replace(tzinfo=None) > min(found).astimezone(self.zone).replace(tzinfo=None) + slack:
                 break
@@ -67,13 +57,8 @@ class JobTime(BaseTrigger):  # type: ignore[misc]
                 break
         return min(found, default=None)
 
-    def _steady(self, moment: datetime) -> bool:
-        "Whether no clock changes near `moment`."
-        near = [(moment + timedelta(hours=h)).astimezone(self.zone).utcoffset() for h in (-4, 0, 4)]
-        return len(set(near)) == 1
-
-    def _moments(self, wall: datetime) -> list[datetime]:
-        "When a clock on the wall shows this: once, twice, or never."
+    def moments(self, wall: datetime) -> list[datetime]:
+        "When the clock shows this: once, twice, or never."
         first, second = (wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1))
         if first == second:
             return [first]
@@ -82,10 +67,12 @@ class JobTime(BaseTrigger):  # type: ignore[misc]
             return [first, second] if exists else []
         return [first]
 
-    def __str__(self) -> str:
-        return f"{self.wall} {self.zone}" + (f", in sessions of {self.calendar}" if self.calendar else "")
+    def _steady(self, moment: datetime) -> bool:
+        "Whether no clock changes near `moment`."
+        near = [(moment + timedelta(hours=h)).astimezone(self.zone).utcoffset() for h in (-4, 0, 4)]
+        return len(set(near)) == 1
 
-
+# %% ../../nbs/72_schedule.ipynb #6e7906f4
 def in_session(calendar: str, moment: datetime) -> bool:
     "Whether a bar of a session can end at `moment`: after the opening, up to the closing."
     return is_open(calendar, moment - timedelta(microseconds=1))
@@ -97,18 +84,28 @@ def opening_from(calendar: str, moment: datetime) -> datetime:
     found: datetime = table["open"][table["close"] > moment].iloc[0].to_pydatetime()
     return found
 
-# %% ../../nbs/72_schedule.ipynb #72a993d0
-def job_times(config: TradingConfig) -> dict[str, JobTime]:
-    "When each scheduled job is due; jobs and times are checked."
-    times = {}
-    for job, line in config.schedule.items():
-        job_pages(job, config)
-        times[job] = cron_time(job, line, calendar_of(config))
-    if not times:
-        raise ConfigError("settings [schedule]: there is no job to wait for. Add one, such as daily = 10 0 * * *")
-    return times
+# %% ../../nbs/72_schedule.ipynb #9329104a
+class JobTime(BaseTrigger):  # type: ignore[misc]
+    "When a job is due: five fields on the clock of a zone, perhaps inside the sessions of a calendar only."
 
+    def __init__(self, fields: str, zone: str = "UTC", calendar: str | None = None):
+        self.clock, self.calendar = WallClock(fields, zone), calendar
 
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        "The first moment at or after `now`, and after the previous one."
+        start = now if previous_fire_time is None else max(now, previous_fire_time + timedelta(microseconds=1))
+        for _ in range(300):  # sessions, if need be
+            moment = self.clock.first(start.astimezone(UTC))
+            if self.calendar is None or moment is None or in_session(self.calendar, moment):
+                return moment
+            start = max(moment + timedelta(seconds=1), opening_from(self.calendar, moment))
+        return None
+
+    def __str__(self) -> str:
+        inside = f", in sessions of {self.calendar}" if self.calendar else ""
+        return f"{self.clock.wall} {self.clock.zone}{inside}"
+
+# %% ../../nbs/72_schedule.ipynb #7f4921a0
 def calendar_of(config: TradingConfig) -> str:
     "The calendar of what is traded: that of the first asset with sessions, or 24/7 where all are coins."
     named = sorted({Asset.of(symbol).calendar for symbol in config.market.symbols} - {"24/7"})
@@ -116,7 +113,7 @@ def calendar_of(config: TradingConfig) -> str:
         return named[0] if named else "24/7"
     return "24/7" if config.market.universe == "crypto" else Asset.of("SPY").calendar
 
-
+# %% ../../nbs/72_schedule.ipynb #6ccf34fe
 IN_SESSION = re.compile(r"[\s,]*\bonly in session(?:\s+of\s+(\S+))?\s*$")
 
 
@@ -142,6 +139,17 @@ def cron_time(job: str, line: str, calendar: str = "XNYS") -> JobTime:
             where, job, line, f"a time within the sessions of {whose}, such as */5 9-16 * * mon-fri America/New_York"
         )
     return made
+
+# %% ../../nbs/72_schedule.ipynb #9f3f1ba0
+def job_times(config: TradingConfig) -> dict[str, JobTime]:
+    "When each scheduled job is due; jobs and times are checked."
+    times = {}
+    for job, line in config.schedule.items():
+        job_pages(job, config)
+        times[job] = cron_time(job, line, calendar_of(config))
+    if not times:
+        raise ConfigError("settings [schedule]: there is no job to wait for. Add one, such as daily = 10 0 * * *")
+    return times
 
 # %% ../../nbs/72_schedule.ipynb #103105a0
 WALKED = 1000  # bars: of more of them the times within a session are not looked at, as a tick costs milliseconds
