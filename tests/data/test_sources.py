@@ -207,7 +207,7 @@ class Hollow(Source):
 
 
 def test_a_read_without_rows_is_refused_by_its_source_and_days():
-    with pytest.raises(NoBarsError, match="^hollow has no bars of COIN/USD from 2024-01-05 to 2024-01-08"):
+    with pytest.raises(NoBarsError, match=r"^hollow has no bars of COIN/USD from 2024-01-05 to 2024-01-08"):
         Hollow().bars("COIN/USD", "2024-01-05", "2024-01-08")
 
 
