@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WIDE', 'lay', 'words_at']
+__all__ = ['WIDE', 'TEXT', 'lay', 'words_at']
 
 # %% ../../nbs/44aa_words.ipynb #4f42065c
 from collections.abc import Sequence
@@ -45,16 +45,19 @@ def lay(codes: np.ndarray, halves: np.ndarray, lengths: np.ndarray, places: np.n
         place += np.uint64(lengths[word])
     places[len(codes)] = place
 
-# %% ../../nbs/44aa_words.ipynb #42753861
+# %% ../../nbs/44aa_words.ipynb #54d217e9
+TEXT = pd.api.types.pandas_dtype("str")  # looked up once
+
+
 def words_at(words: Sequence[str], codes: np.ndarray) -> Any:
     "The word of each code, as a pandas array of text."
     written = [word.encode() for word in words]
     if max(map(len, written), default=WIDE + 1) > WIDE:
-        return pd.array(np.array(words, dtype=object), dtype="str").take(codes)
+        return pd.array(np.array(words, dtype=object), dtype=TEXT).take(codes)
     from pyarrow import LargeStringArray, py_buffer  # pandas has it loaded
 
     lengths = np.array([len(word) for word in written])
     halves = np.array(written, dtype=f"S{WIDE}").view(np.uint64).reshape(-1, 2)
     places, text = np.empty(len(codes) + 1, np.int64), np.empty(len(codes) * int(lengths.max()) + WIDE, np.uint8)
     lay(np.ascontiguousarray(codes, np.int32), halves, lengths, places, text)
-    return pd.array(LargeStringArray.from_buffers(len(codes), py_buffer(places), py_buffer(text)), dtype="str")
+    return pd.array(LargeStringArray.from_buffers(len(codes), py_buffer(places), py_buffer(text)), dtype=TEXT)
