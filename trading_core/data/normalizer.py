@@ -21,7 +21,7 @@ from ..errors import DataError, UnknownNameError
 from ..model import Asset
 from ..sessions import Day
 
-# %% ../../nbs/15_normalizer.ipynb #b6cf5734
+# %% ../../nbs/15_normalizer.ipynb #6abca329
 def carry(arrays: Mapping[str, np.ndarray], real: np.ndarray) -> None:
     """Fill the rows that have no bar, in place.
 
@@ -32,12 +32,13 @@ def carry(arrays: Mapping[str, np.ndarray], real: np.ndarray) -> None:
     real : bool array of the same shape
         Where there is a bar.
     """
-    rows = np.arange(len(real))[:, None]
-    last = np.maximum.accumulate(np.where(real, rows, -1), axis=0)
-    closes = np.take_along_axis(arrays["close"], np.maximum(last, 0), axis=0)
-    carried = ~real & (last >= 0)
-    for field in FIELDS:
-        arrays[field][carried] = 0.0 if field == "volume" else closes[carried]
+    rows = np.arange(len(real))
+    for column in range(real.shape[1]):  # one by one: tables of all would take as much memory as the panel
+        last = np.maximum.accumulate(np.where(real[:, column], rows, -1))
+        carried = np.flatnonzero(~real[:, column] & (last >= 0))
+        closes = arrays["close"][last[carried], column]
+        for field in FIELDS:
+            arrays[field][carried, column] = 0.0 if field == "volume" else closes
 
 # %% ../../nbs/15_normalizer.ipynb #6ac7395d
 class NoSymbolsError(DataError):
