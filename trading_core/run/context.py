@@ -11,7 +11,7 @@ __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARI
            'load_strategies', 'RunFacts', 'RunContext', 'Asked', 'Tried', 'Judging', 'Recalling', 'Run',
            'find_settings', 'open_run', 'kernel_environment', 'hand_over', 'taken_over']
 
-# %% ../../nbs/70_context.ipynb #b34221fd
+# %% ../../nbs/70_context.ipynb #a338ace5
 import json
 import math
 import mmap
@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..config import StrategySettings, TradingConfig, load_config, split_names
-from ..data import BarSource, BarStore, Panel, open_source
+from ..data import BarSource, BarStore, Panel
 from ..data.adjusting import adjusted
 from ..data.intervals import grid
-from ..data.opening import source_options
+from ..data.opening import source_of
 from ..data.panel import end_of
-from ..data.sources import as_source, step_of
+from ..data.sources import step_of
 from ..errors import ConfigError, DataError, RefusedError
 from ..model import Asset
 from ..data.findings import quality_facts
@@ -170,7 +170,7 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     bars = source.bars(symbol, config.market.start, panel.last, config.market.interval)
     return adjusted(bars, "total")["close"][: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #7f8b2675
+# %% ../../nbs/70_context.ipynb #a6ca73d1
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -197,7 +197,7 @@ class Market:
 
 def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Market:
     "The market of `config` up to `as_of`, or up to the last day that the source has."
-    source = as_source(open_source(config.market.source, **source_options(config)))
+    source = source_of(config)
     read = read_symbols(source, wanted(source, config), config)
     findings = findings_of(read, config, as_of)
     panel = made_panel(read, findings, config)
