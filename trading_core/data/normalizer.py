@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['carry', 'NoSymbolsError', 'HybridDataNormalizer', 'check_dividends', 'placed_actions', 'load_panel']
+__all__ = ['carry', 'common_calendar', 'check_dividends', 'placed_actions', 'NoSymbolsError', 'HybridDataNormalizer',
+           'load_panel']
 
 # %% ../../nbs/15_normalizer.ipynb #09ca8440
 from collections.abc import Iterable, Mapping
@@ -40,7 +41,42 @@ def carry(arrays: Mapping[str, np.ndarray], real: np.ndarray) -> None:
         for field in FIELDS:
             arrays[field][carried, column] = 0.0 if field == "volume" else closes
 
-# %% ../../nbs/15_normalizer.ipynb #6ac7395d
+# %% ../../nbs/15_normalizer.ipynb #eb9cf447
+def common_calendar(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], interval: str) -> pd.DatetimeIndex:
+    "The days of a panel of checked bars, or the ends of these: all of the clock's with a 24/7 asset, and those with a bar."
+    days = pd.DatetimeIndex(np.unique(np.concatenate([own.index.asi8 for own in bars.values()])), tz="UTC")
+    if any(assets[symbol].calendar == "24/7" for symbol in bars):
+        step = step_of(interval)
+        return pd.date_range(days[0].ceil(step), days[-1], freq=step).as_unit("ns").union(days)
+    return days
+
+# %% ../../nbs/15_normalizer.ipynb #50ddf703
+def check_dividends(symbol: str, times: pd.DatetimeIndex, closes: np.ndarray, paid: np.ndarray) -> None:
+    "Refuse a dividend that is not less than the close of the own bar before."
+    impossible = paid[1:] >= closes[:-1]
+    if impossible.any():
+        row = int(impossible.argmax())
+        arrived = f"a dividend of {paid[row + 1]:g} arrived"
+        needed = f"the close before is worth {closes[row]:g} a share"
+        cure = "Dividends are per share of the evening before; correct it where it came from."
+        raise BadBarsError(symbol, f"{times[row + 1]:%Y-%m-%d}", arrived, needed, cure)
+
+
+def placed_actions(bars: Mapping[str, pd.DataFrame], days: pd.DatetimeIndex) -> dict[str, np.ndarray] | None:
+    "Splits and dividends of checked bars on the panel's days; None where no bars tell of any."
+    told = {column: symbol for column, symbol in enumerate(bars) if "split" in bars[symbol].columns}
+    if not told:
+        return None
+    made = {name: np.full((len(days), len(bars)), none, order="F") for name, none in ACTIONS.items()}
+    for column, symbol in told.items():
+        own = bars[symbol]
+        check_dividends(symbol, own.index, own["close"].to_numpy(), own["dividend"].to_numpy())
+        rows = days.searchsorted(own.index[1:])  # what happened before the first bar concerns nobody here
+        for name, array in made.items():
+            array[rows, column] = own[name].to_numpy()[1:]
+    return made
+
+# %% ../../nbs/15_normalizer.ipynb #c442f896
 class NoSymbolsError(DataError):
     "A panel of nothing was asked for."
 
@@ -83,44 +119,9 @@ class HybridDataNormalizer:
         return _placed(checked, known, interval)
 
 
-def check_dividends(symbol: str, times: pd.DatetimeIndex, closes: np.ndarray, paid: np.ndarray) -> None:
-    "Refuse a dividend that is not less than the close of the own bar before."
-    impossible = paid[1:] >= closes[:-1]
-    if impossible.any():
-        row = int(impossible.argmax())
-        arrived = f"a dividend of {paid[row + 1]:g} arrived"
-        needed = f"the close before is worth {closes[row]:g} a share"
-        cure = "Dividends are per share of the evening before; correct it where it came from."
-        raise BadBarsError(symbol, f"{times[row + 1]:%Y-%m-%d}", arrived, needed, cure)
-
-
-def placed_actions(bars: Mapping[str, pd.DataFrame], days: pd.DatetimeIndex) -> dict[str, np.ndarray] | None:
-    "Splits and dividends of checked bars on the panel's days; None where no bars tell of any."
-    told = {column: symbol for column, symbol in enumerate(bars) if "split" in bars[symbol].columns}
-    if not told:
-        return None
-    made = {name: np.full((len(days), len(bars)), none, order="F") for name, none in ACTIONS.items()}
-    for column, symbol in told.items():
-        own = bars[symbol]
-        check_dividends(symbol, own.index, own["close"].to_numpy(), own["dividend"].to_numpy())
-        rows = days.searchsorted(own.index[1:])  # what happened before the first bar concerns nobody here
-        for name, array in made.items():
-            array[rows, column] = own[name].to_numpy()[1:]
-    return made
-
-
-def _calendar(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], interval: str) -> pd.DatetimeIndex:
-    "The days of a panel, or the ends of its bars: all of the clock's with a 24/7 asset, and those with a bar."
-    days = pd.DatetimeIndex(np.unique(np.concatenate([own.index.asi8 for own in bars.values()])), tz="UTC")
-    if any(assets[symbol].calendar == "24/7" for symbol in bars):
-        step = step_of(interval)
-        return pd.date_range(days[0].ceil(step), days[-1], freq=step).as_unit("ns").union(days)
-    return days
-
-
 def _placed(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], interval: str) -> Panel:
     "Checked bars on their common calendar, symbols in the order given."
-    days = _calendar(bars, assets, interval)
+    days = common_calendar(bars, assets, interval)
     shape = len(days), len(bars)
     arrays = {field: np.full(shape, np.nan, order="F") for field in FIELDS}
     real = np.zeros(shape, dtype=bool, order="F")
