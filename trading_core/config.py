@@ -253,7 +253,7 @@ class ExecutionSettings(Section):
         description="a strategy that may look ahead: require a certificate, or only warn on paper; live always requires one",
     )
 
-# %% ../nbs/02_config.ipynb #22fa1f5d
+# %% ../nbs/02_config.ipynb #dcd17ac5
 class MonitorSettings(Section):
     "How open positions are watched between two runs."
 
@@ -263,6 +263,12 @@ class MonitorSettings(Section):
     )
     flatten_minutes: float = Field(
         10.0, gt=0, description="minutes before the close at which strategies that hold nothing overnight are closed"
+    )
+    split_doubt: float = Field(
+        0.08,
+        ge=0,
+        lt=0.2,
+        description="a price so close to a half, a third, ... of the last close is not sold on; 0: it is",
     )
 
 

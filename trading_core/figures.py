@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['PALETTE', 'DARK', 'Unit', 'VARIABLES', 'percent', 'dollars', 'short', 'day_text', 'png', 'sheet', 'style',
-           'round_numbers', 'spread', 'label_ends', 'colours_of', 'line_chart', 'drawdown_spell', 'drawdown_title',
-           'equity_figure', 'change_figure', 'exposure_title', 'exposure_figure', 'bar_chart', 'heat_figure',
-           'sparkline', 'interval_figure', 'svg']
+           'round_numbers', 'spread', 'label_ends', 'colours_of', 'thinned', 'line_chart', 'drawdown_spell',
+           'drawdown_title', 'equity_figure', 'change_figure', 'exposure_title', 'exposure_figure', 'bar_chart',
+           'heat_figure', 'sparkline', 'interval_figure', 'svg']
 
 # %% ../nbs/05_figures.ipynb #ea6878af
 import hashlib
@@ -270,7 +270,24 @@ def _ends(table: pd.DataFrame, colours: Mapping[str, str], ours: str, unit: str,
     muted = {PALETTE["benchmark"]: PALETTE["muted"]}
     return [(y, words[n], muted.get(colours[n], colours[n]), n == ours) for n, y in final.items()]
 
-# %% ../nbs/05_figures.ipynb #40daa8c2
+# %% ../nbs/05_figures.ipynb #ab743d33
+def thinned(table: pd.DataFrame, width: float) -> pd.DataFrame:
+    "The rows that a figure `width` pixels wide can show: of each pixel's stretch every line's lowest and highest, and where gaps begin and end."
+    pixels = max(int(width), 1)
+    if len(table) <= 4 * pixels:
+        return table
+    place = np.arange(len(table)) * pixels // len(table)
+    begins, kept = np.searchsorted(place, np.arange(pixels)), np.isin(np.arange(len(table)), (0, len(table) - 1))
+    for _, line in table.items():
+        values = line.to_numpy(dtype=float)
+        gap = np.diff(np.isnan(values), prepend=np.isnan(values[:1]))
+        kept |= gap | np.append(gap[1:], False)
+        for furthest in (np.fmin, np.fmax):
+            rows = np.flatnonzero(values == furthest.reduceat(values, begins)[place])
+            kept[rows[np.diff(place[rows], prepend=-1) > 0]] = True  # the first of equal ones
+    return table[kept]
+
+# %% ../nbs/05_figures.ipynb #f0e9b424
 def line_chart(
     table: pd.DataFrame | pd.Series, title: str = "", *, unit: Unit = "", highlight: str | None = None,
     log: bool | None = None, caption: str = "", last: bool = False, size: tuple[int, int] = (760, 300),
@@ -300,7 +317,7 @@ def line_chart(
     fig = sheet(*size)
     _frame(fig, title, [text for _, text, *_ in ends], caption)
     ax = fig.subplots()
-    _lines(ax, table, colours, ours)
+    _lines(ax, thinned(table, _pixels(ax)), colours, ours)
     style(ax, unit, log=_is_log(table) if log is None and unit == "$" else bool(log))
     _date_axis(ax, table.index)
     label_ends(ax, ends)
@@ -324,7 +341,7 @@ def drawdown_title(equity: pd.Series) -> str:
     end = f"recovered in {(back - low).days} days" if back is not None else "not recovered yet"
     return f"Worst drawdown {percent(depth)}, {day_text(low.normalize(), weekday=False).split(' ', 1)[1]}, {end}"
 
-# %% ../nbs/05_figures.ipynb #8d2e2f0a
+# %% ../nbs/05_figures.ipynb #ff58924e
 def equity_figure(
     equity: pd.Series, benchmark: pd.Series | None = None, title: str | None = None, *,
     names: tuple[str, str] = ("Strategy", "Benchmark"), size: tuple[int, int] = (760, 400),
@@ -338,10 +355,10 @@ def equity_figure(
     caption = "Account value" + (", log scale" if log else "")
     _frame(fig, drawdown_title(equity) if title is None else title, [text for _, text, *_ in ends], caption)
     top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=[2.4, 1], gridspec_kw={"hspace": 90 / (size[1] - 80)})
-    _lines(top, table, colours, names[0])
+    _lines(top, thinned(table, _pixels(top)), colours, names[0])
     label_ends(style(top, "$", log=log), ends)
     top.tick_params(axis="x", length=0, labelbottom=False)
-    _fall(bottom, below, names)
+    _fall(bottom, thinned(below, _pixels(bottom)), names)
     _date_axis(bottom, table.index)
     _shade_worst((top, bottom), equity)
     return fig
@@ -370,7 +387,7 @@ def _shade_worst(axes: Sequence[Axes], equity: pd.Series) -> None:
             ax.axvspan(start, end, color=PALETTE["loss"], alpha=0.1, lw=0, zorder=0)
         axes[-1].plot(_when(pd.DatetimeIndex([low])), [depth], "o", color=PALETTE["loss"], ms=5, clip_on=False)
 
-# %% ../nbs/05_figures.ipynb #89f2eba8
+# %% ../nbs/05_figures.ipynb #50e4ec3d
 def change_figure(
     account: pd.Series, benchmark: pd.Series | None = None, *,
     names: tuple[str, str] = ("Account", "Benchmark"), title: str = "", size: tuple[int, int] = (540, 236),
@@ -385,6 +402,7 @@ def change_figure(
     ends = _ends(table, colours, names[0], "+%", last=True)
     _frame(fig, title, [text for _, text, *_ in ends])
     ax = fig.subplots()
+    table = thinned(table, _pixels(ax))
     _lines(ax, table, colours, names[0])
     ahead = "gain" if table.iloc[-1, 0] >= table.iloc[-1, -1] else "loss"
     ax.fill_between(_when(table.index), table.iloc[:, 0], table.iloc[:, -1], color=PALETTE[ahead], alpha=0.1, lw=0)
@@ -496,15 +514,15 @@ def heat_figure(table: pd.DataFrame, title: str = "", *, digits: int = 1, width:
     ax.tick_params(axis="x", length=0, labeltop=True, labelbottom=False)
     return fig
 
-# %% ../nbs/05_figures.ipynb #eeb5a465
+# %% ../nbs/05_figures.ipynb #609b265d
 def sparkline(equity: pd.Series, *, size: tuple[int, int] = (300, 64)) -> Figure:
     "The course of an account in a strip, with a line at its start and a dot at its end."
     fig = sheet(*size)
     ax = fig.add_axes((0.015, 0.06, 0.96, 0.88))
-    when = np.arange(len(equity))
+    line = thinned(equity.to_frame().set_axis(np.arange(len(equity))), size[0]).iloc[:, 0]
     ax.axhline(float(equity.iloc[0]), color=PALETTE["line"], lw=1)
-    ax.plot(when, equity, color=PALETTE["ours"], lw=1.4)
-    ax.plot(when[-1:], equity.iloc[-1:], "o", color=PALETTE["ours"], ms=5, clip_on=False)
+    ax.plot(line.index, line, color=PALETTE["ours"], lw=1.4)
+    ax.plot(line.index[-1:], line.iloc[-1:], "o", color=PALETTE["ours"], ms=5, clip_on=False)
     ax.set_axis_off()
     return fig
 

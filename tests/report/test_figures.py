@@ -105,3 +105,29 @@ def test_dates_under_an_axis_stand_apart_on_a_phone_and_on_a_desk(width, hours):
     boxes = [label.get_window_extent() for label in axis.get_xticklabels() if label.get_text()]
     assert len(boxes) >= 2
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+@pytest.mark.parametrize("rows", [2901, 122_000])
+def test_a_figure_of_many_bars_keeps_every_extreme_and_few_bytes(rows):
+    index = pd.date_range("2015-01-01", periods=rows, freq="h", tz="UTC")
+    walk = np.random.default_rng(3).normal(size=(rows, 2)).cumsum(axis=0)
+    table = pd.DataFrame(1000 + walk, index, ["a", "b"])
+    table.iloc[rows // 2 : rows // 2 + 50, 1] = np.nan
+    few = figures.thinned(table, 600)
+    assert len(few) <= 4 * 600 + 6
+    assert few.min().equals(table.min())
+    assert few.max().equals(table.max())
+    assert few.index[[0, -1]].equals(table.index[[0, -1]])
+    assert few["b"].isna().any()
+    cuts = np.arange(rows) * 600 // rows
+    for name in table:
+        whole, seen = (part[name].groupby(pd.Series(cuts, index)[part.index]) for part in (table, few))
+        pd.testing.assert_frame_equal(seen.agg(["min", "max"]), whole.agg(["min", "max"]))
+    assert len(figures.svg(figures.equity_figure(table["a"], table["b"], size=(1120, 440)))) < 300_000
+
+
+def test_a_figure_of_eleven_years_of_days_shows_each_of_them():
+    table = pd.DataFrame({"a": np.arange(2900.0)}, pd.date_range("2015-01-01", periods=2900))
+    assert figures.thinned(table, 1000) is table
+    flat = pd.DataFrame({"a": np.ones(50_000)})
+    assert len(figures.thinned(flat, 500)) <= 502

@@ -21,6 +21,7 @@ import pytest
 
 from trading_core.backtest import backtest
 from trading_core.config import TradingConfig, load_config
+from trading_core.data import as_source
 from trading_core.ledger import Ledger, account_lock
 from trading_core.run import context, open_run, pages, run_job
 from trading_core.run.pages import PageKernel, execute_page
@@ -428,7 +429,7 @@ class Unlisted:
 
 
 def test_a_source_without_a_list_starts_with_well_known_names(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(context, "open_source", lambda *_, **__: Unlisted())
+    monkeypatch.setattr(context, "source_of", lambda *_: as_source(Unlisted()))
     config = TradingConfig(market={"source": "yahoo", "universe": "equity"})
     market = context.load_market(config)
     assert {"AAPL", "MSFT"} < set(market.panel.symbols)

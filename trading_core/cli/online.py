@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Checked', 'asked', 'symbol_for', 'bars_told', 'latest_told', 'source_checks', 'venue_checks', 'account_told',
-           'clock_told', 'online', 'tell_online']
+__all__ = ['Checked', 'asked', 'symbol_for', 'bars_told', 'latest_told', 'source_checks', 'account_told', 'clock_told',
+           'venue_checks', 'online', 'tell_online']
 
 # %% ../../nbs/76a_cli_online.ipynb #29d2d900
 import re
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trading_core.config import TradingConfig
     from trading_core.data import BarSource
 
-# %% ../../nbs/76a_cli_online.ipynb #f54e9e06
+# %% ../../nbs/76a_cli_online.ipynb #16d59678
 @dataclass(frozen=True)
 class Checked:
     "What came of one question."
@@ -35,7 +35,7 @@ class Checked:
     def __str__(self) -> str:
         return f"{'works ' if self.ok else 'FAILS '} {self.what}: {self.told}"
 
-
+# %% ../../nbs/76a_cli_online.ipynb #d43db68f
 def asked(what: str, question: Callable[[], str]) -> Checked:
     "Ask, and say what came of it."
     began = time.monotonic()
@@ -46,14 +46,14 @@ def asked(what: str, question: Callable[[], str]) -> Checked:
         told, ok = words if hasattr(error, "exit_code") else f"{type(error).__name__}: {words}", False
     return Checked(what, ok, told, time.monotonic() - began)
 
-# %% ../../nbs/76a_cli_online.ipynb #e995cd5b
+# %% ../../nbs/76a_cli_online.ipynb #a7fb846f
 def symbol_for(config: TradingConfig) -> str:
     "A symbol to ask about."
     if config.market.symbols:
         return config.market.symbols[0]
     return "BTC/USD" if config.market.source == "ccxt" or config.market.universe == "crypto" else "AAPL"
 
-
+# %% ../../nbs/76a_cli_online.ipynb #64de1c7e
 def bars_told(source: BarSource, symbol: str, interval: str) -> str:
     "The bars of two weeks, in a sentence."
     found = source.bars(symbol, interval=interval, days_back=14)
@@ -71,7 +71,7 @@ def latest_told(source: BarSource, symbol: str) -> str:
         raise NoBarsError(source.name, symbol, "now")
     return f"{symbol} at {row['price']:,.2f}, {row['time']:%Y-%m-%d %H:%M} UTC."
 
-
+# %% ../../nbs/76a_cli_online.ipynb #08a81796
 def source_checks(config: TradingConfig) -> Iterator[Checked]:
     "The questions to the source of the settings; a store is left out, since it would answer in its stead."
     from trading_core.data import source_of
@@ -94,23 +94,7 @@ def source_checks(config: TradingConfig) -> Iterator[Checked]:
 def _raise(error: Exception) -> str:
     raise error
 
-# %% ../../nbs/76a_cli_online.ipynb #f543e757
-def venue_checks(config: TradingConfig) -> Iterator[Checked]:
-    "The question to the venue of the settings."
-    from trading_core.execution.opening import VENUES
-
-    name = f"execution.executor={config.execution.executor}"
-    opening = VENUES.get(config.execution.executor)
-    if opening is None:
-        yield asked(name, lambda: "orders are filled on this machine; no network is needed.")
-    elif config.execution.mode == "live":
-        yield asked(name, lambda: "not asked, because execution.mode=live; ask with `trading doctor --live`.")
-    else:
-        yield asked(f"{name}, account", lambda: account_told(config))
-        if not re.match(r"https?://(127\.|localhost\b)", config.execution.url):
-            yield asked(f"{name}, clock", lambda: clock_told(config))
-
-
+# %% ../../nbs/76a_cli_online.ipynb #f8a2e418
 def account_told(config: TradingConfig) -> str:
     "What an account is worth, in a sentence."
     from trading_core.execution.opening import VENUES
@@ -131,7 +115,23 @@ def clock_told(config: TradingConfig) -> str:
         raise ExecutionError(apart)
     return "both clocks agree."
 
+# %% ../../nbs/76a_cli_online.ipynb #01365fda
+def venue_checks(config: TradingConfig) -> Iterator[Checked]:
+    "The question to the venue of the settings."
+    from trading_core.execution.opening import VENUES
 
+    name = f"execution.executor={config.execution.executor}"
+    opening = VENUES.get(config.execution.executor)
+    if opening is None:
+        yield asked(name, lambda: "orders are filled on this machine; no network is needed.")
+    elif config.execution.mode == "live":
+        yield asked(name, lambda: "not asked, because execution.mode=live; ask with `trading doctor --live`.")
+    else:
+        yield asked(f"{name}, account", lambda: account_told(config))
+        if not re.match(r"https?://(127\.|localhost\b)", config.execution.url):
+            yield asked(f"{name}, clock", lambda: clock_told(config))
+
+# %% ../../nbs/76a_cli_online.ipynb #dfcedbe3
 def online(config: TradingConfig) -> list[Checked]:
     "All questions, one after the other."
     return [*source_checks(config), *venue_checks(config)]

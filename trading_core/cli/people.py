@@ -266,10 +266,16 @@ def why(
     else:
         typer.echo(str(answer))
 
-# %% ../../nbs/78b_cli_people.ipynb #0d250c27
-def _past_highs(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Timestamp]) -> dict[str, Any]:
-    "Open positions on the last day that is over at the venue, with their highest closes; nothing, with a word, without market data."
+# %% ../../nbs/78b_cli_people.ipynb #6ba63db8
+def _past_of(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Timestamp]) -> dict[str, Any]:
+    """What prices tell of open positions until the last day that is over at the venue; nothing, with a word, without market data.
+
+    Their highest closes, where the prices know of every split that is booked; the last closes; and splits.
+    """
     from trading_core.errors import TradingError
+    from trading_core.execution.executor import Quote
+    from trading_core.execution.splits import splits_of
+    from trading_core.model import money
     from trading_core.portfolio import track
     from trading_core.run.context import as_of_moment, load_market
 
@@ -278,8 +284,14 @@ def _past_highs(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Time
     try:
         panel = load_market(config).panel
         panel = panel.until(min(panel.last, as_of_moment("", config.market.interval, now())))
-        known = [fill for fill in ledger.fills() if fill.symbol in panel.symbols]
-        return dict(track(known, panel, panel.last, ledger.actions(panel.last)))
+        known, booked = [fill for fill in ledger.fills() if fill.symbol in panel.symbols], ledger.actions(panel.last)
+        splits = splits_of(panel)
+        told = {(split.symbol, split.day) for split in splits}
+        unclear = {a.symbol for a in booked if a.kind == "split" and (a.symbol, a.day) not in told}
+        past = {s: held for s, held in track(known, panel, panel.last, booked).items() if s not in unclear}
+        last = dict(zip(panel.symbols, panel.arrays["close"][-1].tolist(), strict=True))
+        closes = {s: Quote(s, money(x), panel.last) for s, x in last.items() if x == x}
+        return {"past": past, "closes": closes, "splits": splits}
     except (TradingError, OSError) as error:
         typer.echo(f"The highest closes since entry are not known ({error}); fill prices take their place.", err=True)
         return {}
@@ -296,11 +308,11 @@ def _monitor_of(config: TradingConfig, live: bool = False) -> Monitor:
 
     with books(False) as ledger:
         executor = _venue_of(config, ledger, live)
-        past = _past_highs(config, ledger, executor.now)
+        past = _past_of(config, ledger, executor.now)
     return Monitor(
         books, executor, {name: strategy.exits for name, (strategy, _) in load_strategies(config).items()},
-        settings=config.monitor, past=past, within_days=config.market.interval != "1d",
-        overnight={name: chosen.hold_overnight for name, chosen in config.strategies.items()},
+        settings=config.monitor, within_days=config.market.interval != "1d",
+        overnight={name: chosen.hold_overnight for name, chosen in config.strategies.items()}, **past,
     )  # fmt: skip
 
 # %% ../../nbs/78b_cli_people.ipynb #a34e77d9

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['AHEAD', 'venue_market', 'bars_there', 'moment_of', 'RunningClock', 'venue_keys', 'greeting', 'state', 'new_york_open',
-           'watch', 'line_rates', 'made_venue', 'venue', 'add_to']
+__all__ = ['AHEAD', 'market_source', 'venue_market', 'bars_there', 'moment_of', 'RunningClock', 'venue_keys', 'greeting', 'state',
+           'new_york_open', 'watch', 'line_rates', 'made_venue', 'venue', 'add_to']
 
 # %% ../../nbs/75_cli_venue.ipynb #ea0039f5
 import sys
@@ -29,34 +29,49 @@ if TYPE_CHECKING:
     from trading_core.execution.venue.faults import Faults
     from trading_core.execution.venue.server import VenueServer
 
-# %% ../../nbs/75_cli_venue.ipynb #3fbed8b9
+# %% ../../nbs/75_cli_venue.ipynb #6bc60460
 AHEAD = 40  # days of an invented market beyond its beginning
 
 
-def venue_market(config: TradingConfig, start: str = "") -> tuple[PanelMarket, pd.Timestamp]:
-    "The settings' market, with its minutes where it is an invented one, and the moment at which its clock begins."
+def market_source(config: TradingConfig, begin: pd.Timestamp) -> tuple[BarSource, str]:
+    "The source that runs have, an invented one beyond `begin` and with nothing kept; and the bars that it is asked for."
     import pandas as pd
 
-    from trading_core.data import HybridDataNormalizer, source_of
+    from trading_core.data import source_of
+
+    if config.market.source != "simulated":
+        return source_of(config), config.market.interval
+    unkept = config.model_copy(update={"market": config.market.model_copy(update={"store": ""})})
+    return source_of(unkept, (begin + pd.Timedelta(days=AHEAD)).date()), "1d"  # its minutes are asked for beside
+
+
+def venue_market(config: TradingConfig, start: str = "") -> tuple[PanelMarket, pd.Timestamp]:
+    "The settings' market, with its minutes where there are any, and the moment at which its clock begins."
+    import pandas as pd
+
+    from trading_core.data import HybridDataNormalizer
+    from trading_core.execution.stage import in_days
     from trading_core.execution.venue import PanelMarket
     from trading_core.run.context import wanted
 
     begin = moment_of(start) if start else pd.Timestamp.now("UTC")
-    today = (begin + pd.Timedelta(days=AHEAD)).date()
-    source = source_of(config.model_copy(update={"market": config.market.model_copy(update={"store": ""})}), today)
-    found = ((symbol, bars_there(source, symbol, config)) for symbol in wanted(source, config))
-    panel = HybridDataNormalizer().normalize({symbol: bars for symbol, bars in found if bars is not None})
-    if not start and panel.last < begin.normalize():
-        begin = panel.last + pd.Timedelta(hours=13)  # before New York opens
-    return PanelMarket(panel, minutes=partial(source.bars, interval="1m") if source.simulated else None), begin
+    source, interval = market_source(config, begin)
+    found = ((symbol, bars_there(source, symbol, config, interval)) for symbol in wanted(source, config))
+    bars = {symbol: own for symbol, own in found if own is not None}
+    panel = HybridDataNormalizer().normalize(bars, interval=interval)
+    days = panel if panel.daily else in_days(panel)
+    if not start and days.last < begin.normalize():
+        begin = days.last + pd.Timedelta(hours=13)  # before New York opens
+    finest = source.simulated or interval == "1m"
+    return PanelMarket(days, minutes=partial(source.bars, interval="1m") if finest else None), begin
 
 
-def bars_there(source: BarSource, symbol: str, config: TradingConfig) -> pd.DataFrame | None:
-    "A symbol's daily bars; None of one that the settings do not name and that has ended before."
+def bars_there(source: BarSource, symbol: str, config: TradingConfig, interval: str = "1d") -> pd.DataFrame | None:
+    "A symbol's bars; None of one that the settings do not name and that has ended before."
     from trading_core.data.sources import NoBarsError
 
     try:
-        return source.bars(symbol, config.market.start)
+        return source.bars(symbol, config.market.start, interval=interval)
     except NoBarsError:
         if config.market.symbols:
             raise

@@ -8,7 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'by_day', 'frame_of', 'NoKeysError',
            'AlpacaSaidNoError', 'actions_table', 'rate_of', 'with_actions', 'TurningError', 'AlpacaLineData', 'named',
-           'ascending', 'latest_of', 'AlpacaRows', 'AlpacaReading', 'AlpacaMany', 'AlpacaBars']
+           'ascending', 'latest_of', 'AlpacaRows', 'AlpacaReading', 'finished', 'AlpacaBatches', 'AlpacaMany',
+           'AlpacaBars']
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #54cd9f13
 import math
@@ -131,10 +132,7 @@ def with_actions(bars: pd.DataFrame, actions: pd.DataFrame, days: pd.DatetimeInd
         split[place] *= ratio
     return bars.assign(split=split[:-1], dividend=dividend[:-1])
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #f03310c3
-POLITE = Manners(per_minute=190)  # of the 200 that are free
-
-
+# %% ../../nbs/13b_alpaca_bars.ipynb #9d269e73
 class TurningError(DataError):
     "A service whose pages lead back to one that was already read."
 
@@ -144,6 +142,9 @@ class TurningError(DataError):
 
     def __str__(self) -> str:
         return f"Alpaca: page {self.pages} of {self.about} is followed by one that was already read. Ask again, or for fewer days."
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #c3663ae4
+POLITE = Manners(per_minute=190)  # of the 200 that are free
 
 
 @dataclass(frozen=True)
@@ -325,10 +326,56 @@ class AlpacaReading(AlpacaRows):
         ended = checked_bars(symbol, ended, asked)  # a fault in a part would be hidden in the whole
         return resample(ended, interval, calendar, extended=self.extended, known=self.now(), symbol=symbol)
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #e6ad97cd
-@dataclass(frozen=True)
-class AlpacaMany(AlpacaReading):
-    "Asks for many symbols at once; one that Alpaca refuses does not cost the others."
+# %% ../../nbs/13b_alpaca_bars.ipynb #88547639
+def finished(
+    symbol: str,
+    table: pd.DataFrame | DataError,
+    first: pd.Timestamp,
+    stop: pd.Timestamp,
+    interval: str,
+    now: pd.Timestamp,
+) -> pd.DataFrame:
+    "The checked bars from day `first` to before day `stop` that are over at `now`; what stood in their place is raised."
+    if isinstance(table, DataError):
+        raise table
+    found = complete_bars(symbol, table, interval, now)
+    found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
+    if found.empty:
+        note = "It may be delisted, listed later, or spelled otherwise; Alpaca's history begins in 2016, that of coins in 2021."
+        raise NoBarsError("Alpaca", symbol, asked_for(first, stop - DAY), note)
+    checked = checked_bars(symbol, found, interval)
+    return on_sessions("Alpaca", symbol, checked) if interval == "1d" else checked
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #8fdbc0c0
+class AlpacaBatches(AlpacaReading):
+    "Asks for some symbols in one question; one that Alpaca refuses does not cost the others."
+
+    def batch(self, symbols: list[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str, found: Fetched) -> None:
+        "Add the bars of `symbols`, all coins or all stocks, to `found`, or why there are none."
+        read = self.coins if "/" in symbols[0] else self.stocks
+        try:
+            with reading("Alpaca", ", ".join(symbols[:5])):
+                tables = read(symbols, first, stop, interval)
+        except AlpacaSaidNoError as no:
+            if len(symbols) > 1 and no.status in (400, 422):  # perhaps it is about one of them
+                for half in (symbols[: len(symbols) // 2], symbols[len(symbols) // 2 :]):
+                    self.batch(half, first, stop, interval, found)
+                return
+            found.failed.update(dict.fromkeys(symbols, no))
+            return
+        except (SourceError, DataError) as error:
+            found.failed.update(dict.fromkeys(symbols, error))
+            return
+        for symbol in symbols:
+            try:
+                with reading("Alpaca", symbol):
+                    found.bars[symbol] = finished(symbol, tables[symbol], first, stop, interval, self.now())
+            except DataError as error:
+                found.failed[symbol] = error
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #07c7fb9b
+class AlpacaMany(AlpacaBatches):
+    "Asks for many symbols at once."
 
     def bars_many(
         self, symbols: Iterable[str], start: Day | None = None, end: Day | None = None, interval: str = "1d"
@@ -345,45 +392,8 @@ class AlpacaMany(AlpacaReading):
         for coins in (False, True):
             some = [symbol for symbol in wanted if ("/" in symbol) is coins]
             for place in range(0, len(some), BATCH):
-                self._batch(some[place : place + BATCH], first, stop, interval, found)
+                self.batch(some[place : place + BATCH], first, stop, interval, found)
         return found
-
-    def _batch(
-        self, symbols: list[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str, found: Fetched
-    ) -> None:
-        read = self.coins if "/" in symbols[0] else self.stocks
-        try:
-            with reading("Alpaca", ", ".join(symbols[:5])):
-                tables = read(symbols, first, stop, interval)
-        except AlpacaSaidNoError as no:
-            if len(symbols) > 1 and no.status in (400, 422):  # perhaps it is about one of them
-                for half in (symbols[: len(symbols) // 2], symbols[len(symbols) // 2 :]):
-                    self._batch(half, first, stop, interval, found)
-                return
-            found.failed.update(dict.fromkeys(symbols, no))
-            return
-        except (SourceError, DataError) as error:
-            found.failed.update(dict.fromkeys(symbols, error))
-            return
-        for symbol in symbols:
-            try:
-                with reading("Alpaca", symbol):
-                    found.bars[symbol] = self._finished(symbol, tables[symbol], first, stop, interval)
-            except DataError as error:
-                found.failed[symbol] = error
-
-    def _finished(
-        self, symbol: str, table: pd.DataFrame | DataError, first: pd.Timestamp, stop: pd.Timestamp, interval: str
-    ) -> pd.DataFrame:
-        if isinstance(table, DataError):
-            raise table
-        found = complete_bars(symbol, table, interval, self.now())
-        found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
-        if found.empty:
-            note = "It may be delisted, listed later, or spelled otherwise; Alpaca's history begins in 2016, that of coins in 2021."
-            raise NoBarsError("Alpaca", symbol, asked_for(first, stop - DAY), note)
-        checked = checked_bars(symbol, found, interval)
-        return on_sessions("Alpaca", symbol, checked) if interval == "1d" else checked
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #a6ea8d5d
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['NAMES', 'DAY', 'NUMBER', 'OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'CsvError', 'read_text', 'Layout', 'layout_of',
-           'day_of', 'number_cure', 'action_of', 'row_fault', 'first_fault', 'is_even', 'Parsed', 'parse',
-           'within_days', 'Table', 'spellings', 'stem_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles',
-           'check_sessions', 'check_gaps', 'CsvBars']
+           'day_of', 'number_cure', 'action_of', 'price_fault', 'action_fault', 'row_fault', 'first_fault', 'is_even',
+           'Parsed', 'parse', 'second_of', 'within_days', 'Table', 'spellings', 'stem_of', 'pair_of', 'files_of',
+           'AmbiguousSymbolError', 'CsvFiles', 'check_sessions', 'check_gaps', 'CsvBars']
 
 # %% ../../nbs/12_csv.ipynb #10fdcd59
 import csv
@@ -164,7 +164,36 @@ def action_of(name: str, cell: str) -> float:
         raise ValueError(cell)
     return float(cell) or ACTIONS[name]
 
-# %% ../../nbs/12_csv.ipynb #8b9dca7e
+# %% ../../nbs/12_csv.ipynb #4e1a1f34
+def price_fault(layout: Layout, line: int, numbers: list[float]) -> CsvError | None:
+    "A price that no market can have made."
+    for broken, arrived, needed in faults(np.array([numbers])):
+        if broken[0]:
+            shown = ", ".join(f"{name} {number:.10g}" for name, number in zip(COLUMNS, numbers, strict=True))
+            return CsvError(
+                layout.file, line, "", f"{arrived} ({shown})", needed, "Correct the line or get the file again."
+            )
+    return None
+
+
+def action_fault(layout: Layout, line: int, cells: Mapping[str, str]) -> CsvError | None:
+    "A split or a dividend that cannot be booked."
+    needed = {
+        "split": "new shares for an old one are needed, such as 4 or 0.1",
+        "dividend": "cash for a share is needed, such as 0.24",
+    }
+    for name in layout.actions:
+        try:
+            action_of(name, cells[name])
+        except ValueError:
+            arrived, cure = (
+                f"{cells[name]!r} arrived",
+                "Write the bare number; leave the cell empty where there is none.",
+            )
+            return CsvError(layout.file, line, layout.title(name), arrived, needed[name], cure)
+    return None
+
+# %% ../../nbs/12_csv.ipynb #d7e82b15
 def row_fault(layout: Layout, line: int, row: Sequence[str]) -> CsvError | None:
     "What is wrong with one line, if anything."
 
@@ -190,36 +219,7 @@ def row_fault(layout: Layout, line: int, row: Sequence[str]) -> CsvError | None:
     if not cells.get("symbol", "x").strip():
         return fault("symbol", "it is blank", "each row needs its symbol", "Get the file again.")
     numbers = [float(cells[name]) for name in COLUMNS]
-    return _price_fault(layout, line, numbers) or _action_fault(layout, line, cells)
-
-
-def _action_fault(layout: Layout, line: int, cells: Mapping[str, str]) -> CsvError | None:
-    "A split or a dividend that cannot be booked."
-    needed = {
-        "split": "new shares for an old one are needed, such as 4 or 0.1",
-        "dividend": "cash for a share is needed, such as 0.24",
-    }
-    for name in layout.actions:
-        try:
-            action_of(name, cells[name])
-        except ValueError:
-            arrived, cure = (
-                f"{cells[name]!r} arrived",
-                "Write the bare number; leave the cell empty where there is none.",
-            )
-            return CsvError(layout.file, line, layout.title(name), arrived, needed[name], cure)
-    return None
-
-
-def _price_fault(layout: Layout, line: int, numbers: list[float]) -> CsvError | None:
-    "A price that no market can have made."
-    for broken, arrived, needed in faults(np.array([numbers])):
-        if broken[0]:
-            shown = ", ".join(f"{name} {number:.10g}" for name, number in zip(COLUMNS, numbers, strict=True))
-            return CsvError(
-                layout.file, line, "", f"{arrived} ({shown})", needed, "Correct the line or get the file again."
-            )
-    return None
+    return price_fault(layout, line, numbers) or action_fault(layout, line, cells)
 
 # %% ../../nbs/12_csv.ipynb #fb17c58f
 def first_fault(layout: Layout, text: str) -> CsvError | None:
@@ -338,7 +338,7 @@ def _first_row_is_odd(layout: Layout, text: str) -> bool:
     next(rows)
     return any(row_fault(layout, 0, row) for row in [next(rows, None)] if row)
 
-# %% ../../nbs/12_csv.ipynb #c3ded09a
+# %% ../../nbs/12_csv.ipynb #0ea2700f
 def _line_of(text: str, row: int) -> int:
     "The line, counted from 1, on which bar number `row` stands."
     rows = csv.reader(io.StringIO(text, newline=""))
@@ -367,16 +367,22 @@ def _uneven_times(layout: Layout, text: str, codes: np.ndarray, times: list[str]
         "Of shorter bars ask for their interval: [market] interval = 1h or the like. Of daily bars write the dates alone.",
     )
 
-
+# %% ../../nbs/12_csv.ipynb #56e61892
 OFFSET = re.compile(r"(?:(Z|UTC)|([+-])(\d{2}):?(\d{2}))\s*$")
 ZONES = {"timeutc": "UTC", "timeny": "America/New_York"}  # by the header's words
+
+
+def second_of(text: str) -> int:
+    "The second of the day that a label says; 0 without a time."
+    hour, minute, second = (*(day_of(text)[1] or "0:0").split(":"), "0")[:3]
+    return int(hour) * 3600 + int(minute) * 60 + int(float(second))
 
 
 def within_days(
     layout: Layout, symbols: np.ndarray, days: np.ndarray, codes: np.ndarray, texts: Any
 ) -> tuple[np.ndarray | None, str]:
     "Seconds since midnight and whose clock they are, where a symbol has several bars on one day; else None."
-    clock = np.array([_second_of(text) for text in texts])[codes]
+    clock = np.array([second_of(text) for text in texts])[codes]
     order = np.lexsort((clock, days, pd.factorize(symbols)[0]))
     same = (symbols[order][1:] == symbols[order][:-1]) & (np.diff(days[order]) == 0)
     if not (same & (np.diff(clock[order]) != 0)).any():
@@ -386,12 +392,6 @@ def within_days(
         ahead = [0 if o[1] else int(f"{o[2]}1") * (int(o[3]) * 3600 + int(o[4]) * 60) for o in offsets if o]
         return clock - np.array(ahead)[codes], "UTC"
     return clock, ZONES.get(re.sub("[^a-z]", "", layout.title("day").lower()), "")
-
-
-def _second_of(text: str) -> int:
-    "The second of the day that a label says; 0 without a time."
-    hour, minute, second = (*(day_of(text)[1] or "0:0").split(":"), "0")[:3]
-    return int(hour) * 3600 + int(minute) * 60 + int(float(second))
 
 # %% ../../nbs/12_csv.ipynb #39464b54
 def _row_error(parsed: Parsed, row: int, arrived: str, needed: str, cure: str) -> CsvError:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['carry', 'NoSymbolsError', 'HybridDataNormalizer', 'check_dividends', 'placed_actions', 'load_panel']
+__all__ = ['carry', 'common_calendar', 'check_dividends', 'placed_actions', 'NoSymbolsError', 'HybridDataNormalizer',
+           'load_panel']
 
 # %% ../../nbs/15_normalizer.ipynb #09ca8440
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ from ..errors import DataError, UnknownNameError
 from ..model import Asset
 from ..sessions import Day
 
-# %% ../../nbs/15_normalizer.ipynb #b6cf5734
+# %% ../../nbs/15_normalizer.ipynb #6abca329
 def carry(arrays: Mapping[str, np.ndarray], real: np.ndarray) -> None:
     """Fill the rows that have no bar, in place.
 
@@ -32,14 +33,50 @@ def carry(arrays: Mapping[str, np.ndarray], real: np.ndarray) -> None:
     real : bool array of the same shape
         Where there is a bar.
     """
-    rows = np.arange(len(real))[:, None]
-    last = np.maximum.accumulate(np.where(real, rows, -1), axis=0)
-    closes = np.take_along_axis(arrays["close"], np.maximum(last, 0), axis=0)
-    carried = ~real & (last >= 0)
-    for field in FIELDS:
-        arrays[field][carried] = 0.0 if field == "volume" else closes[carried]
+    rows = np.arange(len(real))
+    for column in range(real.shape[1]):  # one by one: tables of all would take as much memory as the panel
+        last = np.maximum.accumulate(np.where(real[:, column], rows, -1))
+        carried = np.flatnonzero(~real[:, column] & (last >= 0))
+        closes = arrays["close"][last[carried], column]
+        for field in FIELDS:
+            arrays[field][carried, column] = 0.0 if field == "volume" else closes
 
-# %% ../../nbs/15_normalizer.ipynb #6ac7395d
+# %% ../../nbs/15_normalizer.ipynb #eb9cf447
+def common_calendar(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], interval: str) -> pd.DatetimeIndex:
+    "The days of a panel of checked bars, or the ends of these: all of the clock's with a 24/7 asset, and those with a bar."
+    days = pd.DatetimeIndex(np.unique(np.concatenate([own.index.asi8 for own in bars.values()])), tz="UTC")
+    if any(assets[symbol].calendar == "24/7" for symbol in bars):
+        step = step_of(interval)
+        return pd.date_range(days[0].ceil(step), days[-1], freq=step).as_unit("ns").union(days)
+    return days
+
+# %% ../../nbs/15_normalizer.ipynb #50ddf703
+def check_dividends(symbol: str, times: pd.DatetimeIndex, closes: np.ndarray, paid: np.ndarray) -> None:
+    "Refuse a dividend that is not less than the close of the own bar before."
+    impossible = paid[1:] >= closes[:-1]
+    if impossible.any():
+        row = int(impossible.argmax())
+        arrived = f"a dividend of {paid[row + 1]:g} arrived"
+        needed = f"the close before is worth {closes[row]:g} a share"
+        cure = "Dividends are per share of the evening before; correct it where it came from."
+        raise BadBarsError(symbol, f"{times[row + 1]:%Y-%m-%d}", arrived, needed, cure)
+
+
+def placed_actions(bars: Mapping[str, pd.DataFrame], days: pd.DatetimeIndex) -> dict[str, np.ndarray] | None:
+    "Splits and dividends of checked bars on the panel's days; None where no bars tell of any."
+    told = {column: symbol for column, symbol in enumerate(bars) if "split" in bars[symbol].columns}
+    if not told:
+        return None
+    made = {name: np.full((len(days), len(bars)), none, order="F") for name, none in ACTIONS.items()}
+    for column, symbol in told.items():
+        own = bars[symbol]
+        check_dividends(symbol, own.index, own["close"].to_numpy(), own["dividend"].to_numpy())
+        rows = days.searchsorted(own.index[1:])  # what happened before the first bar concerns nobody here
+        for name, array in made.items():
+            array[rows, column] = own[name].to_numpy()[1:]
+    return made
+
+# %% ../../nbs/15_normalizer.ipynb #c442f896
 class NoSymbolsError(DataError):
     "A panel of nothing was asked for."
 
@@ -82,44 +119,9 @@ class HybridDataNormalizer:
         return _placed(checked, known, interval)
 
 
-def check_dividends(symbol: str, times: pd.DatetimeIndex, closes: np.ndarray, paid: np.ndarray) -> None:
-    "Refuse a dividend that is not less than the close of the own bar before."
-    impossible = paid[1:] >= closes[:-1]
-    if impossible.any():
-        row = int(impossible.argmax())
-        arrived = f"a dividend of {paid[row + 1]:g} arrived"
-        needed = f"the close before is worth {closes[row]:g} a share"
-        cure = "Dividends are per share of the evening before; correct it where it came from."
-        raise BadBarsError(symbol, f"{times[row + 1]:%Y-%m-%d}", arrived, needed, cure)
-
-
-def placed_actions(bars: Mapping[str, pd.DataFrame], days: pd.DatetimeIndex) -> dict[str, np.ndarray] | None:
-    "Splits and dividends of checked bars on the panel's days; None where no bars tell of any."
-    told = {column: symbol for column, symbol in enumerate(bars) if "split" in bars[symbol].columns}
-    if not told:
-        return None
-    made = {name: np.full((len(days), len(bars)), none, order="F") for name, none in ACTIONS.items()}
-    for column, symbol in told.items():
-        own = bars[symbol]
-        check_dividends(symbol, own.index, own["close"].to_numpy(), own["dividend"].to_numpy())
-        rows = days.searchsorted(own.index[1:])  # what happened before the first bar concerns nobody here
-        for name, array in made.items():
-            array[rows, column] = own[name].to_numpy()[1:]
-    return made
-
-
-def _calendar(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], interval: str) -> pd.DatetimeIndex:
-    "The days of a panel, or the ends of its bars: all of the clock's with a 24/7 asset, and those with a bar."
-    days = pd.DatetimeIndex(np.unique(np.concatenate([own.index.asi8 for own in bars.values()])), tz="UTC")
-    if any(assets[symbol].calendar == "24/7" for symbol in bars):
-        step = step_of(interval)
-        return pd.date_range(days[0].ceil(step), days[-1], freq=step).as_unit("ns").union(days)
-    return days
-
-
 def _placed(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], interval: str) -> Panel:
     "Checked bars on their common calendar, symbols in the order given."
-    days = _calendar(bars, assets, interval)
+    days = common_calendar(bars, assets, interval)
     shape = len(days), len(bars)
     arrays = {field: np.full(shape, np.nan, order="F") for field in FIELDS}
     real = np.zeros(shape, dtype=bool, order="F")

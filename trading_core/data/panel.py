@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FIELDS', 'PanelArrays', 'PanelTables', 'PanelAges', 'BeforePanelError', 'end_of', 'PanelPast', 'UnknownSymbolError',
-           'PanelColumns', 'become', 'PanelAdjusted', 'fingerprint', 'lives', 'overview', 'Panel']
+__all__ = ['FIELDS', 'ByDay', 'PanelArrays', 'PanelTables', 'PanelAges', 'BeforePanelError', 'end_of', 'PanelPast',
+           'UnknownSymbolError', 'PanelColumns', 'become', 'PanelAdjusted', 'fingerprint', 'lives', 'overview', 'Panel']
 
-# %% ../../nbs/14_panel.ipynb #f8c0d4bb
+# %% ../../nbs/14_panel.ipynb #d4dfecdb
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
@@ -27,7 +27,7 @@ from ..errors import DataError, did_you_mean
 from ..model import Asset
 from ..sessions import Day, as_day, session_number
 
-# %% ../../nbs/14_panel.ipynb #aa11825b
+# %% ../../nbs/14_panel.ipynb #594fb838
 FIELDS = ("open", "high", "low", "close", "volume")
 
 
@@ -40,6 +40,26 @@ def _told(actions: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray] | None:
     return MappingProxyType(dict(actions))
 
 
+class ByDay(Mapping[str, np.ndarray]):
+    "Arrays one day after the other in memory, each made when somebody asks for it, and once for all cuts of a panel."
+
+    def __init__(self, given: Mapping[str, np.ndarray], rows: int | None = None):
+        self.given, self.rows, self.made = given, rows, dict[str, np.ndarray]()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.made:
+            made = np.ascontiguousarray(self.given[name][: self.rows])
+            made.flags.writeable = False
+            self.made[name] = made
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.given)
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+# %% ../../nbs/14_panel.ipynb #bec2bf2f
 @dataclass(frozen=True, eq=False, repr=False)
 class PanelArrays:
     """Bars of many assets on one UTC calendar, as arrays of shape (n_days, n_symbols).
@@ -56,7 +76,7 @@ class PanelArrays:
     real : bool array, read-only
         True where the values belong to a bar that was traded.
     by_day : mapping of str to array, read-only, optional
-        open, close and real once more, one day after the other in memory, as an engine reads them; made if not given.
+        open, close and real once more, one day after the other in memory, as an engine reads them; made when asked for.
     interval : str
         How long a bar is: 1d, or 1m 5m 15m 30m 1h.
     actions : mapping of str to float64 array, read-only, optional
@@ -77,16 +97,19 @@ class PanelArrays:
         if self.actions is not None:
             object.__setattr__(self, "actions", _told(self.actions))
         asked = {"open": self.arrays["open"], "close": self.arrays["close"], "real": self.real}
-        by_day = self.by_day or {name: np.ascontiguousarray(array) for name, array in asked.items()}
-        for array in (*self.arrays.values(), self.real, *by_day.values()):
+        by_day = self.by_day if isinstance(self.by_day, ByDay) else ByDay(self.by_day or asked)
+        for array in (*self.arrays.values(), self.real):
             array.flags.writeable = False
         object.__setattr__(self, "assets", MappingProxyType(dict(self.assets)))
         object.__setattr__(self, "arrays", MappingProxyType(dict(self.arrays)))
-        object.__setattr__(self, "by_day", MappingProxyType(dict(by_day)))
+        object.__setattr__(self, "by_day", by_day)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        arrays = {
+            name: np.asfortranarray(array) for name, array in self.arrays.items()
+        }  # of a cut, not what was cut off
         return type(self), (
-            self.days, self.symbols, dict(self.assets), dict(self.arrays), self.real, None, self.interval,
+            self.days, self.symbols, dict(self.assets), arrays, np.asfortranarray(self.real), None, self.interval,
             None if self.actions is None else dict(self.actions),
         )  # fmt: skip
 
@@ -192,7 +215,7 @@ class PanelAges(PanelTables):
         marks = sessions if self.daily else closings(calendar, sessions)
         return np.asarray(self.days.isin(marks))
 
-# %% ../../nbs/14_panel.ipynb #640ab184
+# %% ../../nbs/14_panel.ipynb #2890fbea
 class BeforePanelError(DataError):
     "A day was asked for before the panel's first one, when nothing is known yet."
 
@@ -241,7 +264,7 @@ class PanelPast(PanelAges):
         if rows == len(self.days):
             return self
         arrays = {field: array[:rows] for field, array in self.arrays.items()}
-        by_day = {name: array[:rows] for name, array in (self.by_day or {}).items()}
+        by_day = ByDay(self.by_day or {}, rows)
         actions = {name: array[:rows] for name, array in self.actions.items()} if self.actions else None
         return type(self)(
             self.days[:rows], self.symbols, self.assets, arrays, self.real[:rows], by_day, self.interval, actions
@@ -330,14 +353,16 @@ class PanelAdjusted(PanelColumns):
         arrays["volume"] = self.arrays["volume"] / by_split
         return replace(self, arrays=arrays, by_day=None, actions=None)
 
-# %% ../../nbs/14_panel.ipynb #e9956bc4
+# %% ../../nbs/14_panel.ipynb #8077981b
 def fingerprint(panel: PanelArrays) -> str:
     "sha256 of days, symbols, values and mask."
     digest = hashlib.sha256("\n".join(panel.symbols).encode())
     digest.update(np.asarray(panel.days.asi8, dtype="<i8").tobytes())
     for field in FIELDS:
-        values = np.where(np.isnan(panel.arrays[field]), np.nan, panel.arrays[field]) + 0.0  # + 0.0 turns -0.0 to 0.0
-        digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        for begin in range(0, len(panel.days), 4096):  # hours of years need no copy as large as they are
+            rows = panel.arrays[field][begin : begin + 4096]
+            values = np.where(np.isnan(rows), np.nan, rows) + 0.0  # + 0.0 turns -0.0 to 0.0
+            digest.update(np.ascontiguousarray(values, dtype="<f8").data)
     digest.update(np.packbits(np.ascontiguousarray(panel.real)).tobytes())
     for _, values in sorted((panel.actions or {}).items()):
         digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['KEPT', 'AT_ONCE', 'after_splits', 'as_yahoo', 'seconds_of', 'beginnings', 'openings', 'events_of', 'short_as_yahoo',
-           'as_lists', 'Charted', 'yahoo_says_no', 'chart_of', 'YahooLoopback', 'rerouted']
+           'as_lists', 'Listed', 'Charted', 'yahoo_says_no', 'chart_of', 'YahooLoopback', 'rerouted']
 
 # %% ../../nbs/13a_yahoo_loopback.ipynb #73ee1add
 import math
@@ -118,10 +118,10 @@ def as_lists(told: pd.DataFrame, stamps: list[int], meta: dict[str, Any]) -> dic
         indicators["adjclose"] = [{"adjclose": values("adjclose")}]
     return {"meta": meta, "timestamp": stamps, "indicators": indicators}
 
-# %% ../../nbs/13a_yahoo_loopback.ipynb #b9f68cfe
+# %% ../../nbs/13a_yahoo_loopback.ipynb #f67100ed
 @dataclass(frozen=True)
-class Charted:
-    "What Yahoo knows about one symbol."
+class Listed:
+    "A symbol's bars, and what Yahoo says about the symbol beside them."
 
     symbol: str  # ours
     daily: pd.DataFrame  # as traded
@@ -146,6 +146,10 @@ class Charted:
             "currentTradingPeriod": {name: dict(period) for name in ("pre", "regular", "post")},
             "validRanges": ["1d", "5d", "1mo", "1y", "max"],
         }  # fmt: skip
+
+# %% ../../nbs/13a_yahoo_loopback.ipynb #6dd82181
+class Charted(Listed):
+    "What Yahoo tells of one symbol."
 
     def result(self, interval: str, first: int, last: int, now: pd.Timestamp) -> dict[str, Any]:
         "The bars that begin from second `first` to before second `last`."

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'AlpacaBase', 'AlpacaLookups', 'by_id', 'kind_of',
+__all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'KINDS', 'AlpacaBase', 'AlpacaLookups', 'by_id', 'kind_of',
            'sellable', 'coin_tick', 'AlpacaAmounts', 'AlpacaPlacing', 'AlpacaOrders', 'AlpacaCancels', 'AlpacaOpen',
            'AlpacaNames', 'AlpacaFills', 'AlpacaLines', 'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaAssets',
-           'quotes_of', 'AlpacaQuotes', 'time_of', 'AlpacaTime', 'AlpacaExecutor']
+           'quotes_of', 'AlpacaQuotes', 'time_of', 'AlpacaTime', 'AlpacaNews', 'AlpacaExecutor']
 
-# %% ../../nbs/55a_alpaca.ipynb #2aaab08b
+# %% ../../nbs/55a_alpaca.ipynb #3dfc8cb3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -22,6 +22,7 @@ import pandas as pd
 from ..data.instruments import Instrument
 from .alpaca_line import AlpacaLine, ClearNo
 from trading_core.execution.alpaca_words import (
+    PAYMENTS,
     asset_of,
     instrument_of,
     fee_of,
@@ -32,14 +33,17 @@ from trading_core.execution.alpaca_words import (
     order_of,
     order_text,
     our_symbol,
+    payment_of,
     position_of,
     position_symbol,
     result_of,
+    splits_in,
     word,
 )
 from .clock import AskedClock
 from .executor import Quote, VenueError
 from .guards import FarVenue, LivePermit
+from .splits import Split
 from trading_core.model import (
     AccountInfo,
     Asset,
@@ -260,7 +264,7 @@ class AlpacaNames(AlpacaOpen):
                     raise
         return {venue_id: self._client_ids.get(venue_id, "") for venue_id in venue_ids}
 
-# %% ../../nbs/55a_alpaca.ipynb #cfbbc74e
+# %% ../../nbs/55a_alpaca.ipynb #7c1451bd
 class AlpacaFills(AlpacaNames):
     "Activities as fills, each under our own order id."
 
@@ -276,6 +280,10 @@ class AlpacaFills(AlpacaNames):
             if line["activity_type"] == "FILL":
                 fills.append(line)
                 continue
+            if line["activity_type"] in PAYMENTS:
+                payment = self._read("read a payment", payment_of, line)
+                fills += [payment] if payment else []
+                continue
             fee = self._read("read a fee", fee_of, line)
             trade = self._read("read a fee", lambda told: word(told.get("group_id") or "none"), line)
             if fee.fee and trade in trades:
@@ -288,15 +296,16 @@ class AlpacaFills(AlpacaNames):
         fee = paid.get(line["id"], Decimal(0))
         return self._read("read a fill", lambda told: fill_of(told, names[told["order_id"]], fee), line)
 
-# %% ../../nbs/55a_alpaca.ipynb #882f255f
+# %% ../../nbs/55a_alpaca.ipynb #35c7acec
 OVERLAP, PAGE = pd.Timedelta("10min"), 100
+KINDS = ",".join(["FILL", "CFEE", "FEE", *PAYMENTS])
 
 
 class AlpacaLines(AlpacaFills):
     "Alpaca's log of activities."
 
     def _lines(self, after: str) -> list[dict[str, Any]]:
-        what, query = "read its activities", {"activity_types": "FILL,CFEE,FEE", "direction": "asc", "page_size": PAGE}
+        what, query = "read its activities", {"activity_types": KINDS, "direction": "asc", "page_size": PAGE}
         if after:
             query["after"] = after
         lines: dict[str, dict[str, Any]] = {}  # by id: pages may overlap, and a fee read twice was paid once
@@ -435,8 +444,22 @@ class AlpacaTime(AlpacaQuotes):
     def now(self) -> pd.Timestamp:
         return self._clock()
 
-# %% ../../nbs/55a_alpaca.ipynb #a011d3d3
-class AlpacaExecutor(AlpacaTime):
+# %% ../../nbs/55a_alpaca.ipynb #6206b51f
+class AlpacaNews(AlpacaTime):
+    "Alpaca, asked about splits."
+
+    def splits(self, symbols: Iterable[str], first: pd.Timestamp, last: pd.Timestamp) -> list[Split]:
+        shares, what = sorted({symbol for symbol in symbols if "/" not in symbol}), "tell of splits"
+        if not shares:
+            return []
+        query = {"symbols": ",".join(shares), "types": "forward_split,reverse_split", "limit": "1000"}
+        query |= {"start": f"{first:%Y-%m-%d}", "end": f"{last:%Y-%m-%d}"}
+        answer = self.line.data(what, "/corporate-actions", query, "v1")
+        told = self._read(what, splits_in, answer)
+        return [Split(symbol, day, ratio, self.name) for symbol, day, ratio in told if first <= day <= last]
+
+# %% ../../nbs/55a_alpaca.ipynb #cc4c7975
+class AlpacaExecutor(AlpacaNews):
     """Orders at Alpaca: shares and coins, on paper unless all guards of live trading agree.
 
     Parameters

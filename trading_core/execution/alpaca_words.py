@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['QUOTED_IN', 'NINE', 'STOPS', 'STATUSES', 'our_symbol', 'position_symbol', 'plain', 'tick_of', 'price_text',
-           'time_in_force', 'order_text', 'figure', 'word', 'moment', 'order_of', 'result_of', 'day_of', 'moment_of',
-           'fill_of', 'fee_of', 'asset_of', 'instrument_of', 'position_of']
+__all__ = ['QUOTED_IN', 'NINE', 'STOPS', 'STATUSES', 'DIVIDENDS', 'PAYMENTS', 'our_symbol', 'position_symbol', 'plain', 'tick_of',
+           'price_text', 'time_in_force', 'order_text', 'figure', 'word', 'moment', 'order_of', 'result_of', 'day_of',
+           'moment_of', 'fill_of', 'fee_of', 'payment_of', 'splits_in', 'asset_of', 'instrument_of', 'position_of']
 
 # %% ../../nbs/55a_alpaca_words.ipynb #a93c4883
 from collections.abc import Mapping
@@ -207,6 +207,36 @@ def fee_of(line: Mapping[str, Any]) -> Fill:
         reason="fee",
         moment=when,
     )
+
+# %% ../../nbs/55a_alpaca_words.ipynb #5abdbb0d
+DIVIDENDS = ("DIV", "DIVCGL", "DIVCGS", "DIVFEE", "DIVFT", "DIVNRA", "DIVROC", "DIVTW", "DIVTXEX")
+PAYMENTS = {**dict.fromkeys(DIVIDENDS, "dividend"), "SPLIT": "split"}
+
+
+def payment_of(line: Mapping[str, Any]) -> Fill | None:
+    "Money for what was held, or taken from it; None where there was none, or it was called off."
+    cash, when = figure(line.get("net_amount") or 0), moment_of(line)
+    if not cash or line.get("status") == "canceled":
+        return None
+    symbol, none = our_symbol(word(line["symbol"]), False), Decimal(0)
+    return Fill(
+        word(line["id"]), "", symbol, Side.SELL, none, none, -cash, day_of(when, False),
+        reason=PAYMENTS[line["activity_type"]], moment=when,
+    )  # fmt: skip
+
+# %% ../../nbs/55a_alpaca_words.ipynb #697d2cbb
+def splits_in(answer: Mapping[str, Any]) -> list[tuple[str, pd.Timestamp, float]]:
+    "Symbol, ex-date and new shares for an old one of each split that an answer tells of."
+    told = answer["corporate_actions"]
+    lines = [line for kind in ("forward_splits", "reverse_splits") for line in told.get(kind) or ()]
+    found = ((line, figure(line["new_rate"]), figure(line["old_rate"])) for line in lines)
+    wrong = [line for line, new, old in found if new <= 0 or old <= 0]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is no split")
+    return [
+        (word(x["symbol"]), moment(x["ex_date"]), float(figure(x["new_rate"])) / float(figure(x["old_rate"])))
+        for x in lines
+    ]
 
 # %% ../../nbs/55a_alpaca_words.ipynb #9b5ad667
 def asset_of(answer: Mapping[str, Any]) -> Asset | None:

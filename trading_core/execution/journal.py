@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FEED', 'FOREIGN', 'MANUAL', 'TROUBLE', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
+__all__ = ['FEED', 'FOREIGN', 'MANUAL', 'MONEY', 'TROUBLE', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
            'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
            'SplitNews', 'Splitting', 'Opening', 'Journal']
 
@@ -43,8 +43,9 @@ from trading_core.model import (
 from ..portfolio.actions import after_split
 from ..sessions import as_day
 
-# %% ../../nbs/56a_journal.ipynb #91d71c51
+# %% ../../nbs/56a_journal.ipynb #fb7b4d06
 FEED, FOREIGN, MANUAL = "fills", "foreign", "manual"  # the cursor; the job and the strategy of what others ordered
+MONEY = ("fee", "dividend", "split")  # reasons of lines in the log that are nobody's order
 TROUBLE = (OSError, ExecutionError)  # no answer, or none that can be understood
 
 
@@ -287,7 +288,7 @@ class Settling(Cancelling):
             rows = _UNWANTED.rows(look, {"me": self.ledger.account, "ids": list(client_ids)})
         return {row.subject for row in rows}
 
-# %% ../../nbs/56a_journal.ipynb #dd9f5cb2
+# %% ../../nbs/56a_journal.ipynb #3f63969e
 _BOOKED = Query(
     select(t.fills.c.venue_id, t.fills.c.reason, t.fills.c.strategy).where(
         t.fills.c.account == bindparam("me"), t.fills.c.venue_id.in_(bindparam("ids", expanding=True))
@@ -321,15 +322,22 @@ class Attributing(Settling):
         return {row.venue_id: row for row in rows}
 
     def _fee_of(self, fill: Fill, earlier: Sequence[Fill], others: Sequence[Fill]) -> OrderRequest | None:
-        "For a fee of nobody's order: an order in the name of whoever holds the coin; None if others bought some of it."
-        if fill.reason != "fee" or fill.client_id or any(fill.symbol == other.symbol for other in others):
+        """For a fee or a payment of nobody's order: an order in the name of whoever holds the asset.
+
+        None if others bought some of it, and for a payment on what this book never had.
+        """
+        if fill.reason not in MONEY or fill.client_id or any(fill.symbol == other.symbol for other in others):
             return None
         last = next((f.strategy for f in reversed(earlier) if f.symbol == fill.symbol and f.side is Side.BUY), None)
-        held = self.ledger.positions().get(fill.symbol)
-        whose = last if last is not None else held.strategy if held else ""
-        return OrderRequest(fill.client_id, fill.symbol, fill.side, fill.quantity, "fee", whose)
+        if last is None and (held := self.ledger.positions().get(fill.symbol)):
+            last = held.strategy
+        if last is None and fill.reason != "fee":  # sold between the day of a dividend and its payment
+            last = next((f.strategy for f in reversed(self.ledger.fills()) if f.symbol == fill.symbol), None)
+            if last is None:
+                return None
+        return OrderRequest(fill.client_id, fill.symbol, fill.side, fill.quantity, fill.reason, last or "")
 
-# %% ../../nbs/56a_journal.ipynb #c49175a8
+# %% ../../nbs/56a_journal.ipynb #e16855fd
 def of_others(client_id: str, fills: Sequence[Fill]) -> OrderRequest:
     "The order that somebody else must have given, to judge from its fills."
     first, total = fills[0], sum((fill.quantity for fill in fills), Decimal(0))
@@ -342,7 +350,7 @@ class Adopting(Attributing):
     def adopt_fills(self, fills: Sequence[Fill]) -> list[Fill]:
         "Enter others' orders into the book, and return their fills under the name `manual`."
         named = [replace(fill, client_id=fill.client_id or f"foreign-{fill.venue_id}"[:48]) for fill in fills]
-        trades = [fill for fill in named if fill.reason != "fee"]
+        trades = [fill for fill in named if fill.reason not in MONEY]
         for client_id in dict.fromkeys(fill.client_id for fill in trades):
             order = of_others(client_id, [fill for fill in trades if fill.client_id == client_id])
             self._adopt(order, OrderStatus.FILLED)
@@ -445,7 +453,7 @@ class Comparing(Syncing):
         self.theirs = self.their_side()
         return compare_sides(ours, self.theirs)
 
-# %% ../../nbs/56a_journal.ipynb #de461b1d
+# %% ../../nbs/56a_journal.ipynb #19bc4f80
 class SplitNews(Comparing):
     "Knows which splits the venue has carried out, and which not."
 
@@ -472,10 +480,8 @@ class SplitNews(Comparing):
         "The bookings that make of a position what the venue says that it is."
         fills = [fill for fill in self.ledger.fills() if fill.symbol == have.symbol]
         actions = [action for action in self.ledger.actions() if action.symbol == have.symbol]
-        for tell in (lambda: list(self.splits), lambda: self.announced(have)):
-            if found := explaining(fills, actions, self.open_splits(have, tell()), there):
-                return found
-        return []
+        found = explaining(fills, actions, self.open_splits(have, self.splits), there)
+        return found or explaining(fills, actions, self.open_splits(have, self.announced(have)), there)
 
     def carried_out(self) -> list[BookedAction]:
         "The splits that explain what differs, by what the venue said last."
@@ -486,7 +492,7 @@ class SplitNews(Comparing):
             found += self.explained_by(have, there) if there != have.quantity else []
         return found
 
-# %% ../../nbs/56a_journal.ipynb #02459db7
+# %% ../../nbs/56a_journal.ipynb #dc497e0d
 class Splitting(SplitNews):
     "Books what splits have done."
 
@@ -512,7 +518,9 @@ class Splitting(SplitNews):
         by_hand = {(f.symbol, f.day) for f in self.ledger.fills() if f.reason == "adjustment" and f.quantity}
         for symbol, have in self.ledger.positions().items() if known else ():
             held = self.theirs.positions.get(symbol)
-            for split in self.open_splits(have, known) if held and held.quantity == have.quantity else ():
+            if held is None or held.quantity != have.quantity:
+                continue
+            for split in self.open_splits(have, known):
                 if not any(name == symbol and day >= split.day for name, day in by_hand):
                     ours, theirs = f"{have.quantity.normalize():f}, before a {split}", f"{held.quantity.normalize():f}"
                     cure = f"wait until {self.executor.name} carries it out; if there was none, the prices are wrong: trading data check"
@@ -532,6 +540,14 @@ class Splitting(SplitNews):
             self.ledger.book_actions(found, list(changed.values()))
             for action in found:
                 self.ledger.note("split", action.symbol, told=told_action(action), orders=sorted(changed))
+
+    def catch_up_splits(self) -> list[BookedAction]:
+        "Book what splits explain of what differs now, after `settle`; what was booked."
+        self.theirs = self.their_side()
+        found = self.carried_out()
+        if found:
+            self.book_splits(found)
+        return found
 
     def _take_back(self, client_id: str, action: BookedAction) -> None:
         "Take back an order of old shares; no `cancel` is noted, so the sale of a whole position is owed from now on."

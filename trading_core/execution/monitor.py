@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CLOSED', 'open_hours', 'why_not_on', 'opening_fill', 'Watch', 'Alarm', 'Look', 'NothingToWatchError', 'Eyes', 'Judge',
-           'Hands', 'Alarms', 'Monitor']
+__all__ = ['CLOSED', 'LONG_AGO', 'open_hours', 'why_not_on', 'opening_fill', 'Watch', 'Alarm', 'Look', 'NothingToWatchError',
+           'Eyes', 'Opening', 'Doubts', 'Judge', 'Hands', 'Alarms', 'Monitor']
 
-# %% ../../nbs/58b_monitor.ipynb #cb847957
+# %% ../../nbs/58b_monitor.ipynb #0531eee9
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,9 +25,21 @@ from .clock import utc_now
 from .executor import ExecutorBase, Quote
 from .journal import TROUBLE, Journal
 from .path import hours_of
+from .splits import Split, jump_like, looks_like, ratio_text, split_since, told_action
 from .undo import cancel_order, closing_order
 from ..ledger import Ledger
-from ..model import Asset, ExitRules, Fill, OrderRequest, OrderResult, OrderStatus, PositionInfo, Side, money
+from trading_core.model import (
+    Asset,
+    BookedAction,
+    ExitRules,
+    Fill,
+    OrderRequest,
+    OrderResult,
+    OrderStatus,
+    PositionInfo,
+    Side,
+    money,
+)
 from ..portfolio.exits import Holding, exit_reason
 from ..sessions import as_day
 
@@ -59,11 +71,15 @@ def why_not_on(quote: Quote | None, calendar: str, now: pd.Timestamp, stale_seco
         return f"its last price is dated {-age:,.0f} seconds ahead of the venue's clock"
     return "its last price is from before the opening" if quote.moment < hours[0] else ""
 
-# %% ../../nbs/58b_monitor.ipynb #f0d3833a
-def opening_fill(position: PositionInfo, fills: Sequence[Fill]) -> str:
+# %% ../../nbs/58b_monitor.ipynb #e1a017cc
+def opening_fill(position: PositionInfo, fills: Sequence[Fill], actions: Sequence[BookedAction] = ()) -> str:
     "The venue's id of the fill that opened a position; `fills` are those since its entry day."
-    left, found = position.quantity, ""
-    for fill in reversed([fill for fill in fills if fill.symbol == position.symbol]):
+    left, found, symbol = position.quantity, "", position.symbol
+    happened = [action for action in actions if action.symbol == symbol and action.kind == "split"]
+    for fill in reversed([fill for fill in fills if fill.symbol == symbol]):
+        while happened and happened[-1].day > fill.day:
+            left = left - happened[-1].after + happened[-1].before
+            happened.pop()
         left -= fill.quantity if fill.side is Side.BUY else -fill.quantity
         found = fill.venue_id
         if left <= 0:
@@ -78,6 +94,7 @@ class Watch:
     position: PositionInfo
     opened: str  # the fill that opened it
     highest: Decimal  # price since then
+    shares: Decimal = Decimal(1)  # of now, for each of before all splits that are booked
 
     @property
     def symbol(self) -> str:
@@ -87,7 +104,7 @@ class Watch:
     @property
     def mark(self) -> str:
         "As the ledger keeps it."
-        return f"{self.opened}|{self.highest:f}"
+        return f"{self.opened}|{self.highest:f}" + (f"|{self.shares:f}" if self.shares != 1 else "")
 
     def seeing(self, price: Decimal) -> Watch:
         "The same after one more price."
@@ -98,7 +115,7 @@ class Watch:
         figures = float(self.position.entry_price), float(price), float(self.highest)
         return exit_reason(replace(rules, time_stop=None), *figures, bars=0)
 
-# %% ../../nbs/58b_monitor.ipynb #86316ecf
+# %% ../../nbs/58b_monitor.ipynb #ad7d900c
 _Books = Callable[[bool], AbstractContextManager[Ledger]]  # the account's ledger, for writing or for reading
 
 
@@ -122,6 +139,8 @@ class Look:
     alarms: tuple[Alarm, ...] = ()  # positions that must be closed and have not been, so far
     results: Mapping[str, OrderResult] = field(default_factory=dict)  # symbol to what became of its sale
     trouble: str = ""
+    doubts: Mapping[str, str] = field(default_factory=dict)  # symbol to why it may have split, so that it is not sold
+    booked: tuple[str, ...] = ()  # splits
 
     @property
     def blind(self) -> dict[str, str]:
@@ -141,9 +160,10 @@ class Look:
             for a in self.alarms
             if a.watch.symbol not in self.results
         ]
-        return told + ([self.trouble] if self.trouble else [])
+        told += [f"{symbol}: held back, nothing is sold: {why}" for symbol, why in self.doubts.items()]
+        return [*told, *self.booked] + ([self.trouble] if self.trouble else [])
 
-# %% ../../nbs/58b_monitor.ipynb #c0590c2a
+# %% ../../nbs/58b_monitor.ipynb #bdd53d65
 class NothingToWatchError(RefusedError):
     "The monitor was started on an executor that tells no prices between two closes."
 
@@ -165,7 +185,7 @@ class Eyes:
         self, books: _Books, executor: ExecutorBase, rules: Mapping[str, ExitRules], *,
         settings: MonitorSettings | None = None, overnight: Mapping[str, bool] | None = None,
         past: Mapping[str, Holding] | None = None, clock: Callable[[], pd.Timestamp] | None = None,
-        within_days: bool = False,
+        within_days: bool = False, closes: Mapping[str, Quote] | None = None, splits: Sequence[Split] = (),
     ):  # fmt: skip
         if not executor.journaled:
             raise NothingToWatchError(executor.name)
@@ -173,30 +193,124 @@ class Eyes:
         self.clock = clock or executor.now  # hours and prices are the venue's, and so is their time
         self.own_clock = clock or utc_now  # how long a request may be on its way is a matter of our line
         self.settings, self.overnight, self.past = settings or MonitorSettings(), overnight or {}, past or {}
-        self.seen: dict[str, tuple[str, Decimal]] = {}  # symbol to opening fill and highest price
+        self.closes, self.splits = closes or {}, list(splits)  # the last ones before today; those that prices tell of
+        self.booked: Sequence[BookedAction] = ()  # as read with the positions
+        self.by_hand: set[tuple[str, pd.Timestamp]] = set()  # symbols and days of what a person made good in the book
+        self.seen: dict[str, tuple[str, Decimal, Decimal]] = {}  # symbol to opening fill, highest price, and shares
         self.kept: dict[str, str] = {}  # symbol to what the ledger says of that
 
     def highest(self, ledger: Ledger, position: PositionInfo, opened: str) -> Decimal:
-        "The highest price of a position that is known here, in the ledger, or from earlier closes."
-        known, held = [position.entry_price], self.past.get(position.symbol)
+        "The highest price of a position that is known here, in the ledger, or from earlier closes, of a share of now."
+        symbol, shares = position.symbol, split_since(self.booked, position.symbol, LONG_AGO)
+        known, held = [position.entry_price], self.past.get(symbol)
         if held and held.entry_day == position.entry_day and held.highest == held.highest:
-            known.append(money(held.highest))
-        self.kept[position.symbol] = ledger.cursor(f"high {position.symbol}")
-        stored, _, price = self.kept[position.symbol].rpartition("|")
-        known += [Decimal(price)] if stored == opened and price else []
-        seen = self.seen.get(position.symbol)
-        return max(*known, seen[1]) if seen and seen[0] == opened else max(known)
+            close = self.closes.get(symbol)
+            since = split_since(self.booked, symbol, as_day(close.moment)) if close else Decimal(1)
+            known.append(money(held.highest) / since)
+        self.kept[symbol] = ledger.cursor(f"high {symbol}")
+        told = [*self.kept[symbol].split("|"), "1"][:3]
+        stored = (told[0], Decimal(told[1]), Decimal(told[2])) if len(told) == 3 else None
+        for mark in (stored, self.seen.get(symbol)):
+            known += [mark[1] * mark[2] / shares] if mark and mark[0] == opened else []
+        return max(known)
 
     def watched(self, ledger: Ledger) -> list[Watch]:
         "The open positions of the strategies that have rules, in symbol order."
         held = [p for _, p in sorted(ledger.positions().items()) if p.strategy in self.rules]
         since = min((p.entry_day for p in held if p.entry_day is not None), default=None)
-        fills = ledger.fills(since) if held else []
-        opened = {p.symbol: opening_fill(p, fills) for p in held}
-        return [Watch(p, opened[p.symbol], self.highest(ledger, p, opened[p.symbol])) for p in held]
+        fills, self.booked = (ledger.fills(since), ledger.actions()) if held else ([], ())
+        opened = {p.symbol: opening_fill(p, fills, self.booked) for p in held}
+        self.by_hand = {(fill.symbol, fill.day) for fill in fills if fill.reason == "adjustment" and fill.quantity}
+        return [self._watch(ledger, position, opened[position.symbol]) for position in held]
 
-# %% ../../nbs/58b_monitor.ipynb #a733f942
-class Judge(Eyes):
+    def _watch(self, ledger: Ledger, position: PositionInfo, opened: str) -> Watch:
+        shares = split_since(self.booked, position.symbol, LONG_AGO)
+        return Watch(position, opened, self.highest(ledger, position, opened), shares)
+
+
+LONG_AGO = pd.Timestamp("1900-01-01", tz="UTC")
+
+# %% ../../nbs/58b_monitor.ipynb #de2c2441
+class Opening(NamedTuple):
+    "The first price of a session, and the last one before it."
+
+    opens: pd.Timestamp
+    first: Decimal
+    before: Decimal
+    since: pd.Timestamp  # of which moment that one is
+
+
+class Doubts(Eyes):
+    "Prices that may be those of new shares."
+
+    def __init__(self, *given: Any, **options: Any):
+        super().__init__(*given, **options)
+        self.openings: dict[str, Opening] = {}
+        self.last: dict[str, Quote] = {}  # the last price of each symbol that was judged
+        self.asked: dict[str, pd.Timestamp] = {}  # symbol to the opening for which the venue's announcements were read
+
+    def ask(self, watched: Sequence[Watch], now: pd.Timestamp) -> None:
+        "Read, once a session, what splits the venue has announced about shares that are held."
+        for calendar in sorted({Asset.of(watch.symbol).calendar for watch in watched} - {"24/7"}):
+            hours = open_hours(calendar, now)
+            mine = [w for w in watched if hours and Asset.of(w.symbol).calendar == calendar]
+            new = [w for w in mine if self.asked.get(w.symbol) != hours[0]] if hours else []
+            since = min((as_day(w.position.entry_day) for w in new if w.position.entry_day is not None), default=None)
+            if hours is None or since is None:
+                continue
+            try:
+                told = self.executor.splits([w.symbol for w in new], since, as_day(hours[0]))
+            except TROUBLE:
+                continue
+            self.asked |= {w.symbol: hours[0] for w in new}
+            self.splits += [split for split in told if split not in self.splits]
+
+    def awaited(self, watch: Watch, today: pd.Timestamp) -> Split | None:
+        "A split that somebody tells of and that is not booked yet."
+        booked = {(action.symbol, action.day) for action in self.booked}
+        entered = watch.position.entry_day
+        if entered is None:
+            return None
+        for split in self.splits:
+            mine = split.symbol == watch.symbol and as_day(entered) < split.day <= today
+            mended = any(symbol == split.symbol and day >= split.day for symbol, day in self.by_hand)
+            if mine and not mended and (split.symbol, split.day) not in booked:
+                return split
+        return None
+
+    def opening(self, watch: Watch, quote: Quote, opens: pd.Timestamp) -> Opening:
+        "How the session began, which its first price decides."
+        have, symbol = self.openings.get(watch.symbol), watch.symbol
+        if have is not None and have.opens == opens:
+            return have
+        entry = Quote(symbol, watch.position.entry_price, watch.position.entry_day or LONG_AGO)
+        known = [q for q in (self.closes.get(symbol), self.last.get(symbol)) if q is not None and q.moment < opens]
+        before = max(known, key=lambda q: q.moment, default=entry)
+        since = opens if before is entry else before.moment  # an entry price is in shares of now
+        self.openings[symbol] = Opening(opens, quote.price, before.price, since)
+        return self.openings[symbol]
+
+    def doubt(self, watch: Watch, quote: Quote | None, now: pd.Timestamp) -> str:
+        "Why a price may be one of new shares, while the book is one of old ones; empty when it is not."
+        hours, entered = open_hours(Asset.of(watch.symbol).calendar, now), watch.position.entry_day
+        if hours is None or Asset.of(watch.symbol).calendar == "24/7" or not self.settings.split_doubt:
+            return ""
+        today = as_day(hours[0])
+        if split := self.awaited(watch, today):
+            return f"a {split}, is not in its quantity yet"
+        if quote is None or (entered is not None and as_day(entered) >= today):
+            return ""
+        began = self.opening(watch, quote, hours[0])
+        before = began.before / split_since(self.booked, watch.symbol, as_day(began.since), today)
+        ratio = jump_like(before, began.first, self.settings.split_doubt)
+        if ratio is None:
+            self.last[watch.symbol] = quote
+            return ""
+        told = f"{before.normalize():f} before the opening and {began.first.normalize():f} after it"
+        return f"{told} look like a split, {ratio_text(ratio)}, of which nobody has told; a person has to look"
+
+# %% ../../nbs/58b_monitor.ipynb #acffabfc
+class Judge(Doubts):
     "Which positions must go."
 
     def must_flatten(self, watch: Watch, now: pd.Timestamp) -> bool:
@@ -215,6 +329,8 @@ class Judge(Eyes):
     def judge(self, watch: Watch, quote: Quote | None, now: pd.Timestamp) -> tuple[Watch, str, str]:
         "The position after this price, why it must go, and why nothing can be said about it."
         why = why_not_on(quote, Asset.of(watch.symbol).calendar, now, self.settings.stale_seconds)
+        if doubt := self.doubt(watch, None if why else quote, now):
+            return watch, "", doubt
         reason = None
         if quote is not None and not why:
             watch = watch.seeing(quote.price)
@@ -295,7 +411,7 @@ class Alarms(Hands):
         pause = min(self.settings.poll_seconds * 2**times, 900.0)
         self.failed[symbol] = times, now + pd.Timedelta(seconds=pause)
 
-# %% ../../nbs/58b_monitor.ipynb #6088d8e6
+# %% ../../nbs/58b_monitor.ipynb #29a7a881
 class _Acting(Alarms):
     "What is done under the account's lock."
 
@@ -304,17 +420,24 @@ class _Acting(Alarms):
         hanging = [w for w in watched if self.rules[w.position.strategy].trailing_stop is not None]
         return [watch for watch in hanging if self.kept.get(watch.symbol) != watch.mark]
 
-    def act(self, look: Look, ready: Sequence[Alarm]) -> dict[str, OrderResult]:
-        "Hear what happened, write down new highs, sell what must go; what became of each sale."
+    def journal(self, ledger: Ledger, moment: pd.Timestamp) -> Journal:
+        "The journal, which has heard what happened."
+        journal = Journal(self.executor, ledger, now=self.own_clock, within_days=self.within_days)
+        journal.splits = self.splits
+        journal.settle(journal.day_of(moment))
+        journal.sync()
+        return journal
+
+    def act(self, look: Look, ready: Sequence[Alarm]) -> Look:
+        "Hear what happened, write down new highs, sell what must go; the look, with what became of it."
         results: dict[str, OrderResult] = {}
         with self.books(True) as ledger:
-            journal = Journal(self.executor, ledger, now=self.own_clock, within_days=self.within_days)
             for watch in self.news(look.watched):
                 ledger.book([], f"high {watch.symbol}", watch.mark)
-            journal.settle(journal.day_of(look.moment))
-            journal.sync()
+            journal = self.journal(ledger, look.moment)
+            look = self.explain(look, journal, ready)
             still = {watch.symbol: watch for watch in self.watched(ledger)}
-            for alarm in ready:
+            for alarm in (alarm for alarm in ready if alarm.watch.symbol in self.alarms):
                 held = still.get(alarm.watch.symbol)
                 said = None
                 if held is not None and held.opened == alarm.watch.opened:
@@ -324,9 +447,25 @@ class _Acting(Alarms):
                 journal.sync()
         for symbol, said in results.items():
             self.count_failure(symbol, said, look.moment)
-        return results
+        return replace(look, results=results)
 
-# %% ../../nbs/58b_monitor.ipynb #17a65632
+    def explain(self, look: Look, journal: Journal, ready: Sequence[Alarm]) -> Look:
+        "Before a share is sold: an alarm whose quantity at the venue shows a split was a false one, and is dropped."
+        held = journal.ledger.positions()
+        shares = {alarm.watch.symbol for alarm in ready if alarm.watch.symbol in held and "/" not in alarm.watch.symbol}
+        there = self.executor.positions() if shares else {}
+        odd = {s: k for s in sorted(shares & there.keys()) if (k := looks_like(held[s], there[s])) is not None}
+        if not odd:
+            return look
+        booked = {action.symbol: told_action(action) for action in journal.catch_up_splits()}
+        doubts = dict(look.doubts)
+        for symbol, ratio in odd.items():
+            del self.alarms[symbol]
+            if symbol not in booked:
+                doubts[symbol] = f"its quantity looks like a split, {ratio_text(ratio)}, of which nobody has told"
+        return replace(look, doubts=doubts, booked=(*look.booked, *booked.values()))
+
+# %% ../../nbs/58b_monitor.ipynb #e62fe244
 class _Hearing(_Acting):
     "What streams say between two looks."
 
@@ -343,19 +482,20 @@ class _Hearing(_Acting):
         if watch is None:
             return False
         must_go = watch.seeing(quote.price).reason(self.rules[watch.position.strategy], quote.price) is not None
-        if not (must_go or quote.price > watch.highest) or self._too_late(quote):
+        if not (must_go or quote.price > watch.highest) or self._too_late(watch, quote):
             return False
         self._watching[quote.symbol] = watch.seeing(quote.price)
         self._heard.setdefault(quote.symbol, []).append(quote)
         return must_go
 
-    def _too_late(self, quote: Quote) -> bool:
+    def _too_late(self, watch: Watch, quote: Quote) -> bool:
         "Whether nothing may be decided on a price; when the venue does not tell its time, the next look judges that."
         try:
             now = self.clock()
         except TROUBLE:
             return False
-        return bool(why_not_on(quote, Asset.of(quote.symbol).calendar, now, self.settings.stale_seconds))
+        late = why_not_on(quote, Asset.of(quote.symbol).calendar, now, self.settings.stale_seconds)
+        return bool(late or self.doubt(watch, quote, now))
 
     def _judge_all(self, watch: Watch, quote: Quote | None, now: pd.Timestamp) -> tuple[Watch, str, str]:
         "Judge what was heard since the last look, then the price of now."
@@ -366,8 +506,39 @@ class _Hearing(_Acting):
         watch, found, why = self.judge(watch, quote, now)
         return watch, reason or found, why
 
-# %% ../../nbs/58b_monitor.ipynb #216dd8bb
-class _Looking(_Hearing):
+# %% ../../nbs/58b_monitor.ipynb #cd82bb8d
+class _Settling(_Hearing):
+    "Ends doubts, where that can be done."
+
+    def __init__(self, *given: Any, **options: Any):
+        super().__init__(*given, **options)
+        self.noted: dict[str, str] = {}  # symbol to the doubt that the ledger has
+
+    def doubted(self, watched: Sequence[Watch], quotes: Mapping[str, Quote], now: pd.Timestamp) -> dict[str, str]:
+        "Positions whose prices may be those of new shares, and why."
+        found: dict[str, str] = {}
+        for watch in watched:
+            quote, calendar = quotes.get(watch.symbol), Asset.of(watch.symbol).calendar
+            late = why_not_on(quote, calendar, now, self.settings.stale_seconds)
+            if why := self.doubt(watch, None if late else quote, now):
+                found[watch.symbol] = why
+        return found
+
+    def settle_doubts(self, watched: Sequence[Watch], doubts: Mapping[str, str], now: pd.Timestamp) -> list[str]:
+        "Note new doubts, and book the splits that the venue's quantities show; what was booked, in words."
+        there, held = self.executor.positions(), {watch.symbol: watch.position for watch in watched}
+        moved = [s for s in doubts if s in there and there[s].quantity != held[s].quantity]
+        new = {symbol: why for symbol, why in doubts.items() if self.noted.get(symbol) != why}
+        if not moved and not new:
+            return []
+        with self.books(True) as ledger:
+            for symbol, why in new.items():
+                ledger.note("doubt", symbol, why=why)
+            self.noted |= new
+            return [told_action(action) for action in self.journal(ledger, now).catch_up_splits()] if moved else []
+
+# %% ../../nbs/58b_monitor.ipynb #80dfce01
+class _Looking(_Settling):
     "Rounds of looking and acting."
 
     def look(self) -> Look:
@@ -375,24 +546,45 @@ class _Looking(_Hearing):
         now = utc_now()
         try:
             now = self.clock()
-            with self.books(False) as ledger:
-                watched = self.watched(ledger)
-                waits = any(open_hours(Asset.of(order.symbol).calendar, now) for order in ledger.pending())
+            watched, waits = self.read(now)
             quotes = self.executor.quotes([watch.symbol for watch in watched]) if watched else {}
+            self.ask(watched, now)
+            doubts, booked, trouble = self.doubted(watched, quotes, now), list[str](), ""
+            if doubts:
+                booked, trouble = self._settled(watched, doubts, now)
+            if booked:
+                watched, _ = self.read(now)
+                doubts = self.doubted(watched, quotes, now)
         except (*TROUBLE, LedgerError, LockedError) as error:
             return Look(now, alarms=tuple(self.alarms.values()), trouble=str(error) or type(error).__name__)
         judged = {watch.symbol: self._judge_all(watch, quotes.get(watch.symbol), now) for watch in watched}
         self._watching = {symbol: watch for symbol, (watch, *_) in judged.items()}
-        self.seen = {symbol: (watch.opened, watch.highest) for symbol, (watch, *_) in judged.items()}
+        self.seen = {symbol: (w.opened, w.highest, w.shares) for symbol, (w, *_) in judged.items()}
         ready = self.take(now, judged, quotes)
-        look = Look(now, tuple(w for w, *_ in judged.values()), {s: why for s, (_, _, why) in judged.items() if why})
+        quiet = {s: why for s, (_, _, why) in judged.items() if why}
+        look = Look(
+            now, tuple(w for w, *_ in judged.values()), quiet, trouble=trouble, doubts=doubts, booked=tuple(booked)
+        )
         if ready or waits or self.news(look.watched):
             look = self._acted(look, ready)
         return replace(look, alarms=tuple(self.alarms.values()))
 
+    def read(self, now: pd.Timestamp) -> tuple[list[Watch], bool]:
+        "What is watched, and whether an order waits in an open market."
+        with self.books(False) as ledger:
+            waits = any(open_hours(Asset.of(order.symbol).calendar, now) for order in ledger.pending())
+            return self.watched(ledger), waits
+
+    def _settled(self, watched: Sequence[Watch], doubts: Mapping[str, str], now: pd.Timestamp) -> tuple[list[str], str]:
+        "What was booked to end doubts, and why that could not be done."
+        try:
+            return self.settle_doubts(watched, doubts, now), ""
+        except (*TROUBLE, LedgerError, LockedError) as error:
+            return [], str(error) or type(error).__name__
+
     def _acted(self, look: Look, ready: Sequence[Alarm]) -> Look:
         try:
-            return replace(look, results=self.act(look, ready))
+            return self.act(look, ready)
         except (*TROUBLE, LedgerError, LockedError) as error:
             return replace(look, trouble=str(error) or type(error).__name__)
 

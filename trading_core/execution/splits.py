@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ratio_text', 'Split', 'splits_of', 'outcomes', 'explaining', 'told_action', 'looks_like', 'of_old_shares']
+__all__ = ['EVER', 'ratio_text', 'Split', 'splits_of', 'outcomes', 'explaining', 'told_action', 'looks_like', 'of_old_shares',
+           'split_since', 'jump_like']
 
-# %% ../../nbs/56ba_splits.ipynb #7231cb92
+# %% ../../nbs/56ba_splits.ipynb #f3d11383
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
+from math import prod
 
 import pandas as pd
 from sqlalchemy import bindparam, select
@@ -122,16 +124,18 @@ def told_action(action: BookedAction) -> str:
     before, after = (f"{quantity.normalize():f}" for quantity in (action.before, action.after))
     return f"split {ratio_text(action.amount)} of {action.symbol} on {action.day:%Y-%m-%d}: {before} became {after}"
 
-# %% ../../nbs/56ba_splits.ipynb #88a2b38c
+# %% ../../nbs/56ba_splits.ipynb #60875300
 def looks_like(have: PositionInfo, there: PositionInfo) -> float | None:
-    "The ratio of a split that a venue's position looks like: simple, and at the same cost; None where it does not."
-    ratio = there.quantity / have.quantity if have.quantity > 0 else Decimal(0)
-    simple = Fraction(float(ratio)).limit_denominator(100)
-    if ratio <= 0 or ratio == 1 or (1 not in (simple.numerator, simple.denominator) and simple.denominator > 4):
+    "The ratio of a split that a venue's position looks like: other shares at the same cost; None where it does not."
+    if have.quantity <= 0 or there.quantity <= 0 or abs(there.quantity / have.quantity - 1) < _NOTHING:
         return None
     ours, theirs = (one.quantity * one.entry_price for one in (have, there))
-    close = abs(float(ratio) - float(simple)) < 1e-6 and abs(ours - theirs) <= ours / 1000
-    return float(simple) if close else None
+    if abs(ours - theirs) > ours / 1000:
+        return None
+    return float(Fraction(there.quantity / have.quantity).limit_denominator(100))
+
+
+_NOTHING = Decimal("0.005")  # no split is as small as that
 
 # %% ../../nbs/56ba_splits.ipynb #6acc21d1
 _BEFORE = Query(
@@ -149,3 +153,22 @@ def of_old_shares(ledger: Ledger, symbol: str, day: pd.Timestamp) -> dict[str, O
     with ledger.reading() as look:
         rows = _BEFORE.rows(look, {"me": ledger.account, "asked": symbol, "day": day})
     return {row.client_id: OrderStatus(row.status) for row in rows}
+
+# %% ../../nbs/56ba_splits.ipynb #faa16cce
+EVER = pd.Timestamp("2200-01-01", tz="UTC")
+
+
+def split_since(actions: Iterable[BookedAction], symbol: str, day: pd.Timestamp, until: pd.Timestamp = EVER) -> Decimal:
+    "How many shares of `until` one share of `day` has become."
+    mine = (a for a in actions if a.symbol == symbol and a.kind == "split" and day < a.day <= until)
+    return prod((action.amount for action in mine), start=Decimal(1))
+
+# %% ../../nbs/56ba_splits.ipynb #dd2f104c
+_RATIOS = (1.5, *(k**way for k in map(float, range(2, 51)) for way in (1, -1)))
+
+
+def jump_like(before: Decimal, now: Decimal, room: float) -> float | None:
+    "The split that would explain a jump of the price over a night, `room` for a move left; None where none would."
+    told = float(before / now)
+    ratio = min(_RATIOS, key=lambda k: abs(told / k - 1))
+    return ratio if abs(told / ratio - 1) <= room else None

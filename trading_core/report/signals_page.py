@@ -9,11 +9,12 @@ from __future__ import annotations
 __all__ = ['Wish', 'wishes_of', 'signals_summary', 'signals_head', 'value_text', 'near_misses', 'strategy_title',
            'strategy_section', 'strategy_sections']
 
-# %% ../../nbs/63_signals_page.ipynb #8fcf45a1
+# %% ../../nbs/63_signals_page.ipynb #badbb782
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 
@@ -21,7 +22,7 @@ from ..sessions import bar_text
 from ..data.panel import Panel
 from ..figures import bar_chart, day_text, percent, svg
 from .markup import Html, beside, count, el, fold, joined, section, table, tiles
-from ..strategies.strategy import Strategy, checked_signals, explain
+from ..strategies.strategy import Strategy, checked_signals, phrases_of
 
 # %% ../../nbs/63_signals_page.ipynb #21c60260
 @dataclass(frozen=True)
@@ -39,12 +40,25 @@ class Wish:
         "Whether it should be held."
         return self.strength > 0
 
-# %% ../../nbs/63_signals_page.ipynb #5294fbf3
+# %% ../../nbs/63_signals_page.ipynb #a1d80ca2
+_asked: WeakKeyDictionary[Panel, list[tuple[str, Strategy, list[Wish]]]] = WeakKeyDictionary()
+
+
 def wishes_of(name: str, strategy: Strategy, panel: Panel) -> list[Wish]:
     "A wish for each symbol that the strategy covers, on the panel's last day; the wanted ones first."
-    strengths = checked_signals(strategy, panel).iloc[-1]
-    phrases = explain(strategy, panel)
-    last = {key: values.iloc[-1] for key, values in strategy.indicators(panel).items()}
+    known = _asked.setdefault(panel, [])  # three sections of a page ask for the same
+    for named, asked, wishes in known:
+        if named == name and asked is strategy:
+            return list(wishes)
+    known.append((name, strategy, _wishes(name, strategy, panel)))
+    return list(known[-1][-1])
+
+
+def _wishes(name: str, strategy: Strategy, panel: Panel) -> list[Wish]:
+    "The same, computed."
+    strengths, tables = checked_signals(strategy, panel).iloc[-1], strategy.indicators(panel)
+    phrases = phrases_of(strategy, panel, tables)
+    last = {key: values.iloc[-1] for key, values in tables.items()}
     rows = [
         Wish(name, symbol, float(strengths[symbol]), {key: float(row[symbol]) for key, row in last.items()}, why)
         for symbol, why in phrases.items()

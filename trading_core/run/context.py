@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'DayError', 'as_of_day', 'as_of_moment',
-           'wanted', 'DataEndsError', 'equal_parts', 'Market', 'load_market', 'known_text', 'load_strategies',
-           'RunFacts', 'RunContext', 'Asked', 'Tried', 'Judging', 'Recalling', 'Run', 'find_settings', 'open_run',
-           'kernel_environment', 'hand_over']
+__all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'LARGE', 'DayError', 'as_of_day',
+           'as_of_moment', 'wanted', 'DataEndsError', 'equal_parts', 'Market', 'load_market', 'known_text',
+           'load_strategies', 'RunFacts', 'RunContext', 'Asked', 'Tried', 'Judging', 'Recalling', 'Run',
+           'find_settings', 'open_run', 'kernel_environment', 'hand_over', 'taken_over']
 
-# %% ../../nbs/70_context.ipynb #f0cb15b9
+# %% ../../nbs/70_context.ipynb #a338ace5
 import json
 import math
+import mmap
 import os
 import pickle
 import warnings
@@ -28,12 +29,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..config import StrategySettings, TradingConfig, load_config, split_names
-from ..data import BarSource, BarStore, Panel, open_source
+from ..data import BarSource, BarStore, Panel
 from ..data.adjusting import adjusted
 from ..data.intervals import grid
-from ..data.opening import source_options
+from ..data.opening import source_of
 from ..data.panel import end_of
-from ..data.sources import as_source, step_of
+from ..data.sources import step_of
 from ..errors import ConfigError, DataError, RefusedError
 from ..model import Asset
 from ..data.findings import quality_facts
@@ -169,7 +170,7 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     bars = source.bars(symbol, config.market.start, panel.last, config.market.interval)
     return adjusted(bars, "total")["close"][: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #7f8b2675
+# %% ../../nbs/70_context.ipynb #a6ca73d1
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -196,7 +197,7 @@ class Market:
 
 def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Market:
     "The market of `config` up to `as_of`, or up to the last day that the source has."
-    source = as_source(open_source(config.market.source, **source_options(config)))
+    source = source_of(config)
     read = read_symbols(source, wanted(source, config), config)
     findings = findings_of(read, config, as_of)
     panel = made_panel(read, findings, config)
@@ -476,7 +477,7 @@ class Run(Recalling):
                 note_paper_day(ledger, self.config.strategies, self.as_of, simulated=self.simulated)
         return self.expected(report)
 
-# %% ../../nbs/70_context.ipynb #64d6895f
+# %% ../../nbs/70_context.ipynb #331c34ef
 def find_settings(start: Path) -> Path | None:
     "The nearest settings.ini in `start` or a folder above it."
     return next(
@@ -500,8 +501,7 @@ def open_run(as_of: str = "", settings: str = "", run_folder: str = "", **overri
     """
     scratch = os.environ.get(RUN_VARIABLE)
     if scratch:
-        with (Path(scratch) / "context.pickle").open("rb") as file:
-            return Run(**pickle.load(file), scratch=Path(scratch))
+        return Run(**taken_over(Path(scratch)), scratch=Path(scratch))
     folder = Path(run_folder or ".").resolve()
     found = Path(settings) if settings else find_settings(folder)
     config = load_config(found, found.parent / ".env", **overrides) if found else load_config(**overrides)
@@ -516,16 +516,42 @@ def _past_job(folder: Path) -> str:
     except (OSError, ValueError, KeyError):
         return "daily"
 
-# %% ../../nbs/70_context.ipynb #8d2fc3a2
+# %% ../../nbs/70_context.ipynb #14416f2a
 def kernel_environment(config: TradingConfig, scratch: Path, token: Mapping[str, str]) -> dict[str, str]:
     "What tells a kernel that it belongs to a run whose things lie in `scratch`."
     return {RUN_VARIABLE: str(scratch), LEDGER_VARIABLE: config.ledger_url, **token}
 
 
+LARGE = 1 << 16  # bytes
+
+
 def hand_over(run: RunContext, scratch: Path) -> Path:
-    "Store in `scratch` what `open_run` gives to the kernels of a run."
+    "Store in `scratch` what `open_run` gives to the kernels of a run; large arrays lie by themselves, for all to look at."
     given = {"config": run.config.without_secrets(), "market": run.market, "job": run.job, "run_id": run.run_id}
-    path = scratch / "context.pickle"
-    path.touch(mode=0o600)
-    path.write_bytes(pickle.dumps(given))
+    path, arrays, places = scratch / "context.pickle", scratch / "context.arrays", list[tuple[int, int]]()
+    for made in (path, arrays):
+        made.touch(mode=0o600)
+    with arrays.open("wb") as file:
+
+        def put_aside(buffer: pickle.PickleBuffer) -> bool:
+            content = buffer.raw()
+            if content.nbytes < LARGE:
+                return True  # stays with the rest
+            file.write(bytes(-file.tell() % 64))
+            places.append((file.tell(), content.nbytes))
+            file.write(content)
+            return False
+
+        rest = pickle.dumps(given, protocol=5, buffer_callback=put_aside)
+    path.write_bytes(pickle.dumps((places, rest)))
     return path
+
+
+def taken_over(scratch: Path) -> dict[str, Any]:
+    "What `hand_over` stored. The large arrays are read where they lie, so that they are in memory once for all processes."
+    places, rest = pickle.loads((scratch / "context.pickle").read_bytes())
+    if not places:
+        return dict(pickle.loads(rest))
+    with (scratch / "context.arrays").open("rb") as file:
+        lying = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    return dict(pickle.loads(rest, buffers=[lying[begin : begin + size] for begin, size in places]))

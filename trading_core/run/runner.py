@@ -12,7 +12,7 @@ __all__ = ['SCHEMA', 'Progress', 'PATIENCE', 'Taken', 'write_whole', 'utc_text',
            'KernelQueue', 'JobRun', 'patiently', 'AccountRun', 'MarketRun', 'PreparedRun', 'PagedRun',
            'InterruptedRunError', 'NoVenueError', 'UnresolvedOrdersError', 'WholeRun', 'RunResult', 'run_job']
 
-# %% ../../nbs/71_runner.ipynb #e51c2bde
+# %% ../../nbs/71_runner.ipynb #02ac82c4
 import contextlib
 import json
 import os
@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-# %% ../../nbs/71_runner.ipynb #65b7eef3
+# %% ../../nbs/71_runner.ipynb #744ff688
 from ..config import TradingConfig
 from ..errors import ConfigError, LockedError, RefusedError, RunError, TradingError, UnknownNameError
 from ..ledger import TOKEN_VARIABLE, AccountLock, Ledger, account_lock
@@ -43,6 +43,7 @@ from trading_core.run.context import (
     RunContext,
     as_of_moment,
     hand_over,
+    taken_over,
     kernel_environment,
     load_market,
     load_strategies,
@@ -432,7 +433,7 @@ class MarketRun(AccountRun):
         if self.trades:
             permits_of(self.config, strategies, live=self.live).refuse(*strategies)
 
-# %% ../../nbs/71_runner.ipynb #2f940788
+# %% ../../nbs/71_runner.ipynb #003f60db
 class PreparedRun(MarketRun):
     "A run up to its first page."
 
@@ -456,9 +457,10 @@ class PreparedRun(MarketRun):
         context = self.read_market(day)
         self.certify(context)
         self.check_account(context)
-        self.context = context
         hand_over(context, self.scratch)
-        return context
+        market = taken_over(self.scratch)["market"]  # as the pages read it: no second copy while they run
+        self.context = replace(context, market=market)
+        return self.context
 
 # %% ../../nbs/71_runner.ipynb #3c80888f
 class PagedRun(PreparedRun):

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['EVER', 'worth', 'book_evenings', 'swept', 'holdings_now', 'waiting', 'hands_off', 'VenueDay', 'with_lots',
-           'DecidingDay', 'SendingDay', 'SilentDay', 'brief_of', 'venue_cycle']
+__all__ = ['worth', 'book_evenings', 'swept', 'in_shares_of', 'in_new_shares', 'holdings_now', 'waiting', 'hands_off', 'VenueDay',
+           'with_lots', 'DecidingDay', 'SendingDay', 'SilentDay', 'brief_of', 'venue_cycle']
 
-# %% ../../nbs/70b_venue_cycle.ipynb #812b1d5b
-from collections.abc import Callable, Collection, Iterable, Mapping
+# %% ../../nbs/70b_venue_cycle.ipynb #eeca59d9
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -23,11 +23,13 @@ from ..execution.comparison import Comparison
 from ..execution.clock import utc_now
 from ..execution.journal import MANUAL, TROUBLE, Journal, open_ones
 from ..execution.owed import owed_closings
-from ..execution.paper import closes_of
+from ..execution.paper import cash_after, closes_of
+from ..execution.splits import EVER, split_since, splits_of
 from ..ledger import Cycle, Ledger, positions_of
 from trading_core.model import (
     AccountInfo,
     Asset,
+    BookedAction,
     Fill,
     OrderRequest,
     OrderResult,
@@ -37,6 +39,7 @@ from trading_core.model import (
     cash_of,
 )
 from ..portfolio import Holding, Plan, Refusal, track
+from ..portfolio.actions import after_split
 from ..sessions import bar_text
 from ..strategies.causal import Permits
 from trading_core.run.account_day import (
@@ -54,51 +57,93 @@ from trading_core.run.account_day import (
     report_of,
 )
 
-# %% ../../nbs/70b_venue_cycle.ipynb #f42d7d0b
-def worth(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> AccountInfo:
-    "Cash and value at the close of `day`."
+# %% ../../nbs/70b_venue_cycle.ipynb #8a8fb708
+def worth(ledger: Ledger, panel: Panel, day: pd.Timestamp, unbooked: Sequence[BookedAction] = ()) -> AccountInfo:
+    "Cash and value at the close of `day`; `unbooked` are splits that a dry run found."
     opened = ledger.opened_with()
     fills = [fill for fill in ledger.fills() if fill.day <= day]
-    cash = cash_of(sum((fill.cash_change for fill in fills), opened["cash"] if opened else Decimal(0)))
-    held = positions_of(fills)
+    actions = [action for action in [*ledger.actions(), *unbooked] if action.day <= day]
+    cash = cash_after(opened["cash"] if opened else Decimal(0), fills, actions)
+    held = positions_of(fills, actions)
     row = int(panel.days.searchsorted(day, side="right")) - 1
     closes = closes_of(panel, row, [symbol for symbol in held if symbol in panel.assets])
     value = sum((p.quantity * closes.get(symbol, p.entry_price) for symbol, p in held.items()), cash)
     return AccountInfo(cash, cash_of(value))
 
 
-def book_evenings(ledger: Ledger, panel: Panel, day: pd.Timestamp, step: Step = lambda name: None) -> None:
+def book_evenings(
+    ledger: Ledger, panel: Panel, day: pd.Timestamp, step: Step = lambda name: None,
+    unbooked: Sequence[BookedAction] = (),
+) -> None:  # fmt: skip
     "Book the value of every day of the panel after the last booked one, up to `day`."
     last = ledger.last_day()
     missing = [day] if last is None else list(panel.days[(panel.days > last) & (panel.days <= day)])
     for evening in missing:
         step(f"book {bar_text(evening)}")
-        account = worth(ledger, panel, evening)
+        account = worth(ledger, panel, evening, unbooked)
         ledger.set_equity(evening, account.equity, account.cash)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #c37ef201
-def swept(fills: Iterable[Fill], assets: Mapping[str, Asset]) -> list[Fill]:
+# %% ../../nbs/70b_venue_cycle.ipynb #20cf9905
+def swept(fills: Iterable[Fill], assets: Mapping[str, Asset], actions: Iterable[BookedAction] = ()) -> list[Fill]:
     "The fills, each sale that leaves less than a lot as a sale of all."
     held: dict[str, Decimal] = {}
     told: list[Fill] = []
+    happened = sorted((a for a in actions if a.kind == "split"), key=lambda action: action.day)
     for fill in fills:
+        while happened and happened[0].day <= fill.day:  # in the morning
+            split = happened.pop(0)
+            had = held.get(split.symbol, Decimal(0))
+            held[split.symbol] = split.after if had == split.before else had * split.amount
         left = held.get(fill.symbol, Decimal(0)) + (fill.quantity if fill.side is Side.BUY else -fill.quantity)
         dust = fill.side is Side.SELL and fill.symbol in assets and 0 < left < assets[fill.symbol].lot
         held[fill.symbol] = Decimal(0) if dust else left
         told.append(replace(fill, quantity=fill.quantity + left) if dust else fill)
     return told
 
-# %% ../../nbs/70b_venue_cycle.ipynb #01fd47e0
-EVER = pd.Timestamp("2200-01-01", tz="UTC")
+# %% ../../nbs/70b_venue_cycle.ipynb #9d8bacaa
+def in_shares_of(day: pd.Timestamp, fills: Iterable[Fill], actions: Sequence[BookedAction]) -> list[Fill]:
+    "Fills as if nothing had come after `day`: what came later, on that day and in its shares."
+    told = []
+    for fill in fills:
+        k = split_since(actions, fill.symbol, day, fill.day)
+        told.append(replace(fill, day=min(fill.day, day), quantity=fill.quantity / k, price=fill.price * k))
+    return told
+
+
+def in_new_shares(plan: Plan, actions: Sequence[BookedAction]) -> Plan:
+    "A plan whose orders are in the shares of now."
+    ratios = {order.symbol: split_since(actions, order.symbol, plan.day) for order in plan.orders}
+    orders = (after_split(o, float(ratios[o.symbol])) if ratios[o.symbol] != 1 else o for o in plan.orders)
+    return replace(plan, orders=tuple(orders))
+
+# %% ../../nbs/70b_venue_cycle.ipynb #407b6058
+def _highest_since(panel: Panel, held: Holding, split: pd.Timestamp | None, day: pd.Timestamp) -> float:
+    "The highest close since entry, and not from before a split of which the prices do not tell."
+    if split is None or split <= held.entry_day:
+        return held.highest
+    rows = (panel.days >= split) & (panel.days <= day)
+    return float(panel.arrays["close"][rows, panel.symbols.index(held.symbol)].max())
 
 
 def holdings_now(
-    ledger: Ledger, panel: Panel, day: pd.Timestamp, there: Mapping[str, PositionInfo]
-) -> tuple[dict[str, Holding], frozenset[str]]:
+    ledger: Ledger, panel: Panel, day: pd.Timestamp, there: Mapping[str, PositionInfo],
+    unbooked: Sequence[BookedAction] = (),
+) -> tuple[dict[str, Holding], frozenset[str]]:  # fmt: skip
     "What strategies hold, as large as it is at the venue, and the symbols that are held by hand."
-    fills = [replace(fill, day=min(fill.day, day)) for fill in swept(ledger.open_fills(EVER), panel.assets)]
-    held = {symbol: h for symbol, h in track(fills, panel, day).items() if symbol in there}
-    ours = {s: replace(h, quantity=there[s].quantity) for s, h in held.items() if h.strategy != MANUAL}
+    actions = [*ledger.actions(), *unbooked]
+    fills = in_shares_of(day, swept(ledger.open_fills(EVER), panel.assets, actions), actions)
+    held = {symbol: h for symbol, h in track(fills, panel, day, actions).items() if symbol in there}
+    told = {(split.symbol, split.day) for split in splits_of(panel)}
+    untold = {a.symbol: a.day for a in actions if a.kind == "split" and a.day <= day and (a.symbol, a.day) not in told}
+    ours = {
+        s: replace(
+            h,
+            quantity=there[s].quantity / split_since(actions, s, day),
+            highest=_highest_since(panel, h, untold.get(s), day),
+        )
+        for s, h in held.items()
+        if h.strategy != MANUAL
+    }
     return ours, frozenset(s for s, position in ledger.positions().items() if position.strategy == MANUAL)
 
 
@@ -115,7 +160,7 @@ def hands_off(plan: Plan, by_hand: Collection[str]) -> Plan:
     refused = tuple(Refusal(o.symbol, o.strategy, o.side, o.quantity, "other_strategy", told) for o in dropped)
     return replace(plan, orders=kept, refusals=plan.refusals + refused)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #798c1d8a
+# %% ../../nbs/70b_venue_cycle.ipynb #5f028aa1
 @dataclass
 class VenueDay:
     "A cycle at a venue, in the making; one method for each step."
@@ -137,6 +182,7 @@ class VenueDay:
         "Find out what became of everything; TROUBLE when nobody answers, MismatchError when it does not fit."
         self.step("recover")
         self.journal.open_account(source_kind, self.day)
+        self.journal.splits, self.journal.complete = splits_of(self.panel), self.day
         comparison = self.journal.recover(self.day)
         self.panel = with_lots(self.panel, self.journal.executor.known_assets(self.panel.symbols))
         return comparison
@@ -144,8 +190,9 @@ class VenueDay:
     @cached_property
     def standing(self) -> Standing:
         "The account that the decision is made for."
-        evening = self.ledger.evening(self.day) or worth(self.ledger, self.panel, self.day)
-        held, self.by_hand = holdings_now(self.ledger, self.panel, self.day, self.journal.theirs.positions)
+        found = self.journal.unbooked
+        evening = self.ledger.evening(self.day) or worth(self.ledger, self.panel, self.day, found)
+        held, self.by_hand = holdings_now(self.ledger, self.panel, self.day, self.journal.theirs.positions, found)
         return Standing(
             evening.equity, self.ledger.cash(), held, waiting(self.ledger), owed_closings(self.ledger, held)
         )
@@ -155,7 +202,7 @@ def with_lots(panel: Panel, assets: Mapping[str, Asset]) -> Panel:
     "The panel with the venue's lots and smallest orders."
     return replace(panel, assets={**panel.assets, **{s: a for s, a in assets.items() if s in panel.assets}})
 
-# %% ../../nbs/70b_venue_cycle.ipynb #8c154807
+# %% ../../nbs/70b_venue_cycle.ipynb #76e23b79
 class DecidingDay(VenueDay):
     "A cycle at a venue, up to its decision."
 
@@ -168,7 +215,7 @@ class DecidingDay(VenueDay):
         have = self.standing
         return decide_cycle(
             self.ledger, self.panel, self.day, self.terms, have,
-            lambda plan: hands_off(plan, self.by_hand), self.journal.executor,
+            lambda plan: in_new_shares(hands_off(plan, self.by_hand), self.ledger.actions()), self.journal.executor,
         ), False  # fmt: skip
 
     def look_after_others(self) -> None:
@@ -181,7 +228,7 @@ class DecidingDay(VenueDay):
                 else:
                     self.journal.give_up(client_id, "no answer, and nobody waits for it any more", self.day)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #e7a0ee9d
+# %% ../../nbs/70b_venue_cycle.ipynb #bcb111db
 class SendingDay(DecidingDay):
     "A cycle at a venue, up to its last order."
 
@@ -210,7 +257,7 @@ class SendingDay(DecidingDay):
 
     def carry_out(self, *, dry_run: bool) -> CycleReport:
         "Everything from the booked evening to the last answer."
-        book_evenings(self.ledger, self.panel, self.day, self.step)
+        book_evenings(self.ledger, self.panel, self.day, self.step, self.journal.unbooked)
         if not dry_run:
             gate = gate_of(self.make_gate, self.ledger, self.journal.executor, self.panel, self.day)
             finish_earlier(self.journal, self.panel, self.day, self.step, gate)

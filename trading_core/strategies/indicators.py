@@ -156,7 +156,7 @@ def past_change(close: np.ndarray, bars: int, skip: int) -> np.ndarray:
         result[bars:] = close[bars - skip : close.size - skip] / close[:-bars] - 1
     return result
 
-# %% ../../nbs/20_indicators.ipynb #3839b963
+# %% ../../nbs/20_indicators.ipynb #45062b7c
 def rank_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rank each row from its lowest value, ties in column order.
 
@@ -167,12 +167,15 @@ def rank_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     values = table.to_numpy()
     known = np.isfinite(values)
+    rows = np.flatnonzero(known.any(axis=1))  # of hours, three in four have no share to rank
+    values, known, laid = values[rows], known[rows], [np.full(table.shape, np.nan) for _ in range(2)]
     order = np.argsort(np.where(known, values, np.inf), axis=1, kind="stable")
     rank = np.empty(values.shape)
     np.put_along_axis(rank, order, np.arange(1.0, values.shape[1] + 1)[None, :], axis=1)
-    count = np.broadcast_to(known.sum(axis=1, keepdims=True), values.shape)
-    laid = [pd.DataFrame(np.where(known, part, np.nan), table.index, table.columns) for part in (rank, count)]
-    return laid[0], laid[1]
+    laid[0][rows] = np.where(known, rank, np.nan)
+    laid[1][rows] = np.where(known, known.sum(axis=1, keepdims=True), np.nan)
+    ranks, counts = (pd.DataFrame(part, table.index, table.columns, copy=False) for part in laid)
+    return ranks, counts
 
 # %% ../../nbs/20_indicators.ipynb #0a846709
 def _alike(panel: Panel, columns: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

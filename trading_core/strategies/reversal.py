@@ -130,7 +130,7 @@ def fall_phrase(moved: float, trend: float, drop: float, max_adx: float) -> str:
         return f"{fall} (≤ {least}) with ADX {trend:.1f} (< {max_adx:g})"
     return f"{fall} (≤ {least}), but in a trend: ADX {trend:.1f}, not below {max_adx:g}"
 
-# %% ../../nbs/23_reversal.ipynb #44397cde
+# %% ../../nbs/23_reversal.ipynb #22dfeee2
 @dataclass(frozen=True)
 class CryptoReversal(ReversalStrategy):
     "Each day: buy the coins that fell in a day while no trend carries them."
@@ -164,7 +164,7 @@ class CryptoReversal(ReversalStrategy):
     def signals(self, panel: Panel) -> pd.DataFrame:
         values = self.indicators(panel)
         wanted = fell(values["return"].to_numpy(), self.drop) & (values["adx"].to_numpy() < self.max_adx)
-        return pd.DataFrame(np.where(wanted, 1.0, np.nan), panel.days, list(panel.symbols))
+        return pd.DataFrame(np.where(wanted, 1.0, np.nan), panel.days, list(panel.symbols), copy=False)
 
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         if math.isnan(values["adx"]):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 'no_bar', 'explain', 'SignalError',
+__all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 'no_bar', 'explain', 'phrases_of', 'SignalError',
            'strengths_of', 'checked_signals', 'ParameterError', 'need_bars', 'need_fraction', 'WithExits', 'made',
            'StrategyLoadError', 'strategy_classes', 'load_strategy', 'load_sizer']
 
@@ -153,7 +153,7 @@ def signed_percent(value: float, digits: int = 1) -> str:
     text = f"{100 * value:+.{digits}f}"
     return f"{text if float(text) else text[1:]} %".replace("-", "−")
 
-# %% ../../nbs/21_strategy.ipynb #6a0e45fb
+# %% ../../nbs/21_strategy.ipynb #c24a8cf1
 def no_bar(panel: Panel, symbol: str) -> str:
     "Why there can be no opinion on `symbol` on the panel's last day."
     missed = int(panel.missed[-1, panel.symbols.index(symbol)])
@@ -171,12 +171,16 @@ def no_bar(panel: Panel, symbol: str) -> str:
 def explain(strategy: Strategy, panel: Panel, day: Day | None = None) -> dict[str, str]:
     "Why the strategy wants or does not want each symbol that it covers, on `day` or on the panel's last day."
     past = panel if day is None else panel.until(day)
-    tables = strategy.indicators(past)
+    return phrases_of(strategy, past, strategy.indicators(past))
+
+
+def phrases_of(strategy: Strategy, panel: Panel, tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    "The same on the panel's last day, with its indicators at hand."
     phrases = {}
-    for place, symbol in enumerate(past.symbols):
+    for place, symbol in enumerate(panel.symbols):
         values = {name: float(table.iloc[-1, place]) for name, table in tables.items()}
-        if strategy.covers(past.assets[symbol]):
-            phrases[symbol] = strategy.why(symbol, values) if past.real[-1, place] else no_bar(past, symbol)
+        if strategy.covers(panel.assets[symbol]):
+            phrases[symbol] = strategy.why(symbol, values) if panel.real[-1, place] else no_bar(panel, symbol)
     return phrases
 
 # %% ../../nbs/21_strategy.ipynb #6f359b90

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Row', 'Minutes', 'Clock', 'VenueMarket', 'PanelPrices', 'span_of', 'cut_bars', 'day_bar', 'joined_bars',
+__all__ = ['Row', 'Minutes', 'Clock', 'VenueMarket', 'actions_in', 'PanelPrices', 'span_of', 'cut_bars', 'day_bar', 'joined_bars',
            'PanelMarket', 'wall_clock', 'ManualClock']
 
 # %% ../../../nbs/53a_venue_market.ipynb #e318bca3
@@ -114,20 +114,36 @@ class _Series(_Days):
         ends = pd.DatetimeIndex(table.index).as_unit("ns").asi8.tolist()
         return minutes_path(opens, closes, ((end - _MINUTE, end, bar) for end, bar in zip(ends, bars, strict=True)))
 
-# %% ../../../nbs/53a_venue_market.ipynb #be1a7587
+# %% ../../../nbs/53a_venue_market.ipynb #b7b0cd0c
+def actions_in(panel: Panel) -> dict[str, pd.DataFrame]:
+    "Who splits or pays a dividend in a panel of bars as traded, and when: `split` and `dividend` by ex-date."
+    if panel.actions is None:
+        return {}
+    split, dividend = panel.actions["split"], panel.actions["dividend"]
+    found = {}
+    for column, symbol in enumerate(panel.symbols):
+        rows = np.flatnonzero((split[:, column] != 1) | (dividend[:, column] != 0))
+        if len(rows):
+            told = {"split": split[rows, column], "dividend": dividend[rows, column]}
+            found[symbol] = pd.DataFrame(told, panel.days[rows].normalize())
+    return found
+
+# %% ../../../nbs/53a_venue_market.ipynb #1daebb9f
 class PanelPrices:
     """The prices of a panel of daily bars, at any moment.
 
     Parameters
     ----------
     actions : mapping of symbol to DataFrame, optional
-        Splits and dividends of those bars, where they are as traded: columns `split` and `dividend` by ex-date.
+        Splits and dividends of those bars, where they are as traded: columns `split` and `dividend` by ex-date;
+        by default those of the panel.
     minutes : callable, optional
         Given a symbol and two days, the minutes of those days, which together are the panel's bars.
     """
 
     def __init__(self, panel: Panel, actions: Mapping[str, pd.DataFrame] | None = None, minutes: Minutes | None = None):
-        self.panel, self.actions, self.minutes = panel, dict(actions or {}), minutes
+        self.panel, self.minutes = panel, minutes
+        self.actions = actions_in(panel) if actions is None else dict(actions)
         self.symbols: Sequence[str] = panel.symbols
         self.assets: Mapping[str, Asset] = dict(panel.assets)
         self._series: dict[str, _Series] = {}

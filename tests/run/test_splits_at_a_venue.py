@@ -1,0 +1,207 @@
+"""Splits at a venue: booked once with what they do to orders, a difference where nobody tells of one, and never a loss."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_market import Killed
+from test_cycle_on_a_venue import Bomb, Desk
+
+from trading_core.backtest import backtest
+from trading_core.data import HybridDataNormalizer
+from trading_core.data.panel import Panel
+from trading_core.execution import Journal, MismatchError
+from trading_core.execution.venue import Clearing, PanelMarket, PaperVenue
+from trading_core.model import ExitRules, Side
+from trading_core.portfolio import Costs
+from trading_core.strategies import Strategy
+
+DAYS = pd.date_range("2024-03-18", "2024-04-14", tz="UTC")
+SESSIONS = DAYS[(DAYS.day_of_week < 5) & (DAYS != "2024-03-29")]
+SPLIT = pd.Timestamp("2024-03-26", tz="UTC")
+
+
+def day(text: str) -> pd.Timestamp:
+    return pd.Timestamp(text, tz="UTC")
+
+
+def bars(start: float, on: pd.DatetimeIndex, seed: int, ratio: float = 1.0, dividend: float = 0.0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    close = start * np.exp(np.cumsum(rng.normal(0.004, 0.01, len(on))))
+    opens = np.append(start, close[:-1]) * 1.001
+    after = np.where(on >= SPLIT, ratio, 1.0)
+    table = pd.DataFrame(
+        {"open": opens, "high": np.maximum(opens, close), "low": np.minimum(opens, close), "close": close}, on
+    )
+    table = (table.div(after, axis=0)).round(4).assign(volume=1e6, split=1.0, dividend=0.0)
+    table.loc[SPLIT, ["split", "dividend"]] = ratio, dividend
+    return table
+
+
+def market(ratio: float = 4.0) -> dict[str, pd.DataFrame]:
+    return {
+        "ACME": bars(100, SESSIONS, 1, ratio),
+        "BOLT": bars(80, SESSIONS, 2).drop(columns=["split", "dividend"]),
+        "COIN/USD": bars(400, DAYS, 3).drop(columns=["split", "dividend"]),
+    }
+
+
+class Buyer(Strategy):
+    """Buys both shares on the first Tuesday, and what `later` says."""
+
+    exits = ExitRules(stop_loss=0.05, trailing_stop=0.10)
+
+    def __init__(self, later: dict[str, tuple[str, float]] | None = None):
+        self.later = later or {}
+
+    def signals(self, panel: Panel) -> pd.DataFrame:
+        table = pd.DataFrame(np.nan, panel.days, list(panel.symbols))
+        table.loc[table.index == "2024-03-19", ["ACME", "BOLT"]] = 0.4
+        for when, (symbol, strength) in self.later.items():
+            table.loc[table.index == when, symbol] = strength
+        return table.where(panel.observed)
+
+
+class SplitDesk(Desk):
+    """An account at a venue that carries out splits, with prices that tell of them from their day on."""
+
+    def __init__(self, ratio: float = 4.0, later: Any = None, *, clearing: Clearing | None = None, tells: bool = True):
+        self.tables = market(ratio)
+        super().__init__(HybridDataNormalizer().normalize(self.tables))
+        own = self.tables["ACME"][["split", "dividend"]]
+        told = {"ACME": own[(own["split"] != 1) | (own["dividend"] > 0)]}
+        self.venue = PaperVenue(
+            PanelMarket(self.panel, told), cash=Decimal(10_000), clock=self.clock, costs=Costs(rate=0),
+            rate_limit=None, clearing=clearing,
+        )  # fmt: skip
+        self.strategies = {"buyer": (Buyer(later), 1.0)}
+        self.whole, self.tells = self.panel, tells
+
+    def cycle(self, as_of: pd.Timestamp, **options: Any) -> Any:
+        tables = {s: table[table.index <= as_of] for s, table in self.tables.items()}
+        if not self.tells:
+            tables = {s: table.drop(columns=["split", "dividend"], errors="ignore") for s, table in tables.items()}
+        self.panel = HybridDataNormalizer().normalize(tables)
+        return super().cycle(as_of, **options)
+
+    def nights(self, until: object, since: object = DAYS[0], **options: Any) -> list[Any]:
+        return [self.cycle(today, **options) for today in DAYS[(since <= DAYS) & (until >= DAYS)]]
+
+    def journal(self) -> Journal:
+        return Journal(self.executor(), self.book)
+
+    def agree(self) -> None:
+        there = self.executor()
+        assert {s: p.quantity for s, p in self.book.positions().items()} == {
+            s: p.quantity for s, p in there.positions().items()
+        }
+        assert self.book.cash() == there.account().cash
+        assert self.book.rebuild() == []
+
+
+@pytest.mark.parametrize("ratio", [4.0, 0.1, 1.5])
+def test_night_after_night_over_a_split_comes_to_what_one_backtest_comes_to(ratio: float) -> None:
+    desk = SplitDesk(ratio, {"2024-04-03": ("ACME", 0.0)})
+    reports = desk.nights(DAYS[-1])
+    result = backtest(desk.strategies, desk.whole, cash=10_000, costs=Costs(rate=0))
+    ours, theirs = desk.book.fills_frame(), result.fills
+    order = ["day", "symbol", "side"]
+    assert ours[[*order, "reason"]].values.tolist() == theirs[[*order, "reason"]].values.tolist()
+    np.testing.assert_allclose(ours["quantity"], theirs["quantity"], rtol=1e-8)
+    np.testing.assert_allclose(desk.book.equity(), result.equity, atol=0.01)
+    assert [(a.day, a.symbol, float(a.amount)) for a in desk.book.actions()] == [(SPLIT, "ACME", ratio)]
+    assert all(report.differences == () for report in reports)
+    desk.agree()
+
+
+def test_a_split_is_booked_in_the_night_after_its_day_and_every_run_again_books_nothing() -> None:
+    desk = SplitDesk()
+    desk.nights(SPLIT - pd.Timedelta("1D"))
+    before = desk.book.positions()["ACME"]
+    desk.cycle(SPLIT)
+    after = desk.book.positions()["ACME"]
+    assert after.quantity == 4 * before.quantity
+    assert abs(after.entry_price * 4 - before.entry_price) < Decimal("1e-8")
+    for _ in range(3):
+        assert desk.cycle(SPLIT).resumed
+    assert len(desk.book.actions()) == len(desk.book.events("split")) == 1
+    assert not [fill for fill in desk.book.fills() if fill.side is Side.SELL]
+    desk.agree()
+
+
+def test_nights_that_were_missed_over_a_split_are_valued_in_the_shares_of_each_day() -> None:
+    daily, lazy = SplitDesk(), SplitDesk()
+    daily.nights(day("2024-04-01"))
+    lazy.nights(day("2024-03-24"))
+    lazy.cycle(day("2024-04-01"))
+    assert lazy.book.actions() == daily.book.actions()
+    pd.testing.assert_series_equal(lazy.book.equity(), daily.book.equity())
+
+
+def test_a_split_that_nobody_tells_of_stays_a_difference_that_says_what_it_looks_like() -> None:
+    desk = SplitDesk(tells=False)
+    desk.nights(SPLIT - pd.Timedelta("1D"))
+    desk.venue.market.actions = {}  # and the venue announces nothing
+    with pytest.raises(
+        MismatchError, match="it looks like a split, 4 for 1, of which neither prices nor venue have told"
+    ):
+        desk.cycle(SPLIT)
+    assert desk.book.actions() == []
+
+
+def test_a_split_of_another_quantity_than_told_stays_a_difference() -> None:
+    desk = SplitDesk()
+    desk.nights(SPLIT - pd.Timedelta("1D"))
+    desk.clock.advance(SPLIT + pd.Timedelta("10h"))
+    desk.venue.step()
+    desk.venue.held["ACME"].quantity += 3
+    with pytest.raises(MismatchError, match="ACME"):
+        desk.cycle(SPLIT)
+    assert desk.book.actions() == []
+
+
+def test_a_broker_who_is_late_stops_the_run_until_the_new_shares_are_there() -> None:
+    desk = SplitDesk(clearing=Clearing(late_hours=24, orders="kept"))
+    desk.nights(SPLIT - pd.Timedelta("1D"))
+    evenings, orders = len(desk.book.equity()), desk.orders_at_venue()
+    with pytest.raises(MismatchError, match=r"before a split 4 for 1 of ACME on 2024-03-26, told by the run's prices"):
+        desk.cycle(SPLIT)
+    assert (len(desk.book.equity()), desk.orders_at_venue()) == (evenings, orders)
+    desk.cycle(SPLIT + pd.Timedelta("1D"))
+    assert len(desk.book.actions()) == 1
+    assert desk.book.equity().pct_change().abs().max() < 0.05
+    desk.agree()
+
+
+@pytest.mark.parametrize(("fractions", "ratio"), [("paid", 0.1), ("raised", 0.1), ("raised", 1.5)])
+def test_what_a_venue_does_with_fractions_of_a_share_is_booked_as_it_did(fractions: str, ratio: float) -> None:
+    desk = SplitDesk(ratio, clearing=Clearing(fractions=fractions))
+    desk.nights(DAYS[-1])
+    [action] = desk.book.actions()
+    assert action.after == action.after.to_integral_value() != action.before * action.amount
+    desk.agree()
+
+
+def test_killed_at_any_statement_of_the_night_after_a_split_it_is_booked_once() -> None:
+    whole = SplitDesk()
+    whole.nights(SPLIT - pd.Timedelta("1D"))
+    bomb = Bomb(whole.book, None)
+    whole.cycle(SPLIT)
+    total = bomb.count
+    whole.cycle(SPLIT + pd.Timedelta("1D"))
+    for at in range(1, total + 1, 4):
+        desk = SplitDesk()
+        desk.nights(SPLIT - pd.Timedelta("1D"))
+        bomb = Bomb(desk.book, at)
+        with pytest.raises(Killed):
+            desk.cycle(SPLIT)
+        bomb.at = None
+        for today in (SPLIT, SPLIT + pd.Timedelta("1D")):
+            desk.cycle(today)
+        told = desk.book.actions(), desk.book.positions(), desk.book.equity().tolist()
+        assert told == (whole.book.actions(), whole.book.positions(), whole.book.equity().tolist()), f"{at} of {total}"
+        assert set(desk.orders_at_venue().values()) == {1}
