@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['lot_parts', 'Sessions', 'asset_table', 'sessions_of', 'action_rows', 'rule_row', 'limit_row', 'weights_of',
-           'opinions_of', 'Opinions', 'Run', 'simulate', 'fills_frame', 'refusals_frame', 'actions_frame',
+           'opinions_of', 'Opinions', 'at_once', 'Run', 'simulate', 'fills_frame', 'refusals_frame', 'actions_frame',
            'pending_frame', 'exposure_frame', 'fast_backtest']
 
 # %% ../../nbs/44a_fast.ipynb #69372d98
@@ -201,7 +201,17 @@ class Opinions:
         columns, targets = (np.concatenate([each[place] for each in wishes]) for place in (1, 2))
         return cls(names, starts, columns, targets, np.array([each.unwanted for each in wishes]), wishes[0].aims)
 
-# %% ../../nbs/44a_fast.ipynb #c63f15ff
+# %% ../../nbs/44a_fast.ipynb #7c83eea2
+def at_once(breaker: Breaker, days: pd.DatetimeIndex, equity: np.ndarray) -> Breaker:
+    "The breaker after some rows."
+    if len(days) == 0:
+        return breaker
+    numbers = bar_days(days)
+    evening = max(int(numbers.searchsorted(numbers[-1])) - 1, 0)  # the last row of the day before, or the first of all
+    now = replace(breaker, equity=float(equity[-1]), peak=float(equity.max()), moment=days[-1])
+    return now if len(days) == 1 else replace(now, before=float(equity[evening]), since=days[evening])
+
+# %% ../../nbs/44a_fast.ipynb #11c21984
 @dataclass(frozen=True)
 class Run:
     "What the kernel left behind, with what is needed to put it into words."
@@ -264,19 +274,8 @@ class Run:
         if breaker is None:
             return None
         row = int(self.account["halted"]) - self.first
-        return self._before(breaker, row).after(self.days[row], float(self.equity[row])).trip
-
-    def _before(self, breaker: Breaker, row: int) -> Breaker:
-        "The breaker after the rows before `row`, at once: of minutes there are too many to go through."
-        if row == 0:
-            return breaker
-        days, equity = self.days[:row], self.equity[:row]
-        numbers = bar_days(days)
-        begun = max(
-            int(numbers.searchsorted(numbers[-1])) - 1, 0
-        )  # the last row of the day before, or the first of all
-        now = replace(breaker, equity=float(equity[-1]), peak=float(equity.max()), moment=days[-1])
-        return now if row == 1 else replace(now, before=float(equity[begun]), since=days[begun])
+        before = at_once(breaker, self.days[:row], self.equity[:row])
+        return before.after(self.days[row], float(self.equity[row])).trip
 
 # %% ../../nbs/44a_fast.ipynb #292e56e1
 def simulate(

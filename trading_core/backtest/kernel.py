@@ -857,7 +857,7 @@ def evening(
         buys += opine(row, k, begin, end, columns, targets, aims, resize, closes, assets, slots, waiting, me, refusals)
     return buys
 
-# %% ../../nbs/44_kernel.ipynb #c51016d1
+# %% ../../nbs/44_kernel.ipynb #92f64aab
 @inlined
 def classes_of(assets: np.ndarray) -> int:
     "Which classes of assets there are: 1 equities, 2 crypto, 3 both."
@@ -866,7 +866,7 @@ def classes_of(assets: np.ndarray) -> int:
         kinds |= 2 if assets[i].crypto else 1
     return kinds
 
-
+# %% ../../nbs/44_kernel.ipynb #8817ecc9
 @inlined
 def idle(opens: np.ndarray, real: np.ndarray, strengths: np.ndarray, cash: float, equity: np.ndarray, me: Any) -> int:
     "How many days pass with nothing held before a strength asks for something; their account values are filled in."
@@ -895,7 +895,7 @@ def ride(
     slot.highest, slot.bars = highest, slot.bars + days
     return days
 
-
+# %% ../../nbs/44_kernel.ipynb #1a196ca8
 @lean
 def pass_quietly(
     row: int, opens: np.ndarray, closes: np.ndarray, real: np.ndarray, assets: np.ndarray, rules: np.ndarray, starts: np.ndarray,

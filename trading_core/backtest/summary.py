@@ -161,7 +161,7 @@ def falls(equity: np.ndarray, moments: np.ndarray) -> tuple[float, int, int, int
         wait = max(wait, moments[len(equity) - 1] - moments[top])
     return depth, high, low, back, wait
 
-# %% ../../nbs/42a_summary.ipynb #b2edf46a
+# %% ../../nbs/42a_summary.ipynb #8eba3cd9
 TRIPS = np.dtype(
     [(name, "f8") for name in ("quantity", "entry", "exit", "profit", "gain")]
     + [(name, "i8") for name in ("since", "fill")],  # fills that opened and closed it
@@ -178,7 +178,7 @@ BOOKED = np.dtype(  # splits and dividends as they were booked
 SPLIT, DIVIDEND = 1, 2
 NONE_BOOKED = np.empty(0, BOOKED)
 
-
+# %% ../../nbs/42a_summary.ipynb #2d51a5a6
 @compiled
 def take_part(holding: Any, action: Any) -> None:
     "What a split or a dividend does to a holding: other quantities at other prices, and cash."
@@ -189,7 +189,7 @@ def take_part(holding: Any, action: Any) -> None:
         ratio = action.after / action.before
         holding.quantity, holding.most, holding.price = action.after, holding.most * ratio, holding.price / ratio
 
-
+# %% ../../nbs/42a_summary.ipynb #c067c81c
 @compiled
 def round_trips(
     columns: np.ndarray, buys: np.ndarray, quantities: np.ndarray, prices: np.ndarray, fees: np.ndarray, n_symbols: int,
@@ -233,7 +233,7 @@ def round_trips(
             holding.quantity, holding.most, holding.price, holding.fees, holding.paid = 0.0, 0.0, 0.0, 0.0, 0.0
     return -1, 0.0, trips[:used]
 
-
+# %% ../../nbs/42a_summary.ipynb #e27ad100
 @compiled
 def won_and_lost(profits: np.ndarray) -> tuple[int, float, float]:
     "How many round trips won, what they won together, and what the losing ones lost."
