@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['STRETCH', 'SLOTS', 'PART', 'HALF_HOUR', 'MINUTE', 'DAY', 'EVEN', 'MONTHS', 'words_at', 'quarters', 'walks',
-           'turning_points', 'shared_out', 'bridge', 'pace_of', 'half_hours', 'hushed', 'joined', 'ends_of', 'Inside']
+           'turning_points', 'shared_out', 'bridge', 'pace_of', 'half_hours', 'hushed', 'joined', 'ends_of',
+           'opening_hours', 'Inside']
 
 # %% ../../nbs/10b_bridge.ipynb #09a6b933
 import zlib
@@ -92,7 +93,7 @@ def bridge(bars: np.ndarray, words: np.ndarray, pace: np.ndarray) -> np.ndarray:
     high[rows, high.argmax(axis=1)], low[rows, low.argmin(axis=1)] = bars[:, 1], bars[:, 2]
     return np.stack([starts, high, low, ends, shared_out(bars[:, 4], size, pace)], axis=2)
 
-# %% ../../nbs/10b_bridge.ipynb #d9d8ae67
+# %% ../../nbs/10b_bridge.ipynb #e07877b2
 SLOTS, PART = 48, 30  # places for half-hours in a day, and minutes in a half-hour
 HALF_HOUR, MINUTE, DAY = 1_800_000_000_000, 60_000_000_000, 86_400_000_000_000
 EVEN = np.ones(PART, dtype=np.int64)
@@ -111,10 +112,10 @@ def half_hours(
     words = words_at(seed, f"{symbol} half-hours", int(days[0]) * SLOTS, int(days[-1] - days[0] + 1) * SLOTS)
     words = words.reshape(-1, SLOTS)[days - days[0]]
     made, begins = np.empty((int(parts.sum()), 5)), np.cumsum(parts) - parts
-    for count in np.unique(parts):
+    for count in sorted(set(parts.tolist())):
         same = parts == count
         places = begins[same][:, None] + np.arange(count)
-        made[places] = bridge(bars[same], words[same, :count], pace_of(int(count), calendar))
+        made[places] = bridge(bars[same], words[same, :count], pace_of(count, calendar))
     return made
 
 # %% ../../nbs/10b_bridge.ipynb #1281f84e
@@ -145,7 +146,7 @@ def joined(bars: np.ndarray, labels: np.ndarray, ends: np.ndarray) -> tuple[np.n
     ]
     return np.stack(made, axis=1), ends[place[first]]
 
-# %% ../../nbs/10b_bridge.ipynb #5141af58
+# %% ../../nbs/10b_bridge.ipynb #64cead26
 MONTHS = 120  # days that are made at a time
 
 
@@ -154,6 +155,15 @@ def ends_of(calendar: str, interval: str, first: int, last: int) -> np.ndarray:
     "When the bars of the days from `first` to `last`, two midnights in nanoseconds, end."
     start, end = (pd.Timestamp(day, tz="UTC") for day in (first, last))
     return bar_spans(calendar, Interval.of(interval), start, end)[1]
+
+
+@lru_cache(maxsize=16)
+def opening_hours(calendar: str, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "The days of sessions between two midnights, when they open and when they close, all in nanoseconds."
+    start, end = (pd.Timestamp(day, tz="UTC") for day in (first, last))
+    table = hours(calendar, start, end)
+    opens, closes = (table[name].dt.as_unit("ns").astype("int64").to_numpy() for name in ("open", "close"))
+    return pd.DatetimeIndex(table.index).as_unit("ns").asi8, opens, closes
 
 
 @dataclass(frozen=True)
@@ -167,26 +177,30 @@ class Inside:
 
     def bars(self, days: pd.DataFrame, interval: str) -> pd.DataFrame:
         "Bars labelled by their ends that together are exactly `days`: prices in whole ticks, volume in whole units."
-        begins = range(0, len(days), MONTHS)
-        made = [self._months(days.iloc[begin : begin + MONTHS], interval) for begin in begins]
-        values, labels = (np.concatenate(parts) for parts in zip(*made, strict=True))
+        moments, values = pd.DatetimeIndex(days.index).as_unit("ns").asi8, days.to_numpy()
+        known, opens, closes = opening_hours(self.calendar, int(moments[0]), int(moments[-1]))
+        place, length = known.searchsorted(moments), Interval.of(interval).step.value
+        opens, parts = opens[place], (closes - opens)[place] // HALF_HOUR
+        step = MONTHS if length < HALF_HOUR else 4 * MONTHS
+        begins = [slice(begin, begin + step) for begin in range(0, len(days), step)]
+        made = [self._months(moments[some] // DAY, values[some], opens[some], parts[some], length) for some in begins]
+        if length not in (MINUTE, HALF_HOUR):
+            ends = ends_of(self.calendar, interval, int(moments[0]), int(moments[-1]))
+            made = [joined(*part, ends) for part in made]
+        values, labels = (np.concatenate(of) for of in zip(*made, strict=True))
         values[:, :4] /= self.ticks
         return pd.DataFrame(values, pd.DatetimeIndex(labels, tz="UTC"), list(COLUMNS))
 
-    def _months(self, days: pd.DataFrame, interval: str) -> tuple[np.ndarray, np.ndarray]:
-        table = hours(self.calendar, days.index[0], days.index[-1]).loc[days.index]
-        moments = pd.DatetimeIndex(days.index).as_unit("ns").asi8
-        opens, closes = (table[name].dt.as_unit("ns").astype("int64").to_numpy() for name in ("open", "close"))
-        parts, ticks = (closes - opens) // HALF_HOUR, [self.ticks] * 4 + [1.0]
+    def _months(
+        self, numbers: np.ndarray, days: np.ndarray, opens: np.ndarray, parts: np.ndarray, length: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        "Half-hours of some days, or minutes where shorter bars are asked for, and their labels."
         slot = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-        labels = np.repeat(opens, parts) + (slot + 1) * HALF_HOUR
-        numbers, step = moments // DAY, Interval.of(interval).step.value
-        made = half_hours(self.seed, self.symbol, numbers, np.rint(days.to_numpy() * ticks), parts, self.calendar)
-        if step < HALF_HOUR:
-            made, labels = self._minutes(made, labels, np.repeat(numbers, parts) * SLOTS + slot)
-        if step in (MINUTE, HALF_HOUR):
-            return made, labels
-        return joined(made, labels, ends_of(self.calendar, interval, int(moments[0]), int(moments[-1])))
+        labels, ticks = np.repeat(opens, parts) + (slot + 1) * HALF_HOUR, [self.ticks] * 4 + [1.0]
+        made = half_hours(self.seed, self.symbol, numbers, np.rint(days * ticks), parts, self.calendar)
+        if length < HALF_HOUR:
+            return self._minutes(made, labels, np.repeat(numbers, parts) * SLOTS + slot)
+        return made, labels
 
     def _minutes(self, halves: np.ndarray, ends: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         "The minutes of half-hours that end at `ends` and have these `places` in their stream."

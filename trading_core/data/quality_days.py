@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['DAY', 'session_days', 'Counted', 'counted', 'missing_days', 'behind', 'holidays', 'silences', 'echoes']
+__all__ = ['DAY', 'Asked', 'Told', 'asked_once', 'session_days', 'Counted', 'counted', 'missing_days', 'behind', 'holidays',
+           'silences', 'echoes']
 
-# %% ../../nbs/17c_quality_days.ipynb #91afd515
-from collections.abc import Iterator
+# %% ../../nbs/17c_quality_days.ipynb #df970aa1
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -20,10 +24,26 @@ from .intervals import days_of
 from .stack import Runs
 from ..sessions import sessions
 
-# %% ../../nbs/17c_quality_days.ipynb #e5693fd6
+# %% ../../nbs/17c_quality_days.ipynb #dd8f7e33
 DAY = 86_400_000_000_000
 
 
+Asked, Told = TypeVar("Asked"), TypeVar("Told")
+
+
+def asked_once(ask: Callable[[Asked], Told]) -> Callable[[Asked], Told]:
+    "A function that remembers its answer as long as there is what it was asked about: many rules ask the same."
+    known: WeakKeyDictionary[Asked, Told] = WeakKeyDictionary()
+
+    def answer(asked: Asked) -> Told:
+        if asked not in known:
+            known[asked] = ask(asked)
+        return known[asked]
+
+    return wraps(ask)(answer)
+
+
+@asked_once
 def session_days(stack: Runs) -> np.ndarray:
     "The day that each bar belongs to, counted from 1970, (n_rows,)."
     times = np.add.reduceat((stack.days % DAY != 0).astype(np.int64), stack.bounds[:-1]) > 0

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KNOWN', 'HOLE', 'HALF', 'THIN', 'LONG', 'Within', 'shorter', 'spans', 'shares_missing', 'holes', 'quiet', 'between']
+__all__ = ['KNOWN', 'HOLE', 'HALF', 'THIN', 'LONG', 'Within', 'shorter', 'spans', 'shares_missing', 'among', 'holes', 'quiet',
+           'between']
 
-# %% ../../nbs/17ca_quality_within.ipynb #9f97bfb2
-from collections.abc import Iterator
+# %% ../../nbs/17ca_quality_within.ipynb #814eaf8e
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,12 +19,12 @@ import pandas as pd
 
 from .findings import Finding, Thresholds
 from .intervals import Interval, bar_spans, stretches
-from .quality_days import DAY, session_days
+from .quality_days import DAY, asked_once, session_days
 from .readable import MOST
 from .sources import STEPS
 from .stack import Runs
 
-# %% ../../nbs/17ca_quality_within.ipynb #47e08a44
+# %% ../../nbs/17ca_quality_within.ipynb #7463bb9c
 KNOWN = {step.value: Interval.of(text) for text, step in STEPS.items() if step.value < DAY}
 
 
@@ -38,20 +39,22 @@ class Within:
     days: np.ndarray  # (n,) the sessions they belong to, days since 1970
 
 
-def shorter(stack: Runs) -> Iterator[Within]:
+@asked_once
+def shorter(stack: Runs) -> Sequence[Within]:
     "The symbols of a stack whose bars are shorter than a day."
-    days = session_days(stack)
+    days, found = session_days(stack), list[Within]()
     for number, symbol in enumerate(stack.symbols):
         rows = slice(stack.bounds[number], stack.bounds[number + 1])
         labels = stack.days[rows]
         if not (labels % DAY).any():
             continue
-        steps, counts = np.unique(np.diff(labels), return_counts=True)
-        fit = [(count, step) for step, count in zip(steps, counts, strict=True) if step in KNOWN]
-        if fit:
-            yield Within(symbol, stack.assets[number].calendar, KNOWN[max(fit)[1]], labels, days[rows])
+        steps = np.diff(labels)
+        count, step = max((int((steps == step).sum()), step) for step in KNOWN)
+        if count:
+            found.append(Within(symbol, stack.assets[number].calendar, KNOWN[step], labels, days[rows]))
+    return found
 
-# %% ../../nbs/17ca_quality_within.ipynb #d722c37c
+# %% ../../nbs/17ca_quality_within.ipynb #cfe98ad6
 HOLE, HALF, THIN = 0.05, 0.5, 0.3  # shares of a session's bars
 
 
@@ -64,14 +67,23 @@ def spans(calendar: str, interval: Interval, first: int, last: int, anchor: str)
 
 def shares_missing(own: Within) -> pd.Series:
     "For each session with bars, the share of its bars that are not there."
-    fits = []
+    fits = list[tuple[np.ndarray, np.ndarray]]()
     for anchor in ("open", "clock"):
         begin, ends = spans(own.calendar, own.interval, int(own.days[0]), int(own.days[-1]), anchor)
         inside = (ends >= own.labels[0]) & (ends <= own.labels[-1])
-        fits.append((ends[inside], begin[inside] // DAY, np.isin(ends[inside], own.labels)))
-    ends, days, there = max(fits, key=lambda fit: int(fit[2].sum()))
-    found = pd.Series(~there, days).groupby(level=0).mean()
+        fits.append((begin[inside] // DAY, among(ends[inside], own.labels)))
+        if fits[-1][1].sum() == len(own.labels):
+            break  # on all of its marks, and the other clock can have no more
+    days, there = max(fits, key=lambda fit: int(fit[1].sum()))
+    first = np.flatnonzero(np.diff(days, prepend=-1))
+    lost = np.add.reduceat(~there, first, dtype=float) if len(first) else np.empty(0)
+    found = pd.Series(lost / np.diff(first, append=len(days)), days[first])
     return found[found < 1.0]
+
+
+def among(marks: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    "Which of the ascending `marks` are in the ascending `labels`."
+    return np.asarray(labels[np.minimum(labels.searchsorted(marks), len(labels) - 1)] == marks)
 
 
 def holes(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
@@ -109,11 +121,12 @@ def quiet(stack: Runs) -> Iterator[Finding]:
             cure = "Ask another exchange whether there was trade."
             yield Finding(own.symbol, since, "quiet", lost, "warn", cure, until)
 
-# %% ../../nbs/17ca_quality_within.ipynb #fdcad8af
+# %% ../../nbs/17ca_quality_within.ipynb #f82d1e99
 def between(stack: Runs) -> Iterator[Finding]:
     "Bars that end within a session, but on none of its marks."
     for own in shorter(stack):
-        odd = min((_off(own, anchor) for anchor in ("open", "clock")), key=len)
+        odd = _off(own, "open")
+        odd = min(odd, _off(own, "clock"), key=len) if len(odd) else odd
         if len(odd):
             first, last = (pd.Timestamp(int(label), tz="UTC") for label in odd[[0, -1]])
             cure = "Take them out, or get the bars again."
@@ -125,7 +138,8 @@ def _off(own: Within, anchor: str) -> np.ndarray:
     if own.calendar == "24/7":
         return np.asarray(own.labels[own.labels % own.interval.step.value != 0])
     first, last = int(own.days[0]), int(own.days[-1])
-    off = np.setdiff1d(own.labels, spans(own.calendar, own.interval, first, last, anchor)[1], assume_unique=True)
+    marks = spans(own.calendar, own.interval, first, last, anchor)[1]
+    off = own.labels[~among(own.labels, marks)] if len(marks) else own.labels
     if not len(off):
         return off
     opens, closes = stretches(own.calendar, *(pd.Timestamp(day * DAY, tz="UTC") for day in (first, last)))
