@@ -15,8 +15,10 @@ from trading_core.backtest import backtest
 from trading_core.data import HybridDataNormalizer
 from trading_core.data.panel import Panel
 from trading_core.execution import Journal, MismatchError
+from trading_core.execution.doctor import Doctor
 from trading_core.execution.venue import Clearing, PanelMarket, PaperVenue
-from trading_core.model import ExitRules, Side
+from trading_core.execution.venue.faults import Faults, Force
+from trading_core.model import ExitRules, OrderRequest, OrderStatus, Side
 from trading_core.portfolio import Costs
 from trading_core.strategies import Strategy
 
@@ -42,16 +44,16 @@ def bars(start: float, on: pd.DatetimeIndex, seed: int, ratio: float = 1.0, divi
     return table
 
 
-def market(ratio: float = 4.0) -> dict[str, pd.DataFrame]:
+def market(ratio: float = 4.0, dividend: float = 0.0) -> dict[str, pd.DataFrame]:
     return {
-        "ACME": bars(100, SESSIONS, 1, ratio),
+        "ACME": bars(100, SESSIONS, 1, ratio, dividend),
         "BOLT": bars(80, SESSIONS, 2).drop(columns=["split", "dividend"]),
         "COIN/USD": bars(400, DAYS, 3).drop(columns=["split", "dividend"]),
     }
 
 
 class Buyer(Strategy):
-    """Buys both shares on the first Tuesday, and what `later` says."""
+    """Buys both shares on the first Tuesday, and later what `later` says."""
 
     exits = ExitRules(stop_loss=0.05, trailing_stop=0.10)
 
@@ -69,8 +71,11 @@ class Buyer(Strategy):
 class SplitDesk(Desk):
     """An account at a venue that carries out splits, with prices that tell of them from their day on."""
 
-    def __init__(self, ratio: float = 4.0, later: Any = None, *, clearing: Clearing | None = None, tells: bool = True):
-        self.tables = market(ratio)
+    def __init__(
+        self, ratio: float = 4.0, later: Any = None, *, clearing: Clearing | None = None, tells: bool = True,
+        dividend: float = 0.0,
+    ):  # fmt: skip
+        self.tables = market(ratio, dividend)
         super().__init__(HybridDataNormalizer().normalize(self.tables))
         own = self.tables["ACME"][["split", "dividend"]]
         told = {"ACME": own[(own["split"] != 1) | (own["dividend"] > 0)]}
@@ -193,7 +198,7 @@ def test_killed_at_any_statement_of_the_night_after_a_split_it_is_booked_once() 
     whole.cycle(SPLIT)
     total = bomb.count
     whole.cycle(SPLIT + pd.Timedelta("1D"))
-    for at in range(1, total + 1, 4):
+    for at in range(1, total + 1, 11):
         desk = SplitDesk()
         desk.nights(SPLIT - pd.Timedelta("1D"))
         bomb = Bomb(desk.book, at)
@@ -205,3 +210,213 @@ def test_killed_at_any_statement_of_the_night_after_a_split_it_is_booked_once() 
         told = desk.book.actions(), desk.book.positions(), desk.book.equity().tolist()
         assert told == (whole.book.actions(), whole.book.positions(), whole.book.equity().tolist()), f"{at} of {total}"
         assert set(desk.orders_at_venue().values()) == {1}
+
+
+# Orders that meet a split -----------------------------------------------------------------------------------------------
+
+EVE = SPLIT - pd.Timedelta("1D")  # Monday; its orders fill on the morning of the split
+SELLS, BUYS = {"2024-03-25": ("ACME", 0.0)}, {"2024-03-19": ("ACME", np.nan), "2024-03-25": ("ACME", 0.4)}
+
+
+def killed_before_sending(desk: SplitDesk, today: pd.Timestamp) -> None:
+    """A cycle whose plan is stored, and nothing sent."""
+
+    def kill(name: str) -> None:
+        if name == "send":
+            raise Killed
+
+    with pytest.raises(Killed):
+        desk.cycle(today, step=kill)
+
+
+def at_noon(desk: SplitDesk, today: pd.Timestamp) -> Any:
+    """The cycle of `today`, run again at noon of the next day, before New York opens."""
+    desk.clock.advance(today + pd.Timedelta("36h"))
+    return desk.cycle(today)
+
+
+@pytest.mark.parametrize(("ratio", "new"), [(4.0, 4), (0.1, Decimal("0.1"))])
+def test_a_purchase_planned_before_a_split_and_sent_after_it_is_one_of_new_shares(ratio: float, new: Any) -> None:
+    desk = SplitDesk(ratio, BUYS)
+    desk.nights(EVE - pd.Timedelta("1D"))
+    killed_before_sending(desk, EVE)
+    [planned] = desk.book.unsent()
+    for _ in range(2):
+        at_noon(desk, EVE)
+    [sent] = [order for order in desk.venue.orders if order.symbol == "ACME"]
+    assert sent.quantity == planned.quantity * new
+    assert len(desk.book.events("order split")) == 1
+    desk.nights(DAYS[-1], since=SPLIT)
+    assert desk.book.positions()["ACME"].quantity == planned.quantity * new
+    assert set(desk.orders_at_venue().values()) == {1}
+    desk.agree()
+
+
+def test_a_purchase_of_more_of_what_is_held_is_changed_in_the_step_that_books_the_split() -> None:
+    desk = SplitDesk(4.0, {"2024-03-25": ("ACME", 0.9)})
+    desk.nights(EVE - pd.Timedelta("1D"))
+    desk.clock.advance(EVE + pd.Timedelta("24h"))
+    held = desk.book.positions()["ACME"].quantity
+    more = OrderRequest("20240325-ACME-b-more", "ACME", Side.BUY, Decimal(3), strategy="buyer")
+    desk.book.store_plan(
+        "daily",
+        EVE,
+        orders=[more],
+        plan={"cancels": [], "refusals": [], "targets": {}},
+        signals={},
+        equity=Decimal(1),
+        cash=Decimal(1),
+    )
+    for _ in range(3):
+        at_noon(desk, EVE)
+    assert [order.quantity for order in desk.venue.orders if order.client_id == more.client_id] == [12]
+    desk.nights(SPLIT + pd.Timedelta("1D"), since=SPLIT)
+    assert desk.book.positions()["ACME"].quantity == 4 * held + 12
+    desk.agree()
+
+
+@pytest.mark.parametrize("later", [SELLS, BUYS], ids=["of what is held", "of what is not"])
+def test_killed_at_any_statement_of_the_morning_an_order_becomes_one_of_new_shares_once(later: Any) -> None:
+    def morning(at: int | None) -> tuple[int, SplitDesk]:
+        desk = SplitDesk(4.0, later)
+        desk.nights(EVE - pd.Timedelta("1D"))
+        killed_before_sending(desk, EVE)
+        bomb = Bomb(desk.book, at)
+        if at is not None:
+            with pytest.raises(Killed):
+                at_noon(desk, EVE)
+            bomb.at = None
+        at_noon(desk, EVE)
+        return bomb.count, desk
+
+    total, whole = morning(None)
+    told = [(order.client_id, order.quantity) for order in whole.venue.orders]
+    assert total > 20
+    for at in range(1, total + 1, 11):
+        _, desk = morning(at)
+        assert [(order.client_id, order.quantity) for order in desk.venue.orders] == told, f"killed at {at} of {total}"
+        assert desk.book.actions() == whole.book.actions()
+
+
+def test_a_sale_of_all_planned_before_a_split_sells_all_new_shares_once() -> None:
+    desk = SplitDesk(4.0, SELLS)
+    desk.nights(EVE - pd.Timedelta("1D"))
+    killed_before_sending(desk, EVE)
+    at_noon(desk, EVE)
+    desk.nights(DAYS[-1], since=SPLIT)
+    assert "ACME" not in desk.book.positions()
+    assert len([order for order in desk.venue.orders if order.symbol == "ACME" and order.side is Side.SELL]) == 1
+    desk.agree()
+
+
+def test_a_decision_that_is_late_and_made_after_the_split_orders_new_shares_at_the_prices_of_its_day() -> None:
+    daily, late = SplitDesk(4.0, SELLS), SplitDesk(4.0, SELLS)
+    for desk in (daily, late):
+        desk.nights(EVE - pd.Timedelta("1D"))
+    planned = daily.cycle(EVE)
+    told = at_noon(late, EVE)
+    [ours], [theirs] = ([o for o in r.plan.orders if o.symbol == "ACME"] for r in (told, planned))
+    assert (ours.whole, ours.quantity) == (True, 4 * theirs.quantity)
+    assert late.book.equity().iloc[-1] == daily.book.equity().iloc[-1]
+    late.nights(DAYS[-1], since=SPLIT)
+    assert "ACME" not in late.book.positions()
+    late.agree()
+
+
+@pytest.mark.parametrize("later", [SELLS, BUYS], ids=["a sale", "a purchase"])
+def test_an_order_that_an_announced_split_would_meet_is_held_back_with_a_sentence(later: Any) -> None:
+    desk = SplitDesk(4.0, later)
+    desk.nights(EVE - pd.Timedelta("1D"))
+    before = desk.orders_at_venue()
+    report = desk.cycle(EVE)
+    assert [result.status for result in report.results] == [OrderStatus.PLANNED]
+    assert "a split 4 for 1 of ACME on 2024-03-26, told by alpaca, comes first" in report.results[0].message
+    assert desk.orders_at_venue() == before
+    at_noon(desk, EVE)
+    assert sum((desk.orders_at_venue() - before).values()) == 1
+    desk.nights(DAYS[-1], since=SPLIT)
+    assert ("ACME" in desk.book.positions()) == (later is BUYS)
+    desk.agree()
+
+
+@pytest.mark.parametrize("orders", ["canceled", "kept"])
+@pytest.mark.parametrize("ratio", [4.0, 0.1])
+def test_a_sale_of_all_that_meets_a_split_of_which_nobody_told_is_owed_until_the_position_is_gone(
+    orders: str, ratio: float
+) -> None:
+    desk = SplitDesk(ratio, SELLS, clearing=Clearing(orders=orders))
+    announced, desk.venue.market.actions = desk.venue.market.actions, {}
+    assert announced
+    desk.nights(DAYS[-1])
+    assert "ACME" not in desk.book.positions()
+    assert {fill.reason for fill in desk.book.fills() if fill.side is Side.SELL and fill.symbol == "ACME"} == {"signal"}
+    sold = sum(fill.quantity for fill in desk.book.fills() if fill.symbol == "ACME" and fill.side is Side.SELL)
+    assert sold == desk.book.actions()[0].after if desk.book.actions() else sold > 0
+    desk.agree()
+
+
+@pytest.mark.parametrize("kind", ["drop_answer", "drop_request", "error_500", "reset"])
+@pytest.mark.parametrize("nth", [2, 5, 8])
+def test_whatever_the_line_does_on_the_night_after_a_split_it_is_booked_once_and_nothing_is_doubled(
+    kind: str, nth: int
+) -> None:
+    desk = SplitDesk(4.0, {"2024-03-26": ("ACME", 0.0)})
+    desk.nights(EVE)
+    desk.faults = Faults(1, {}, [Force(kind, nth)])
+    desk.cycle(SPLIT)
+    desk.faults = None
+    desk.nights(SPLIT + pd.Timedelta("2D"), since=SPLIT)
+    assert [float(action.amount) for action in desk.book.actions()] == [4.0]
+    assert "ACME" not in desk.book.positions()
+    assert set(desk.orders_at_venue().values()) == {1}
+    desk.agree()
+
+
+def test_a_dry_run_over_a_split_says_so_and_books_nothing() -> None:
+    desk = SplitDesk()
+    desk.nights(EVE)
+    dry = desk.cycle(SPLIT, dry_run=True)
+    assert desk.book.actions() == []
+    assert next(d.why for d in dry.differences if d.kind == "position").endswith("which the next run books")
+    assert not [order for order in dry.plan.orders if order.side is Side.SELL]
+
+
+# Dividends --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dividend_is_booked_with_the_cash_that_the_venue_tells_once_on_the_day_that_it_is_paid() -> None:
+    desk = SplitDesk(1.0, dividend=0.5, clearing=Clearing(pays_after_days=7))
+    reports = desk.nights(DAYS[-1])
+    [paid] = [fill for fill in desk.book.fills() if fill.reason == "dividend"]
+    held = desk.book.positions()["ACME"].quantity
+    assert (paid.day, paid.cash_change, paid.strategy) == (SPLIT + pd.Timedelta("7D"), held / 2, "buyer")
+    for _ in range(2):
+        desk.cycle(DAYS[-1])
+    assert len([fill for fill in desk.book.fills() if fill.reason == "dividend"]) == 1
+    assert desk.book.realised()["ACME"] == paid.cash_change
+    assert all(report.differences == () for report in reports)
+    desk.agree()
+
+
+def test_a_dividend_that_is_paid_after_the_sale_belongs_to_the_strategy_that_held_it() -> None:
+    desk = SplitDesk(1.0, {"2024-03-27": ("ACME", 0.0)}, dividend=0.5, clearing=Clearing(pays_after_days=7))
+    desk.nights(DAYS[-1])
+    [paid] = [fill for fill in desk.book.fills() if fill.reason == "dividend"]
+    assert paid.strategy == "buyer"
+    assert "ACME" not in desk.book.positions()
+    desk.agree()
+
+
+def test_the_doctor_books_a_split_that_the_venue_has_announced_and_leaves_another_difference_alone() -> None:
+    desk = SplitDesk()
+    desk.nights(EVE)
+    desk.clock.advance(SPLIT + pd.Timedelta("12h"))
+    found = Doctor(desk.journal()).examine()
+    assert found.ok
+    assert len(desk.book.actions()) == 1
+    other = SplitDesk()
+    other.nights(EVE)
+    other.clock.advance(SPLIT + pd.Timedelta("12h"))
+    other.venue.market.actions = {}
+    assert not Doctor(other.journal()).examine().ok
+    assert other.book.actions() == []

@@ -8,9 +8,9 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['FEED', 'FOREIGN', 'MANUAL', 'MONEY', 'TROUBLE', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
            'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
-           'SplitNews', 'Splitting', 'Opening', 'Journal']
+           'SplitNews', 'Splitting', 'MindingSplits', 'Opening', 'Journal']
 
-# %% ../../nbs/56a_journal.ipynb #82dccee5
+# %% ../../nbs/56a_journal.ipynb #4b3afc0b
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -26,7 +26,7 @@ from .comparison import Comparison, Difference, MismatchError, OurSide, TheirSid
 from .executor import ExecutorBase, VenueError
 from .router import OrderRouter
 from .splits import Split, explaining, of_old_shares, told_action
-from ..ledger import Ledger
+from ..ledger import Ledger, positions_of
 from ..ledger import tables as t
 from ..ledger.orders import FinalStatusError, UnknownOrderError, _order
 from ..ledger.ready import Query
@@ -41,7 +41,7 @@ from trading_core.model import (
     Side,
 )
 from ..portfolio.actions import after_split
-from ..sessions import as_day
+from ..sessions import as_day, next_session, zone_of
 
 # %% ../../nbs/56a_journal.ipynb #fb7b4d06
 FEED, FOREIGN, MANUAL = "fills", "foreign", "manual"  # the cursor; the job and the strategy of what others ordered
@@ -111,9 +111,11 @@ class Recorder(JournalBase):
             self.ledger.note("found", known.client_id, status=found.status)
         return self.record(found, day)
 
-# %% ../../nbs/56a_journal.ipynb #2e317bd2
+# %% ../../nbs/56a_journal.ipynb #7f6573f7
 class Sending(Recorder):
     "Sends orders and takes them back."
+
+    held_back: Mapping[str, str] = MappingProxyType({})  # orders that must not go out now, and why
 
     def may_arrive(self, client_id: str) -> bool:
         "Whether a copy of an order, sent some time ago, may still be on its way."
@@ -127,6 +129,8 @@ class Sending(Recorder):
         known = self.ledger.order(order.client_id)
         if known and known.status not in (OrderStatus.PLANNED, OrderStatus.UNKNOWN):
             return known
+        if known and known.status is OrderStatus.PLANNED and order.client_id in self.held_back:
+            return replace(known, message=self.held_back[order.client_id])
         if known and known.status is OrderStatus.UNKNOWN:
             try:
                 if found := self.look(known):
@@ -453,7 +457,7 @@ class Comparing(Syncing):
         self.theirs = self.their_side()
         return compare_sides(ours, self.theirs)
 
-# %% ../../nbs/56a_journal.ipynb #19bc4f80
+# %% ../../nbs/56a_journal.ipynb #d733c765
 class SplitNews(Comparing):
     "Knows which splits the venue has carried out, and which not."
 
@@ -486,11 +490,20 @@ class SplitNews(Comparing):
     def carried_out(self) -> list[BookedAction]:
         "The splits that explain what differs, by what the venue said last."
         found: list[BookedAction] = []
-        for symbol, have in self.ledger.positions().items():
-            held = self.theirs.positions.get(symbol)
-            there = (held.quantity if held else Decimal(0)) - self.theirs.moved(symbol)
-            found += self.explained_by(have, there) if there != have.quantity else []
+        ours = self.ledger.positions()
+        for symbol in sorted({*ours, *self.theirs.positions}):
+            quantities = (
+                side[symbol].quantity if symbol in side else Decimal(0) for side in (ours, self.theirs.positions)
+            )
+            mine, there = quantities
+            if mine != there - self.theirs.moved(symbol) and (have := ours.get(symbol) or self._held_last(symbol)):
+                found += self.explained_by(have, there - self.theirs.moved(symbol))
         return found
+
+    def _held_last(self, symbol: str) -> PositionInfo | None:
+        "What our book held before a sale of all that it knew of."
+        fills = [fill for fill in self.ledger.fills() if fill.symbol == symbol]
+        return positions_of(fills[:-1], self.ledger.actions()).get(symbol)
 
 # %% ../../nbs/56a_journal.ipynb #dc497e0d
 class Splitting(SplitNews):
@@ -556,8 +569,46 @@ class Splitting(SplitNews):
             why = f"it is one of shares before the split of {action.symbol}, and the answer was {said.status}"
             raise VenueError(self.executor.name, f"take back order {client_id}", why)
 
-# %% ../../nbs/56a_journal.ipynb #7b84b47e
-class Opening(Splitting):
+# %% ../../nbs/56a_journal.ipynb #e00d52a0
+class MindingSplits(Splitting):
+    "Keeps orders of old shares from meeting a split."
+
+    def mind_splits(self) -> None:
+        "Hold back unsent orders that a split is to meet, and bring to new shares what it has met."
+        self.held_back = {}
+        shares = sorted({order.symbol for order in self.ledger.unsent() if "/" not in order.symbol})
+        if not shares or self.dry_run:
+            return
+        today = as_day(f"{self.executor.now().tz_convert(zone_of('XNYS')):%Y-%m-%d}")
+        first, last = today - pd.Timedelta(days=_RECENT), next_session("XNYS", today)
+        try:
+            told = self.executor.splits(shares, first, last)
+        except TROUBLE:
+            return
+        booked = {(action.symbol, action.day) for action in self.ledger.actions() if action.kind == "split"}
+        held = self.ledger.positions()
+        for split in (split for split in told if (split.symbol, split.day) not in booked):
+            mine = of_old_shares(self.ledger, split.symbol, split.day)
+            unsent = [name for name, status in mine.items() if status is OrderStatus.PLANNED]
+            if split.day > today or split.symbol in held:
+                why = f"a {split}, comes first; it goes out in new shares"
+                self.held_back |= dict.fromkeys(unsent, why)
+            else:
+                self._in_new_shares(split, unsent)
+
+    def _in_new_shares(self, split: Split, client_ids: Sequence[str]) -> None:
+        "Change orders of what is not held, each once."
+        for client_id, order in known_orders(self.ledger, client_ids).items():
+            if self.ledger.events("order split", client_id).empty:
+                with self.ledger.writing():
+                    self.ledger.change_order(after_split(order, split.ratio))
+                    self.ledger.note("order split", client_id, told=str(split))
+
+
+_RECENT = 7  # days for which an unsent order may have waited
+
+# %% ../../nbs/56a_journal.ipynb #f785c788
+class Opening(MindingSplits):
     "Opens the book of an account at a venue."
 
     def open_account(self, source: str, day: pd.Timestamp) -> None:

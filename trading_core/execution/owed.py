@@ -18,15 +18,15 @@ from ..ledger import tables as t
 from ..ledger.ready import Query
 from ..portfolio import Holding
 
-# %% ../../nbs/56c_owed.ipynb #f4df4721
+# %% ../../nbs/56c_owed.ipynb #fd2c8ceb
 _CAME_TO_NOTHING = Query(
-    select(t.intents.c.symbol, t.intents.c.as_of, t.intents.c.reason, t.intents.c.strategy)
+    select(t.intents.c.symbol, t.intents.c.as_of, t.intents.c.reason, t.intents.c.strategy, t.orders.c.status)
     .join(t.orders, t.orders.c.client_id == t.intents.c.client_id)
     .where(
         t.intents.c.account == bindparam("me"),
         t.intents.c.whole,
         t.intents.c.symbol.in_(bindparam("held", expanding=True)),
-        t.orders.c.status.in_(["rejected", "canceled", "expired"]),
+        t.orders.c.status.in_(["rejected", "canceled", "expired", "filled"]),
         t.intents.c.client_id.not_in(
             select(t.events.c.subject).where(t.events.c.account == bindparam("me"), t.events.c.kind == "cancel")
         ),
@@ -41,10 +41,12 @@ def owed_closings(ledger: Ledger, holdings: Mapping[str, Holding]) -> dict[str, 
         return {}
     with ledger.reading() as look:
         rows = _CAME_TO_NOTHING.rows(look, {"me": ledger.account, "held": sorted(holdings)})
+    splits = [action for action in ledger.actions() if action.kind == "split"]
     return {
         row.symbol: row.reason
         for row in rows
         if row.as_of is not None
         and row.as_of >= holdings[row.symbol].entry_day
         and row.strategy == holdings[row.symbol].strategy
+        and (row.status != "filled" or any(a.symbol == row.symbol and a.day > row.as_of for a in splits))
     }

@@ -228,13 +228,14 @@ class DecidingDay(VenueDay):
                 else:
                     self.journal.give_up(client_id, "no answer, and nobody waits for it any more", self.day)
 
-# %% ../../nbs/70b_venue_cycle.ipynb #bcb111db
+# %% ../../nbs/70b_venue_cycle.ipynb #59625768
 class SendingDay(DecidingDay):
     "A cycle at a venue, up to its last order."
 
     def send(self, cycle: Cycle, *, resumed: bool) -> list[OrderResult]:
         "Send what the gate lets go; one result for each order of the plan."
         gate = gate_of(self.make_gate, self.ledger, self.journal.executor, self.panel, self.day)
+        self.journal.mind_splits()
         self.step("send")
         results = (self.journal.resume if resumed else self.journal.carry_out)(cycle, gate=gate)
         results = self._second_look(cycle, results)
@@ -260,6 +261,7 @@ class SendingDay(DecidingDay):
         book_evenings(self.ledger, self.panel, self.day, self.step, self.journal.unbooked)
         if not dry_run:
             gate = gate_of(self.make_gate, self.ledger, self.journal.executor, self.panel, self.day)
+            self.journal.mind_splits()
             finish_earlier(self.journal, self.panel, self.day, self.step, gate)
             self.look_after_others()
         cycle, resumed = self.cycle()

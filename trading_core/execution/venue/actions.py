@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Clearing', 'Due', 'coming_of', 'VenueRecords', 'VenueActions']
 
-# %% ../../../nbs/53dca_venue_actions.ipynb #e1a6b048
+# %% ../../../nbs/53dca_venue_actions.ipynb #5c926fb3
 from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ import pandas as pd
 
 from .account import Holding, stamp, text
 from .living import VenueTime
-from .market import VenueMarket
+from .market import EARLY, VenueMarket
 from ...model import cash_of, in_new_shares, money
 
-# %% ../../../nbs/53dca_venue_actions.ipynb #8339faed
+# %% ../../../nbs/53dca_venue_actions.ipynb #7ed82622
 @dataclass(frozen=True)
 class Clearing:
     "How a venue carries out splits and dividends."
@@ -46,17 +46,16 @@ class Due(NamedTuple):
 
 
 _HOUR = 3_600_000_000_000
-_EARLY = 9 * _HOUR  # between midnight and the first session, in both halves of the year
 
 
 def coming_of(market: VenueMarket, born: int) -> list[Due]:
     "What will be due at a market after the moment `born`, in order."
     known: Mapping[str, pd.DataFrame] = getattr(market, "actions", {})
     rows = ((symbol, day, row) for symbol, table in known.items() for day, row in table.iterrows())
-    told = (Due(day.value + _EARLY, "record", s, float(r["split"]), float(r["dividend"])) for s, day, r in rows)
+    told = (Due(day.value + EARLY, "record", s, float(r["split"]), float(r["dividend"])) for s, day, r in rows)
     return sorted(due for due in told if due.moment > born)
 
-# %% ../../../nbs/53dca_venue_actions.ipynb #b35fc04f
+# %% ../../../nbs/53dca_venue_actions.ipynb #920271f5
 class VenueRecords(VenueTime):
     "The part of the venue that knows what splits and dividends bring."
 
@@ -81,7 +80,7 @@ class VenueRecords(VenueTime):
         if due.ratio != 1:
             new = self.after(holding.quantity, due.ratio) if holding.quantity else Decimal(0)
             exact, when = holding.quantity * money(due.ratio), due.moment + int(self.clearing.late_hours * _HOUR)
-            worth = (self.market.last(due.symbol, due.moment) or Decimal(0)) / money(due.ratio)
+            worth = self.market.last(due.symbol, due.moment) or Decimal(0)
             cash = cash_of((exact - new) * worth) if self.clearing.fractions == "paid" else Decimal(0)
             insort(self.coming, Due(when, "split", due.symbol, due.ratio, 0.0, new - holding.quantity, cash))
 

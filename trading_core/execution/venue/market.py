@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Row', 'Minutes', 'Clock', 'VenueMarket', 'actions_in', 'PanelPrices', 'span_of', 'cut_bars', 'day_bar', 'joined_bars',
-           'PanelMarket', 'wall_clock', 'ManualClock']
+__all__ = ['Row', 'Minutes', 'EARLY', 'Clock', 'VenueMarket', 'actions_in', 'PanelPrices', 'span_of', 'cut_bars', 'day_bar',
+           'joined_bars', 'PanelMarket', 'wall_clock', 'ManualClock']
 
-# %% ../../../nbs/53a_venue_market.ipynb #e318bca3
+# %% ../../../nbs/53a_venue_market.ipynb #7d116679
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from math import prod
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -128,7 +129,10 @@ def actions_in(panel: Panel) -> dict[str, pd.DataFrame]:
             found[symbol] = pd.DataFrame(told, panel.days[rows].normalize())
     return found
 
-# %% ../../../nbs/53a_venue_market.ipynb #1daebb9f
+# %% ../../../nbs/53a_venue_market.ipynb #0c141b48
+EARLY = 9 * 3_600_000_000_000  # from midnight on, after which the shares of a day are its own: before any session
+
+
 class PanelPrices:
     """The prices of a panel of daily bars, at any moment.
 
@@ -164,7 +168,16 @@ class PanelPrices:
         "The last price up to a moment, open or not; None before the first."
         series = self._of(symbol)
         place = bisect_right(series.opens, moment) - 1
-        return None if place < 0 else price_in(series.session(place), moment, self.assets[symbol])
+        if place < 0:
+            return None
+        price = price_in(series.session(place), moment, self.assets[symbol])
+        return price / self._split(symbol, series.days[place], moment) if symbol in self.actions else price
+
+    def _split(self, symbol: str, day: pd.Timestamp, moment: int) -> Decimal:
+        "What one share of a session has become by a moment after it: a last price is one of the shares of now."
+        table = self.actions[symbol]
+        since = (table.index > day) & (table.index.as_unit("ns").asi8 + EARLY <= moment)
+        return prod((money(float(ratio)) for ratio in table["split"][since]), start=Decimal(1))
 
     def price(self, symbol: str, moment: pd.Timestamp) -> Decimal | None:
         "The price at a moment; None while the market is closed or halted."
