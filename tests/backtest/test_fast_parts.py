@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from random_panels import random_panel
 from sizes import size
 
+import trading_core
 from trading_core.backtest import backtest
-from trading_core.backtest.summary import cash_part, idle_part
+from trading_core.backtest.summary import TOGETHER, cash_part, idle_part
 from trading_core.backtest.trials import LONG, RECORDER
 from trading_core.backtest.words import words_at
 from trading_core.data import Panel
@@ -126,3 +129,15 @@ def test_one_asset_without_exits_is_traded_as_if_limits_that_never_bind_were_loo
     for name in ("equity", "fills", "refusals", "pending", "exposure"):
         one, other = (pd.DataFrame(getattr(result, name)) for result in (freely, watched))
         pd.testing.assert_frame_equal(one, other, check_exact=name != "exposure", obj=name)
+
+
+def test_modules_whose_compiled_functions_contain_one_anothers_are_thrown_away_together() -> None:
+    home = Path(trading_core.__file__).parent
+    compiling = {path.stem: path.read_text() for path in home.rglob("*.py") if "njit" in path.read_text()}
+    for name, text in compiling.items():
+        imported = {
+            str(node.module).split(".")[-1] for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)
+        }
+        for other in imported & compiling.keys():
+            assert {name, other} <= set(TOGETHER), f"{name} contains functions of {other}"
+    assert set(TOGETHER) <= compiling.keys()

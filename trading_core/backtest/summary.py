@@ -6,15 +6,20 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'BOOKED', 'SPLIT', 'DIVIDEND', 'NONE_BOOKED', 'Growth', 'sums_of',
-           'ends_of', 'growth', 'totals', 'cash_part', 'shares_of', 'idle_part', 'between', 'falls', 'take_part',
-           'round_trips', 'won_and_lost']
+__all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'BOOKED', 'SPLIT', 'DIVIDEND', 'NONE_BOOKED', 'TOGETHER', 'Growth',
+           'sums_of', 'ends_of', 'growth', 'totals', 'cash_part', 'shares_of', 'idle_part', 'between', 'falls',
+           'take_part', 'round_trips', 'won_and_lost', 'forget_older']
 
-# %% ../../nbs/42a_summary.ipynb #f3de93a9
+# %% ../../nbs/42a_summary.ipynb #a238466f
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+
+import trading_core
 
 # %% ../../nbs/42a_summary.ipynb #bbd4c030
 compiled = njit(nogil=True, error_model="numpy", cache=True)
@@ -245,3 +250,28 @@ def won_and_lost(profits: np.ndarray) -> tuple[int, float, float]:
         else:
             lost -= profit
     return wins, won, lost
+
+# %% ../../nbs/42a_summary.ipynb #430fff92
+TOGETHER = ("summary", "kernel", "accounts", "two_lines")  # modules whose compiled functions contain one another's
+
+
+def forget_older(folder: Path, sources: Sequence[Path]) -> list[str]:
+    "Remove from `folder` the machine code of sources that is older than the youngest of them; names of what was removed."
+    changed = max(source.stat().st_mtime for source in sources)
+    removed = []
+    for index in sorted(found for source in sources for found in folder.glob(f"{source.stem}.*.nbi")):
+        with suppress(FileNotFoundError):  # another process was quicker
+            if index.stat().st_mtime < changed:
+                index.unlink()
+                removed.append(index.name)
+    return removed
+
+# %% ../../nbs/42a_summary.ipynb #7d9d5f48
+def _forget_older() -> None:
+    "The same for these modules; where that cannot be done, nothing of theirs can have been kept either."
+    home = Path(trading_core.__file__).parent / "backtest"
+    with suppress(OSError):
+        forget_older(Path(growth.stats.cache_path), [home / f"{name}.py" for name in TOGETHER])
+
+
+_forget_older()
