@@ -8,8 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['PALETTE', 'DARK', 'Unit', 'VARIABLES', 'percent', 'dollars', 'short', 'day_text', 'png', 'sheet', 'style',
            'round_numbers', 'spread', 'label_ends', 'colours_of', 'thinned', 'line_chart', 'drawdown_spell',
-           'drawdown_title', 'equity_figure', 'change_figure', 'exposure_title', 'exposure_figure', 'bar_chart',
-           'heat_figure', 'sparkline', 'interval_figure', 'svg']
+           'drawdown_title', 'equity_figure', 'change_figure', 'smoothed', 'exposure_title', 'exposure_figure',
+           'bar_chart', 'heat_figure', 'sparkline', 'interval_figure', 'svg']
 
 # %% ../nbs/05_figures.ipynb #ea6878af
 import hashlib
@@ -412,6 +412,15 @@ def change_figure(
     label_ends(ax, ends)
     return fig
 
+# %% ../nbs/05_figures.ipynb #d897a49d
+def smoothed(exposure: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    "What a picture of these rows shows, and what its points are; nothing is said of rows as they are."
+    span = exposure.index[-1] - exposure.index[0]
+    if len(exposure) < 200 or span < pd.Timedelta(days=20):
+        return exposure, ""
+    step, means = ("14D", "two-week means") if span > pd.Timedelta(days=190) else ("D", "daily means")
+    return exposure.resample(step).mean(), means
+
 # %% ../nbs/05_figures.ipynb #3f1543c9
 _CLASSES = {"equity": "Equities", "crypto": "Crypto"}
 
@@ -423,7 +432,7 @@ def exposure_title(exposure: pd.DataFrame) -> str:
     total = f"Invested {percent(sum(mean.values()), 0)} on average"
     return f"{total}: {', '.join(parts)}" if len(parts) > 1 else total
 
-# %% ../nbs/05_figures.ipynb #6157bb75
+# %% ../nbs/05_figures.ipynb #68db274b
 def _class_ends(smooth: pd.DataFrame, mean: pd.Series, held: Sequence[str]) -> list[tuple[float, str, str, bool]]:
     "A label in the middle of each layer, and one for the air above."
     tops = smooth[list(held)].iloc[-1].cumsum()
@@ -437,7 +446,7 @@ def _class_ends(smooth: pd.DataFrame, mean: pd.Series, held: Sequence[str]) -> l
 
 def exposure_figure(exposure: pd.DataFrame, title: str | None = None, *, size: tuple[int, int] = (760, 220)) -> Figure:
     "Shares of the account by asset class (columns `equity`, `crypto`, `cash`; fractions), stacked."
-    smooth = exposure if len(exposure) < 200 else exposure.resample("14D").mean()
+    smooth, _ = smoothed(exposure)
     held = [name for name in _CLASSES if name in exposure and exposure[name].abs().max() > 0]
     ends = _class_ends(smooth, exposure.mean(), held)
     fig = sheet(*size)

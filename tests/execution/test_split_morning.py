@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from trading_core.execution import Look, Monitor, Quote
 from trading_core.execution.splits import Split, splits_of
 from trading_core.execution.venue import Clearing, PanelMarket, PaperVenue
 from trading_core.model import ExitRules, Side
+from trading_core.report.venue_state import state_bands, venue_state
 
 RULES = {"shares": ExitRules(stop_loss=0.05, take_profit=0.30, trailing_stop=0.08)}
 SPLIT = at("2024-12-02")  # a Monday
@@ -109,6 +111,12 @@ def test_where_nobody_tells_of_a_split_a_person_is_told_and_nothing_is_sold_all_
     assert account.ledger.actions() == []
     assert all("of which nobody has told" in look.doubts["ACME"] for look in looks)
     assert len(account.ledger.events("doubt")) == 1
+    cycle = SimpleNamespace(previous_day=at("2024-11-29"), as_of=SPLIT, fills=())
+    state = venue_state(SimpleNamespace(ledger=account.ledger), cycle)
+    assert [text.startswith("ACME: 50 before the opening") for text in state.doubts] == [True]
+    assert "The monitor held back and sold nothing" in state_bands(state)
+    cycle.previous_day, cycle.as_of = SPLIT, at("2024-12-03")
+    assert venue_state(SimpleNamespace(ledger=account.ledger), cycle).doubts == []
 
 
 def test_a_real_fall_by_a_half_is_held_back_and_a_person_who_has_looked_lets_it_be_sold() -> None:

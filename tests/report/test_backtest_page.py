@@ -6,6 +6,7 @@ import pytest
 
 from trading_core import report
 from trading_core.backtest.metrics import metrics_of, trades_from_fills
+from trading_core.figures import smoothed
 from trading_core.report.backtest_page import cost_text, headline, luck_sentence
 
 days = pd.date_range("2018-01-01", "2019-06-28", tz="UTC")
@@ -124,3 +125,24 @@ def test_costs_are_told_in_words():
     costs = {"rate": 0.001, "per_share": 0.0, "minimum": 1.0, "slippage_bps": 0.0, "crypto": {"rate": 0.0025}}
     assert cost_text(costs) == "0.10\u202f% of value, $1.0000 at least, no slippage, crypto: 0.25\u202f% of value"
     assert cost_text("free") == "free"
+
+
+def test_metrics_of_hours_are_of_the_best_and_the_worst_bar():
+    hours = made()
+    hours.annual_days = 365 * 24
+    told = report.metrics_section(hours, None), report.metrics_section(made(), None)
+    assert ["Best bar" in text for text in told] == [True, False]
+    assert ["Best day" in text for text in told] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("freq", "count", "told"),
+    [("D", 500, "two-week means"), ("D", 150, ""), ("h", 200, ""), ("h", 2000, "daily means"), ("h", 9000, "two-week")],
+)
+def test_exposure_is_smoothed_by_what_there_is_of_it_and_says_how(freq, count, told):
+    index = pd.date_range("2024-01-01", periods=count, freq=freq, tz="UTC")
+    shares = pd.DataFrame({"equity": 0.4, "crypto": 0.1, "cash": 0.5}, index)
+    text = str(report.exposure_section(shares))
+    assert told in text
+    assert ("means" in text) is bool(told)
+    assert len(smoothed(shares)[0]) >= min(count, 27)

@@ -12,7 +12,7 @@ import pytest
 from trading_core.report import DayReport, failed_page, index_page, live_lines, render_page, report_page, run_facts
 from trading_core.report.day import NoOrder, OrderLine, Warned
 from trading_core.report.pages import harmless
-from trading_core.report.sections import headline_of
+from trading_core.report.sections import headline_of, honest_section
 
 NASTY = '<script>alert(1)</script><img src="//evil.example/x" onerror=alert(1)>"&'
 
@@ -205,6 +205,27 @@ def test_a_first_day_has_sentences_instead_of_lines(run, first_day):
     ):
         assert said in text
     assert "nan" not in Page(text).text.lower().replace("finance", "")
+
+
+def test_a_first_hour_is_called_a_bar_and_not_a_day(run, first_day):
+    hour = "2019-06-28T15:00"
+    history = first_day.history | {"days": [hour]}
+    begun = replace(first_day, as_of=hour, started=hour, history=history, benchmark="MKT")
+    facts = run | {"as_of": hour, "data": run["data"] | {"last": hour}}
+    text = Page(report_page(facts, {"trade": begun.to_dict()})).text
+    for said in ("First bar of the account; no order", "its first bar", "from the second bar on", "2019-06-28 15:00"):
+        assert said in text
+    assert "first day" not in text.lower()
+
+
+@pytest.mark.parametrize(("hours", "days"), [(59 * 24, 60), (1200, 51)])
+def test_an_account_in_hours_is_as_old_as_its_days(day, hours, days):
+    index = pd.date_range("2019-01-01", periods=hours, freq="h", tz="UTC")
+    worth = (100_000 + 100 * np.random.default_rng(1).standard_normal(hours).cumsum()).tolist()
+    history = {"days": index.strftime("%Y-%m-%dT%H:%M").tolist(), "account": worth, "benchmark": None}
+    text = str(honest_section(replace(day, history=history), {}))
+    assert (f"The account is {days} days old" in text) is (days < 60)
+    assert ("over 0.2 years" in text) is (days == 60)
 
 
 def test_an_account_without_a_benchmark_has_no_points_to_compare(run, day):

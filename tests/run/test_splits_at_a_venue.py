@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from trading_core.execution.venue import Clearing, PanelMarket, PaperVenue
 from trading_core.execution.venue.faults import Faults, Force
 from trading_core.model import ExitRules, OrderRequest, OrderStatus, Side
 from trading_core.portfolio import Costs
+from trading_core.report.venue_state import venue_state
 from trading_core.strategies import Strategy
 
 DAYS = pd.date_range("2024-03-18", "2024-04-14", tz="UTC")
@@ -379,6 +381,16 @@ def test_a_dry_run_over_a_split_says_so_and_books_nothing() -> None:
     assert desk.book.actions() == []
     assert next(d.why for d in dry.differences if d.kind == "position").endswith("which the next run books")
     assert not [order for order in dry.plan.orders if order.side is Side.SELL]
+
+
+def test_the_report_says_in_words_what_was_booked_and_only_on_its_day() -> None:
+    desk = SplitDesk(4.0, dividend=0.5, clearing=Clearing(pays_after_days=7))
+    reports = desk.nights(DAYS[-1])
+    told = {r.as_of: venue_state(SimpleNamespace(ledger=desk.book), r).booked for r in reports[1:]}
+    held = desk.book.actions()[0]
+    split = f"split 4 for 1 of ACME on 2024-03-26: {held.before.normalize():f} became {held.after.normalize():f}"
+    paid = f"dividend of ACME on 2024-04-02, as the venue paid it: ${held.before / 2:,.2f}"
+    assert {day: said for day, said in told.items() if said} == {SPLIT: [split], day("2024-04-02"): [paid]}
 
 
 # Dividends --------------------------------------------------------------------------------------------------------------

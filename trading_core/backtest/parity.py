@@ -18,7 +18,7 @@ import pandas as pd
 from .result import BacktestResult
 from ..data.panel import Panel
 
-# %% ../../nbs/44c_parity.ipynb #2aae17b5
+# %% ../../nbs/44c_parity.ipynb #5302e119
 _CENT = 0.01
 _SAME = ["day", "symbol", "side", "reason", "strategy", "cut"]
 
@@ -32,6 +32,7 @@ class Parity:
     days: int
     first_difference: str = ""  # a sentence; empty if there is none
     equity: float = 0.0  # largest difference of an evening
+    word: str = "day"  # what a row of them is
 
     @property
     def ok(self) -> bool:
@@ -41,7 +42,7 @@ class Parity:
     def __str__(self) -> str:
         one, other = self.engines
         if self.ok:
-            return f"{one} and {other} agree: the same {self.fills:,} fills, and the same account to the cent on all {self.days:,} days."
+            return f"{one} and {other} agree: the same {self.fills:,} fills, and the same account to the cent on all {self.days:,} {self.word}s."
         return f"{one} and {other} differ: {self.first_difference}"
 
     def _repr_html_(self) -> str:
@@ -69,7 +70,7 @@ def _told(fills: pd.DataFrame, row: int) -> str:
     fill = fills.loc[row]
     return f"{fill['side']} {fill['quantity']:.9g} {fill['symbol']} at {fill['price']:.9g} ({fill['reason']})"
 
-# %% ../../nbs/44c_parity.ipynb #ed8007ec
+# %% ../../nbs/44c_parity.ipynb #a6e9b905
 def compare_results(one: BacktestResult, other: BacktestResult, panel: Panel) -> Parity:
     "Compare two results of the same backtest fill by fill and evening by evening."
     engines = str(one.setup.get("engine", "one")), str(other.setup.get("engine", "other"))
@@ -81,4 +82,5 @@ def compare_results(one: BacktestResult, other: BacktestResult, panel: Panel) ->
     if not difference and gap.max() >= 0.005:
         day = gap.index[(gap >= 0.005).argmax()]
         difference = f"on {day:%Y-%m-%d} one account is {one.equity[day]:,.2f}, the other {other.equity[day]:,.2f}"
-    return Parity(engines, len(one.fills), len(one.equity), difference, float(gap.max()))
+    word = "day" if panel.daily else "bar"
+    return Parity(engines, len(one.fills), len(one.equity), difference, float(gap.max()), word)

@@ -69,7 +69,7 @@ def sharpe_error(returns: Returns | Moments, annual_days: int = 1) -> float:
     "Standard error of `sharpe`, in the same unit."
     return float(moments(returns).error * annual_days**0.5)
 
-# %% ../../nbs/46_sharpe.ipynb #5df48667
+# %% ../../nbs/46_sharpe.ipynb #0c8c7a77
 class Interval(NamedTuple):
     "Where a figure most likely is."
 
@@ -94,7 +94,7 @@ def _resampled(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
         sums = np.empty((resamples, 2))
         for row in sums:
             drawn = centred[bootstrap.update_indices()]
-            row[:] = drawn.sum(), drawn @ drawn
+            row[:] = drawn.sum(), np.einsum("i,i", drawn, drawn)  # @ has threads, which wait for each other
         squares = sums[:, 1] - sums[:, 0] ** 2 / days
         moved = squares > 1e-20 * (centred @ centred)
         return np.where(moved, (sums[:, 0] / days + mean) / np.sqrt(squares / (days - 1)), np.nan)

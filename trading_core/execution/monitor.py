@@ -506,7 +506,7 @@ class _Hearing(_Acting):
         watch, found, why = self.judge(watch, quote, now)
         return watch, reason or found, why
 
-# %% ../../nbs/58b_monitor.ipynb #cd82bb8d
+# %% ../../nbs/58b_monitor.ipynb #725e5edb
 class _Settling(_Hearing):
     "Ends doubts, where that can be done."
 
@@ -533,7 +533,7 @@ class _Settling(_Hearing):
             return []
         with self.books(True) as ledger:
             for symbol, why in new.items():
-                ledger.note("doubt", symbol, why=why)
+                ledger.note("doubt", symbol, why=why, day=f"{now:%Y-%m-%d}")
             self.noted |= new
             return [told_action(action) for action in self.journal(ledger, now).catch_up_splits()] if moved else []
 

@@ -118,10 +118,14 @@ def _nudged(action: BookedAction, gap: Decimal) -> BookedAction:
     after = action.after + gap
     return BookedAction(action.day, action.symbol, action.kind, action.amount, action.before, after, action.cash)
 
-# %% ../../nbs/56ba_splits.ipynb #2c88edac
+# %% ../../nbs/56ba_splits.ipynb #f83dcb79
 def told_action(action: BookedAction) -> str:
-    "A booked split in a sentence."
+    "A booked split or dividend in a sentence."
     before, after = (f"{quantity.normalize():f}" for quantity in (action.before, action.after))
+    if action.kind == "dividend":
+        return (
+            f"dividend of {action.symbol} on {action.day:%Y-%m-%d}: {action.amount.normalize():f} a share on {before}"
+        )
     return f"split {ratio_text(action.amount)} of {action.symbol} on {action.day:%Y-%m-%d}: {before} became {after}"
 
 # %% ../../nbs/56ba_splits.ipynb #60875300

@@ -11,7 +11,7 @@ __all__ = ['MONTHS', 'REASONS', 'Result', 'rebased', 'sharpe_interval', 'backtes
            'reason_text', 'reasons_section', 'trades_section', 'refusals_section', 'actions_section', 'cost_text',
            'setup_section', 'luck_section']
 
-# %% ../../nbs/62_backtest_page.ipynb #e8dca837
+# %% ../../nbs/62_backtest_page.ipynb #aaf2fcf4
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,7 +22,7 @@ import pandas as pd
 
 from ..sessions import bar_text
 from ..figures import day_text, dollars, drawdown_spell, drawdown_title, equity_figure, exposure_figure
-from ..figures import exposure_title, interval_figure, percent, svg
+from ..figures import exposure_title, interval_figure, percent, smoothed, svg
 from ..model import plain
 from .honesty import engines_fact, luck_title
 from .markup import Html, change, count, el, fold, gained, points, price_text, quantity_text
@@ -122,7 +122,7 @@ def _worth(judged: Judgement | None) -> dict[str, Any]:
         "looks": judged.looks, "sealed": str(judged.sealed or ""),
     }  # fmt: skip
 
-# %% ../../nbs/62_backtest_page.ipynb #15119642
+# %% ../../nbs/62_backtest_page.ipynb #dbce6209
 def headline(facts: Mapping[str, Any]) -> str:
     "The finding of a backtest."
     if not facts["trades"]:
@@ -142,10 +142,10 @@ def luck_sentence(facts: Mapping[str, Any]) -> str:
     if facts.get("verdict"):
         return str(facts["verdict"])
     if facts.get("sharpe") is None or math.isnan(facts["sharpe"]):
-        return "There are too few days to say anything about luck."
+        return "There are too few returns to say anything about luck."
     return (
         f"Sharpe {facts['sharpe']:.2f} a year over {facts['years']:.1f} years, 95 % interval {facts['sharpe_low']:.2f} to "
-        f"{facts['sharpe_high']:.2f}, if days are independent. How many variants were tried before this one was not counted "
+        f"{facts['sharpe_high']:.2f}, if returns are independent. How many variants were tried before this one was not counted "
         f"here, and every one of them makes luck more likely."
     ).replace("-", "−")
 
@@ -245,7 +245,7 @@ def months_section(equity: pd.Series) -> Html:
         sub=f"Return by month in %; {told}; the last year until {day_text(equity.index[-1])}",
     )
 
-# %% ../../nbs/62_backtest_page.ipynb #cca18b95
+# %% ../../nbs/62_backtest_page.ipynb #f3923c7e
 def exposure_section(exposure: pd.DataFrame) -> Html:
     "Exposure by asset class over time."
     if exposure.empty or not (exposure.get("equity", 0) + exposure.get("crypto", 0)).abs().sum() > 0:
@@ -255,8 +255,9 @@ def exposure_section(exposure: pd.DataFrame) -> Html:
         exposure_figure(exposure, "", size=(340, 200)),
         exposure_title(exposure),
     )
-    smooth = ", two-week means" if len(exposure) >= 200 else ""
-    return section(exposure_title(exposure), figures, sub=f"Share of account value at the close{smooth}")
+    _, means = smoothed(exposure)
+    told = f"Share of account value at the close{means and f', {means}'}"
+    return section(exposure_title(exposure), figures, sub=told)
 
 # %% ../../nbs/62_backtest_page.ipynb #d84c4357
 _FORMS: dict[str, Callable[[float], str]] = {
@@ -281,7 +282,7 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
         return _FORMS[_METRICS[name][1]](float(value))
     return "–"
 
-# %% ../../nbs/62_backtest_page.ipynb #2462a00f
+# %% ../../nbs/62_backtest_page.ipynb #fa547fd9
 def _risk_title(result: Result, other: pd.Series | None) -> str:
     "Risk and return against the benchmark, in words."
     if other is None:
@@ -299,11 +300,14 @@ def metrics_section(result: Result, benchmark: pd.Series | None = None) -> Html:
     other, own = rebased(benchmark, result.equity), dict(result.metrics)
     rival = {} if other is None else {**return_metrics(other, result.annual_days), **_growth(other, result.annual_days)}
     name = str(other.name) if other is not None else "Benchmark"
+    daily = result.annual_days < 367
     rows = [
-        (label, el("b", _shown(own, key)), _shown(rival, key)) for key, (label, _) in _METRICS.items() if key in own
+        (label if daily else label.replace(" day", " bar"), el("b", _shown(own, key)), _shown(rival, key))
+        for key, (label, _) in _METRICS.items()
+        if key in own
     ]
     days = result.equity.index
-    told = f"{day_text(days[0])} to {day_text(days[-1])}, fees in; annualised with {result.annual_days:,} {'days' if result.annual_days < 367 else 'bars'}"
+    told = f"{day_text(days[0])} to {day_text(days[-1])}, fees in; annualised with {result.annual_days:,} {'days' if daily else 'bars'}"
     return section(_risk_title(result, other), table(rows, {"": "", "Strategy": "n", name: "n"}), sub=told)
 
 # %% ../../nbs/62_backtest_page.ipynb #4711eb08
@@ -341,7 +345,7 @@ def reasons_section(trades: pd.DataFrame) -> Html:
     columns = {"Ended by": "", "Round trips": "n", "Won": "n", "Average": "n", "Sum": "n"}
     return section(title, table(rows, columns, foot=_round_trips("All", trades)), sub="Gain and loss after fees")
 
-# %% ../../nbs/62_backtest_page.ipynb #e36a5df3
+# %% ../../nbs/62_backtest_page.ipynb #1616ec95
 _TRADE_COLUMNS = {
     "Symbol": "s", "Bought": "nw", "Sold": "nw", "Quantity": "n", "Entry": "n", "Exit": "n", "Return": "n", "Gain": "n",
     "Ended by": "nw", "Strategy": "nw",
@@ -353,7 +357,7 @@ def _trade_table(trades: pd.DataFrame) -> Html:
     rows = []
     for trade in trades.rename(columns={"return": "made"}).itertuples(index=False):
         quantity = quantity_text(f"{trade.quantity:.6g}" if trade.quantity < 1 else f"{trade.quantity:.4f}")
-        days = bar_text(trade.entry_day), bar_text(trade.exit_day)
+        days = (bar_text(day).replace("T", " ") for day in (trade.entry_day, trade.exit_day))
         prices, made = (
             (price_text(trade.entry_price), price_text(trade.exit_price)),
             (change(trade.made), gained(trade.pnl)),

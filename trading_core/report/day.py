@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine', 'bars_held', 'fill_lines', 'contributions',
-           'stop_price', 'PositionLine', 'position_line', 'OrderLine', 'order_why', 'decided_on', 'order_phrases',
-           'order_line', 'NoOrder', 'no_orders', 'Warned', 'stale_warnings', 'quality_warnings', 'limit_warnings',
-           'cycle_warnings', 'DayFacts', 'DayReport', 'exposures', 'history_of', 'decision_text', 'RunLike',
-           'CycleLike', 'day_report']
+__all__ = ['PAID', 'LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', 'FillLine', 'bars_held', 'fill_lines',
+           'contributions', 'stop_price', 'PositionLine', 'position_line', 'OrderLine', 'order_why', 'decided_on',
+           'order_phrases', 'order_line', 'NoOrder', 'no_orders', 'Warned', 'stale_warnings', 'quality_warnings',
+           'limit_warnings', 'cycle_warnings', 'DayFacts', 'DayReport', 'exposures', 'history_of', 'decision_text',
+           'RunLike', 'CycleLike', 'day_report']
 
 # %% ../../nbs/64_day.ipynb #2cb3d9b1
 import math
@@ -97,7 +97,10 @@ def _earned(fill: Fill, held: Holding | None, panel: Panel) -> dict[str, Any]:
         "bars": bars,
     }
 
-# %% ../../nbs/64_day.ipynb #97ed058e
+# %% ../../nbs/64_day.ipynb #bf99f0be
+PAID = ("dividend", "split")  # money for what is held, which is told in a sentence of its own
+
+
 def fill_lines(
     fills: Sequence[Fill], since: Iterable[str], panel: Panel, actions: Sequence[BookedAction] = ()
 ) -> list[FillLine]:
@@ -110,7 +113,7 @@ def fill_lines(
             held[action.symbol] = after_action(held.get(action.symbol), action)
         before = held.get(fill.symbol)
         held[fill.symbol] = after_fill(before, fill)
-        if fill.venue_id in wanted:
+        if fill.venue_id in wanted and (fill.quantity or fill.reason not in PAID):
             what = fill.symbol, fill.side.value, f"{fill.quantity:f}", float(fill.price), float(fill.fee)
             why = fill.reason, fill.strategy, fill.cut
             lines.append(FillLine(bar_text(fill.day), *what, *why, **_earned(fill, before, panel)))

@@ -64,11 +64,11 @@ def _bad_news(run: Mapping[str, Any]) -> list[Html]:
     worth = el("p", f"Last known: {dollars(run['equity'])} on {run['known_day']}") if run.get("known_day") else None
     return [el("p", el("b", error_line(run))), *([worth] if worth else []), el("p", "Next: ", next_step(run)), link]
 
-# %% ../../nbs/69_overview.ipynb #990f18bd
+# %% ../../nbs/69_overview.ipynb #0767f8b7
 def _course(equity: pd.Series | None) -> Html:
     "The account's sparkline with its caption."
     if equity is None or len(equity) < 2:
-        return el("p", "No course yet: it is drawn from the second day on.", cls="mut sub")
+        return el("p", "No course yet: it is drawn from the next run on.", cls="mut sub")
     first, last = (dollars(float(equity.iloc[place]), 0) for place in (0, -1))
     since = day_text(equity.index[0], weekday=False)
     picture = svg(sparkline(equity.iloc[-500:]), f"Equity since {since}: {first} to {last}")
@@ -83,7 +83,7 @@ def _good_news(run: Mapping[str, Any], equity: pd.Series | None) -> list[Html]:
     if equity is not None and len(equity) > 1:
         grown = change(float(equity.iloc[-1] / equity.iloc[0] - 1))
         said += [", " if said else "", grown, f" since {day_text(equity.index[0], weekday=False)}"]
-    lines = el("p", said or ("first day" if known else None), el("br"), _orders_text(run).replace("none", "No order"))
+    lines = el("p", said or ("just begun" if known else None), el("br"), _orders_text(run).replace("none", "No order"))
     link = el("p", el("a", el("b", "Open the report →"), href=href(run)))
     halt = el("p", el("b", str(run["halted"])), cls="loss") if run.get("halted") else None
     return [el("div", el("div", el("p", worth, cls="big"), halt, lines, link), el("div", _course(equity)), cls="sx")]

@@ -146,7 +146,7 @@ def body_of(notebook: Mapping[str, Any]) -> list[Html]:
             parts += [rendered(output) for output in cell.get("outputs", [])]
     return [part for part in parts if part]
 
-# %% ../../nbs/68_run_pages.ipynb #9c3c27c2
+# %% ../../nbs/68_run_pages.ipynb #7e797c47
 def render_page(
     notebook: Any, *, page: str, run: Mapping[str, Any], pages: Sequence[str] = (), index: str = "../index.html"
 ) -> str:
@@ -168,7 +168,7 @@ def render_page(
     broken = _band(run) if (run.get("error") or {}).get("page") == page else None
     note = el("p", "The code that made this page: ", el("a", f"{page}.ipynb", href=f"{page}.ipynb"), cls="tell sub")
     top, nav = meta(run, int(run.get("warnings") or 0)), nav_of(pages, index, title_of(page))
-    name = f"{title_of(page)} · {run.get('as_of') or ''} · {run.get('account', '')}"
+    name = f"{title_of(page)} · {str(run.get('as_of') or '').replace('T', ' ')} · {run.get('account', '')}"
     return whole_page(name, top, broken, *body_of(notebook), note, nav=nav, footer=provenance(run))
 
 # %% ../../nbs/68_run_pages.ipynb #ecd5794f
@@ -236,7 +236,7 @@ def _pages_so_far(run: Mapping[str, Any]) -> Html:
         rows.append((mark, el("a", name, href=f"{name}.html") if there else name, words, took))
     return section("Page by page", listed(rows)) if rows else Html()
 
-# %% ../../nbs/68_run_pages.ipynb #f04bc9f9
+# %% ../../nbs/68_run_pages.ipynb #51bb0bde
 def _error_section(run: Mapping[str, Any]) -> Html:
     "The error with everything that was recorded of it."
     error, started = run.get("error") or {}, str(run.get("started", "–")).replace("T", " ").replace("Z", " UTC")
@@ -254,7 +254,7 @@ def failed_page(
     known = el("ul", [el("li", line) for line in certain(run, day)], cls="plain")
     sure = section("What is certain", known, _known_orders(day))
     parts = [el("h1", _failed_title(run)), _band(run), sure, _error_section(run), _pages_so_far(run)]
-    name = f"{str(run.get('status', 'failed')).upper()} · {run.get('as_of') or ''} · {run.get('account', '')}"
+    name = f"{str(run.get('status', 'failed')).upper()} · {str(run.get('as_of') or '').replace('T', ' ')} · {run.get('account', '')}"
     return whole_page(name, meta(run), *parts, nav=nav_of(_there(run), index, "Today"), footer=provenance(run))
 
 # %% ../../nbs/68_run_pages.ipynb #0cec0812

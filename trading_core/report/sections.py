@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WEEKDAYS', 'Event', 'MARKS', 'short_day', 'day_change', 'since_text', 'waiting_text', 'done_text', 'headline_of',
-           'benchmark_change', 'head', 'halt_section', 'warnings_section', 'changes_section', 'when_text',
-           'orders_table', 'silent_list', 'next_text', 'orders_section', 'curves', 'gap_text', 'curve_section',
-           'exposure_bars', 'positions_section', 'next_section', 'honest_section']
+__all__ = ['WEEKDAYS', 'Event', 'MARKS', 'short_day', 'day_change', 'word_of', 'since_text', 'waiting_text', 'done_text',
+           'headline_of', 'benchmark_change', 'head', 'halt_section', 'warnings_section', 'changes_section',
+           'when_text', 'orders_table', 'silent_list', 'next_text', 'orders_section', 'curves', 'gap_text',
+           'curve_section', 'exposure_bars', 'positions_section', 'next_section', 'honest_section']
 
 # %% ../../nbs/65_sections.ipynb #beb1da85
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from .day import FOR_YOU, DayReport, FillLine, OrderLine, PositionLine
 from .markup import Html, change, count, days_text, el, fold, gained, joined, listed, points
 from .markup import price_text, quantity_text, section, tiles
 
-# %% ../../nbs/65_sections.ipynb #fb61290d
+# %% ../../nbs/65_sections.ipynb #80605163
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -40,6 +40,11 @@ def day_change(day: DayReport) -> float | None:
     return day.equity / day.previous_equity - 1
 
 
+def word_of(day: DayReport) -> str:
+    "What one step of the account is called: a day, or within the day a bar."
+    return "bar" if day.within_day else "day"
+
+
 def since_text(day: DayReport) -> str:
     "`on Friday`, or since when."
     now, before = pd.Timestamp(day.as_of), pd.Timestamp(day.previous_day or day.as_of)
@@ -49,12 +54,12 @@ def since_text(day: DayReport) -> str:
         else f"since {short_day(str(day.previous_day))}"
     )
 
-# %% ../../nbs/65_sections.ipynb #3ae2bc85
+# %% ../../nbs/65_sections.ipynb #e8f57230
 def _moved_text(day: DayReport) -> str:
     "How the account moved, in words."
     moved = day_change(day)
     if moved is None:
-        return "First day of the account"
+        return f"First {word_of(day)} of the account"
     if percent(moved, 2) == percent(0, 2):
         return f"Unchanged {since_text(day)}"
     return f"{'Up' if moved > 0 else 'Down'} {percent(abs(moved), 2)} {since_text(day)}"
@@ -105,7 +110,7 @@ def benchmark_change(day: DayReport, since: str | None = None) -> float | None:
         return None
     return float(line[-1] / line[days.index(since) if since else 0] - 1)
 
-# %% ../../nbs/65_sections.ipynb #a49449bf
+# %% ../../nbs/65_sections.ipynb #12b81ae7
 def _last_tile(day: DayReport) -> tuple[object, object, object]:
     "The change since the cycle before."
     moved, market = day_change(day), benchmark_change(day, day.previous_day) if day.previous_day else None
@@ -121,13 +126,13 @@ def head(day: DayReport) -> Html:
     grown, other, begun = day.equity / day.initial - 1, benchmark_change(day), len(day.history["days"]) > 1
     start = f"Since {day_text(pd.Timestamp(day.started), weekday=False)}"
     since = (start, change(grown), f"{dollars(day.equity - day.initial, 0, signed=True)} on {dollars(day.initial, 0)}")
-    name, none = f"Against {day.benchmark}", "from the second day on" if day.benchmark else "none is set"
+    name, none = f"Against {day.benchmark}", f"from the second {word_of(day)} on" if day.benchmark else "none is set"
     against: tuple[object, object, object] = (name if day.benchmark else "Benchmark", "–", none)
     if begun and other is not None:
         against = (name, points(grown - other), f"{day.benchmark} {percent(other, signed=True)}, bought and held")
     last = f", last known of {short_day(day.venue.known_day)}" if day.venue.unreachable and day.venue.known_day else ""
     worth = (f"Equity{last}", dollars(day.equity), f"cash {dollars(day.cash, 0)}")
-    tiles_of_day = [worth, _last_tile(day), since if begun else (start, "–", "its first day"), against]
+    tiles_of_day = [worth, _last_tile(day), since if begun else (start, "–", f"its first {word_of(day)}"), against]
     return Html(el("h1", headline_of(day)) + tiles(tiles_of_day))
 
 # %% ../../nbs/65_sections.ipynb #b75e9491
@@ -287,12 +292,12 @@ def gap_text(gap: float, name: str) -> str:
         return f"Level with {name}"
     return f"{percent(abs(gap)).replace('%', 'points')} {'ahead of' if gap > 0 else 'behind'} {name}"
 
-# %% ../../nbs/65_sections.ipynb #1106b2e8
+# %% ../../nbs/65_sections.ipynb #23a45711
 def curve_section(day: DayReport) -> Html:
     "The account against the benchmark since its first day."
     equity, other = curves(day)
     if len(equity) < 2:
-        text = f"It starts with {dollars(day.initial)}. From the second day on, its course is shown here."
+        text = f"It starts with {dollars(day.initial)}. From the second {word_of(day)} on, its course is shown here."
         return section("The account begins today", el("p", text))
     own, names = equity.iloc[-1] / equity.iloc[0] - 1, ("Account", day.benchmark or "Benchmark")
     said = (
@@ -404,12 +409,13 @@ def next_section(day: DayReport) -> Html:
         el("p", f"By {names}. {said[0].upper()}{said[1:]}"),
     )
 
-# %% ../../nbs/65_sections.ipynb #55997580
+# %% ../../nbs/65_sections.ipynb #e541bd31
 def honest_section(day: DayReport | None, remembered: Mapping[str, Any]) -> Html:
     "What can honestly be said about luck, from the backtest or else from the account."
     if remembered.get("backtest"):
         return luck_section(remembered["backtest"])
-    equity = curves(day)[0] if day else pd.Series(dtype=float)
+    equity = curves(day)[0] if day else pd.Series(dtype=float, index=pd.DatetimeIndex([], tz="UTC"))
+    equity = equity.groupby((equity.index - pd.Timedelta(1)).normalize()).last()  # of shorter bars a day's last
     value, low, high = sharpe_interval(equity, 365)
     if len(equity) < 60 or value != value:
         age = f"The account is {count(len(equity), 'day')} old, and this job runs no backtest."

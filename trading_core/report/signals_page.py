@@ -80,7 +80,7 @@ def signals_summary(strategies: Mapping[str, tuple[Strategy, float]], panel: Pan
     wanted = sum(len(fact["wanted"]) for fact in facts.values())
     return {"strategies": facts, "wanted": wanted, "covers": sum(fact["covers"] for fact in facts.values())}
 
-# %% ../../nbs/63_signals_page.ipynb #b6c03e18
+# %% ../../nbs/63_signals_page.ipynb #4f27be65
 def signals_head(strategies: Mapping[str, tuple[Strategy, float]], panel: Panel) -> Html:
     "Heading, and a number for each strategy."
     facts = signals_summary(strategies, panel)
@@ -89,7 +89,8 @@ def signals_head(strategies: Mapping[str, tuple[Strategy, float]], panel: Panel)
     four = []
     for name, fact in facts["strategies"].items():
         following = day_text(pd.Timestamp(fact["next"])) if fact["next"] else "not in the next 31 days"
-        note = f"decided today, next {following}" if fact["decides"] else f"no decision today, next {following}"
+        when = "today" if panel.daily else "at this bar"
+        note = f"{'decided' if fact['decides'] else 'no decision'} {when}, next {following}"
         four.append(
             (
                 f"{name} · {fact['class']}",
@@ -160,7 +161,7 @@ def _picture(near: pd.Series, wanted: list[str]) -> Html:
     bars = bar_chart(near, unit=unit, highlight=wanted or ["–"], width=500)
     return Html(el("h3", f"{name.capitalize()}: the first {len(near)} in order") + svg(bars, alt))
 
-# %% ../../nbs/63_signals_page.ipynb #d7f4ae37
+# %% ../../nbs/63_signals_page.ipynb #49905a68
 def strategy_section(name: str, strategy: Strategy, panel: Panel, share: float = 1.0) -> Html:
     "One strategy: what it wants, a picture, and the rest folded."
     wishes = wishes_of(name, strategy, panel)
@@ -168,7 +169,8 @@ def strategy_section(name: str, strategy: Strategy, panel: Panel, share: float =
     parameters = ", ".join(f"{key} = {value}" for key, value in strategy.parameters.items())
     told = f"{name}, {percent(share, 0)} of the account; {parameters}"
     today = strategy.is_decision_day(panel, panel.last)
-    idle = "Nothing today; the nearest:" if today else "Nothing is decided today. As the values stand now:"
+    when = "today" if panel.daily else "at this bar"
+    idle = f"Nothing {when}; the nearest:" if today else f"Nothing is decided {when}. As the values stand now:"
     nearest = table([(wish.symbol, wish.why) for wish in wishes[:8]], {"Symbol": "s", "Why": "why"})
     shown = [_wish_table(wanted)] if wanted else [el("p", idle, cls="mut"), nearest]
     both = beside(shown, [_picture(near_misses(wishes), [w.symbol for w in wanted])])

@@ -108,7 +108,7 @@ def page_cards(run: Mapping[str, Any], remembered: Mapping[str, Any], index: str
         cls="go",
     )
 
-# %% ../../nbs/66_today.ipynb #9a37100c
+# %% ../../nbs/66_today.ipynb #c145fa55
 def seconds_of(run: Mapping[str, Any]) -> float | None:
     "How long a run took, from its two times."
     if not run.get("started") or not run.get("ended"):
@@ -121,7 +121,8 @@ def _data_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:
     data = run.get("data") or {}
     source = "simulated market" if is_simulated(run) else data.get("source", "?")
     print_ = el("span", f"sha256 {str(data.get('sha256', ''))[:12]}…", cls="mono")
-    return [("Data", [f"{source}, {data.get('first', '?')} to {data.get('last', '?')}, ", print_])] if data else []
+    first, last = (str(data.get(name, "?")).replace("T", " ") for name in ("first", "last"))
+    return [("Data", [f"{source}, {first} to {last}, ", print_])] if data else []
 
 
 def _code_fact(run: Mapping[str, Any]) -> list[tuple[object, object]]:

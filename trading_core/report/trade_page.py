@@ -8,14 +8,14 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['target_rows', 'targets_section', 'account_rows', 'account_section', 'fills_section']
 
-# %% ../../nbs/67_trade_page.ipynb #4905c04b
+# %% ../../nbs/67_trade_page.ipynb #21366b0c
 import pandas as pd
 
 from ..figures import day_text, dollars, percent
 from .backtest_page import reason_text
 from .day import DayReport, FillLine
 from .markup import Html, change, count, el, gained, price_text, quantity_text, section, table
-from .sections import day_change
+from .sections import day_change, word_of
 
 # %% ../../nbs/67_trade_page.ipynb #10cadb87
 def target_rows(day: DayReport) -> list[tuple[str, float | None, float, str, str]]:
@@ -63,7 +63,7 @@ def targets_section(day: DayReport) -> Html:
         sub="Shares of the account's equity at the close; – means no opinion today, what is held is kept",
     )
 
-# %% ../../nbs/67_trade_page.ipynb #5a7fc57c
+# %% ../../nbs/67_trade_page.ipynb #93aad352
 def account_rows(day: DayReport) -> list[tuple[str, float | None, float, float]]:
     "Name, at the cycle before, now, and after the orders at the last close."
     flow = sum(order.value if order.side == "sell" else -order.value for order in day.orders)
@@ -84,7 +84,7 @@ def account_section(day: DayReport) -> Html:
         rows.append((el("b", name), "–" if before is None else dollars(before), dollars(now), dollars(after, 0)))
     first = day_text(pd.Timestamp(day.previous_day)) if day.previous_day else "Before"
     columns = {"": "", first: "n", day_text(pd.Timestamp(day.as_of)): "n", "After the orders ≈": "n"}
-    title, moved = "The account on its first day", day_change(day)
+    title, moved = f"The account on its first {word_of(day)}", day_change(day)
     if moved is not None and day.previous_equity is not None:
         title = f"Equity moved by {percent(moved, 2, signed=True)}, {dollars(day.equity - day.previous_equity, signed=True)}"
     return section(title, table(rows, columns), sub="Fees of the waiting orders are not in the estimate")

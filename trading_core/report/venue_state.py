@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WaitingLine', 'DifferenceLine', 'VenueState', 'venue_state', 'state_badges', 'state_bands', 'waiting_section',
-           'orders_go', 'agreement_section']
+           'orders_go', 'booked_section', 'agreement_section']
 
-# %% ../../nbs/63a_venue_state.ipynb #3498ce75
+# %% ../../nbs/63a_venue_state.ipynb #57e1c416
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,11 +17,13 @@ from typing import Any
 import pandas as pd
 
 from ..execution.approvals import ApprovalRules, Approvals
+from ..execution.splits import told_action
 from ..figures import dollars
 from ..ledger import Ledger
 from .markup import Html, badge, count, days_text, el, fold, listed, quantity_text, section
+from ..sessions import bar_text
 
-# %% ../../nbs/63a_venue_state.ipynb #f518cc57
+# %% ../../nbs/63a_venue_state.ipynb #1b468bf9
 @dataclass(frozen=True)
 class WaitingLine:
     "One order that waits for a person."
@@ -58,6 +60,10 @@ class VenueState:
     foreign: list[str] = field(default_factory=list)  # trades of others that were taken in
     differences: list[DifferenceLine] = field(default_factory=list)
     brief: str = ""  # `unreachable` in a few words, as a headline has it
+    booked: list[str] = field(default_factory=list)  # splits and dividends since the cycle before
+    doubts: list[str] = field(
+        default_factory=list
+    )  # prices that the monitor did not act on, as they may be of new shares
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> VenueState:
@@ -76,7 +82,7 @@ class VenueState:
         "How many things are not as they should be."
         return bool(self.unreachable) + bool(self.unknown)
 
-# %% ../../nbs/63a_venue_state.ipynb #4890fd19
+# %% ../../nbs/63a_venue_state.ipynb #f6710b19
 def _waiting(ledger: Any) -> list[WaitingLine]:
     "What waits for an answer."
     lines = []
@@ -109,6 +115,34 @@ def _foreign(cycle: Any) -> list[str]:
     ]
 
 
+def _booked(ledger: Any, cycle: Any) -> list[str]:
+    "Splits and dividends since the cycle before, in words: from prices, and as a venue paid them."
+    since, until = getattr(cycle, "previous_day", None), getattr(cycle, "as_of", None)
+    actions = ledger.actions(until) if isinstance(ledger, Ledger) else []
+    told = [told_action(action) for action in actions if since is None or action.day > since]
+    for fill in getattr(cycle, "fills", ()):
+        if fill.reason in ("dividend", "split") and not fill.quantity:
+            what = "dividend" if fill.reason == "dividend" else "for a fraction of a share"
+            told.append(
+                f"{what} of {fill.symbol} on {bar_text(fill.day)}, as the venue paid it: {dollars(fill.cash_change)}"
+            )
+    return told
+
+
+def _doubts(ledger: Any, cycle: Any) -> list[str]:
+    "What the monitor was in doubt about since the cycle before, unless a split was booked that ends it."
+    since, until = getattr(cycle, "previous_day", None), getattr(cycle, "as_of", None)
+    events = ledger.events("doubt") if isinstance(ledger, Ledger) and since is not None else pd.DataFrame()
+    if events.empty:
+        return []
+    booked = {action.symbol for action in ledger.actions() if action.kind == "split" and action.day > since}
+    told = [
+        (symbol, detail["why"], pd.Timestamp(detail["day"], tz="UTC"))
+        for symbol, detail in zip(events["subject"], events["detail"], strict=True)
+    ]
+    return [f"{s}: {why}" for s, why, day in told if since < day <= until and s not in booked]
+
+
 def venue_state(run: Any, cycle: Any) -> VenueState:
     "The state of a run's account; what a run or a cycle does not have is left out."
     settings = getattr(getattr(run, "config", None), "execution", None)
@@ -125,6 +159,7 @@ def venue_state(run: Any, cycle: Any) -> VenueState:
         **who, unreachable=getattr(cycle, "unreachable", ""), brief=getattr(cycle, "brief", ""),
         known_day=None if day is None else f"{day:%Y-%m-%d}", waiting=_waiting(run.ledger),
         unknown=_unknown(run.ledger, cycle), foreign=_foreign(cycle), differences=differences,
+        booked=_booked(run.ledger, cycle), doubts=_doubts(run.ledger, cycle),
     )  # fmt: skip
 
 # %% ../../nbs/63a_venue_state.ipynb #aa7240a9
@@ -135,7 +170,7 @@ def state_badges(state: VenueState) -> list[Html]:
     found += [badge(f"■ {count(len(state.unknown), 'order')} unknown".upper(), "bad")] if state.unknown else []
     return found + ([badge(f"● {count(len(state.waiting), 'order')} for you".upper(), "warn")] if state.waiting else [])
 
-# %% ../../nbs/63a_venue_state.ipynb #1754c8a0
+# %% ../../nbs/63a_venue_state.ipynb #46aba15c
 def _band(title: str, *told: object) -> Html:
     return section(title, *(el("p", text) for text in told), cls="note bad")
 
@@ -159,6 +194,12 @@ def state_bands(state: VenueState) -> Html:
                 cls="note bad",
             )
         )
+    if state.doubts:
+        told = (
+            "The price may have been one of new shares after a split, and nobody told of one. If it really fell, this run has "
+            "decided on it; until then, --set monitor.split_doubt=0 lets the monitor sell."
+        )
+        bands.append(_band("■ The monitor held back and sold nothing", told, *state.doubts))
     return Html("".join(bands))
 
 # %% ../../nbs/63a_venue_state.ipynb #7e94d434
@@ -183,7 +224,7 @@ def waiting_section(state: VenueState) -> Html:
         cls="note",
     )
 
-# %% ../../nbs/63a_venue_state.ipynb #9eb7a35a
+# %% ../../nbs/63a_venue_state.ipynb #d546cadb
 def orders_go(state: VenueState) -> str:
     "`alpaca on paper; asked about: everything`."
     asks = {
@@ -199,10 +240,22 @@ def orders_go(state: VenueState) -> str:
     return f"{who}; {asks.get(state.approval, state.approval)}"
 
 
-def agreement_section(state: VenueState) -> Html:
-    "Whether ledger and venue agree, and what others traded there; nothing on paper."
-    if state.executor == "paper" and not (state.differences or state.foreign):
+def booked_section(state: VenueState) -> Html:
+    "Splits and dividends that were booked; nothing when there were none."
+    if not state.booked:
         return Html()
+    items = [("⋔", text[:1].upper() + text[1:], None, None) for text in state.booked]
+    return section(
+        f"{count(len(items), 'split or dividend', 'splits and dividends')} booked",
+        listed(items),
+        sub="Nothing was bought or sold for it",
+    )
+
+
+def agreement_section(state: VenueState) -> Html:
+    "What was booked without a trade, whether ledger and venue agree, and what others traded there; nothing on a calm day on paper."
+    if state.executor == "paper" and not (state.differences or state.foreign):
+        return booked_section(state)
     rows: Iterable[DifferenceLine] = state.differences
     items = [
         ("≈", d.what, f"ledger {d.ours or 'nothing'}, {state.executor} {d.theirs or 'nothing'}: {d.why}", None)
@@ -215,4 +268,4 @@ def agreement_section(state: VenueState) -> Html:
         title = f"Ledger and {state.executor} were not compared"
     few = listed([*hands, *items]) if hands or items else None
     shown = fold(f"{count(number, 'explained difference')}", few) if number > 3 else few
-    return section(title, shown, sub=f"Orders go to {orders_go(state)}")
+    return Html(booked_section(state) + section(title, shown, sub=f"Orders go to {orders_go(state)}"))

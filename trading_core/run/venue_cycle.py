@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['worth', 'book_evenings', 'swept', 'in_shares_of', 'in_new_shares', 'holdings_now', 'waiting', 'hands_off', 'VenueDay',
            'with_lots', 'DecidingDay', 'SendingDay', 'SilentDay', 'brief_of', 'venue_cycle']
 
-# %% ../../nbs/70b_venue_cycle.ipynb #eeca59d9
+# %% ../../nbs/70b_venue_cycle.ipynb #bf9e89c0
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -40,7 +40,7 @@ from trading_core.model import (
 )
 from ..portfolio import Holding, Plan, Refusal, track
 from ..portfolio.actions import after_split
-from ..sessions import bar_text
+from ..sessions import as_day, bar_text
 from ..strategies.causal import Permits
 from trading_core.run.account_day import (
     CycleReport,
@@ -57,7 +57,14 @@ from trading_core.run.account_day import (
     report_of,
 )
 
-# %% ../../nbs/70b_venue_cycle.ipynb #8a8fb708
+# %% ../../nbs/70b_venue_cycle.ipynb #2525753f
+def _last_traded(panel: Panel, row: int, symbol: str) -> pd.Timestamp:
+    "The day of the last bar that a carried close comes from: it is one of the shares of that day."
+    rows = panel.real[: row + 1, panel.symbols.index(symbol)].nonzero()[0]
+    last = panel.days[rows[-1]] if len(rows) else panel.first
+    return last if panel.daily else as_day(last - pd.Timedelta(1))
+
+
 def worth(ledger: Ledger, panel: Panel, day: pd.Timestamp, unbooked: Sequence[BookedAction] = ()) -> AccountInfo:
     "Cash and value at the close of `day`; `unbooked` are splits that a dry run found."
     opened = ledger.opened_with()
@@ -66,7 +73,10 @@ def worth(ledger: Ledger, panel: Panel, day: pd.Timestamp, unbooked: Sequence[Bo
     cash = cash_after(opened["cash"] if opened else Decimal(0), fills, actions)
     held = positions_of(fills, actions)
     row = int(panel.days.searchsorted(day, side="right")) - 1
-    closes = closes_of(panel, row, [symbol for symbol in held if symbol in panel.assets])
+    closes = {
+        symbol: close / split_since(actions, symbol, _last_traded(panel, row, symbol))
+        for symbol, close in closes_of(panel, row, [symbol for symbol in held if symbol in panel.assets]).items()
+    }
     value = sum((p.quantity * closes.get(symbol, p.entry_price) for symbol, p in held.items()), cash)
     return AccountInfo(cash, cash_of(value))
 
