@@ -271,7 +271,7 @@ def _forget_older() -> None:
     "The same for these modules; where that cannot be done, nothing of theirs can have been kept either."
     home = Path(trading_core.__file__).parent / "backtest"
     with suppress(OSError):
-        forget_older(Path(growth.stats.cache_path), [home / f"{name}.py" for name in TOGETHER])
+        forget_older(Path(growth.stats.cache_path or home), [home / f"{name}.py" for name in TOGETHER])
 
 
 _forget_older()

@@ -28,7 +28,8 @@ from ..sessions import sessions
 DAY = 86_400_000_000_000
 
 
-Asked, Told = TypeVar("Asked"), TypeVar("Told")
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
 
 
 def asked_once(ask: Callable[[Asked], Told]) -> Callable[[Asked], Told]:
