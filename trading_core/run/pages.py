@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['RESERVED', 'WARM', 'REFUSALS', 'package_templates', 'template_folders', 'template', 'papermill_module', 'Parameter',
-           'parameters_of', 'ParameterValueError', 'fitting', 'given_to_pages', 'PageKernel', 'PageError',
-           'RefusedPageError', 'execute_page']
+           'parameters_of', 'ParameterValueError', 'fitting', 'given_to_pages', 'warm_python', 'PageKernel',
+           'PageError', 'RefusedPageError', 'execute_page']
 
-# %% ../../nbs/70_pages.ipynb #dc4cb5e3
+# %% ../../nbs/70_pages.ipynb #3fd0993c
 import ast
 import contextlib
 import importlib
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import TradingConfig
 from ..errors import ConfigError, RefusedError, RunError, UnknownNameError
+from .warm import WarmPython, provisioner
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
@@ -149,15 +150,33 @@ def given_to_pages(pages: Mapping[str, Mapping[str, Parameter]], given: Mapping[
         for page, own in pages.items()
     }
 
-# %% ../../nbs/70_pages.ipynb #ede880dd
+# %% ../../nbs/70_pages.ipynb #4e607416
 WARM = "import trading_core.run, trading_core.report, trading_core.backtest, trading_core.figures, matplotlib.figure"
 
 
+def _variables(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, "IPYTHONDIR": str(scratch / "ipython"), **environment}
+
+
+def warm_python(scratch: Path, environment: Mapping[str, str], folder: Path) -> WarmPython | None:
+    "A process of which kernels are born, where they can be."
+    if sys.platform != "linux":
+        return None
+    with (scratch / "warm.log").open("wb") as log:
+        return WarmPython(WARM, _variables(scratch, environment), folder, log)
+
+
 class PageKernel:
-    "A Python process of our own interpreter that waits for the cells of one page."
+    "A Python process of our own interpreter that waits for the cells of one page; born of `stem`, if there is one."
 
     def __init__(
-        self, scratch: Path, number: int, environment: Mapping[str, str], folder: Path, warm: str | None = None
+        self,
+        scratch: Path,
+        number: int,
+        environment: Mapping[str, str],
+        folder: Path,
+        warm: str | None = None,
+        stem: WarmPython | None = None,
     ):
         from jupyter_client.kernelspec import KernelSpec
         from jupyter_client.manager import KernelManager
@@ -169,13 +188,15 @@ class PageKernel:
         )
         self.manager.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
         self.manager._kernel_spec = KernelSpec(argv=argv, display_name="Python", language="python")
+        if stem is not None:
+            self.manager.provisioner = provisioner(self.manager, self.manager._kernel_spec, stem)
         with self.log.open("wb") as log:
             self.manager.start_kernel(
                 extra_arguments=[
                     f"--IPKernelApp.exec_lines={WARM if warm is None else warm}",
                     "--HistoryManager.hist_file=:memory:",
                 ],
-                env={**os.environ, "IPYTHONDIR": str(scratch / "ipython"), **environment},
+                env=_variables(scratch, environment),
                 cwd=str(folder),
                 stdout=log,
                 stderr=log,

@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-# %% ../../nbs/71_runner.ipynb #744ff688
+# %% ../../nbs/71_runner.ipynb #c5c287c9
 from ..config import TradingConfig
 from ..errors import ConfigError, LockedError, RefusedError, RunError, TradingError, UnknownNameError
 from ..ledger import TOKEN_VARIABLE, AccountLock, Ledger, account_lock
@@ -59,7 +59,9 @@ from trading_core.run.pages import (
     given_to_pages,
     parameters_of,
     template,
+    warm_python,
 )
+from .warm import WarmPython
 from .stored import hand_over_settings, needs_market
 from ..sessions import bar_text
 
@@ -291,17 +293,22 @@ def check_executor_settings(config: TradingConfig, *, rehearsed: bool = False, l
                 f"--since takes a new account through past days on paper, and {name} has a past of its own. Leave it out."
             )
 
-# %% ../../nbs/71_runner.ipynb #28c3d86b
+# %% ../../nbs/71_runner.ipynb #30d52f77
 class KernelQueue:
-    "Kernels, started up to two pages early."
+    "Kernels, one for each page; started up to two pages early where each has to import for itself."
 
     def __init__(self, scratch: Path, folder: Path, environment: Mapping[str, str], stack: ExitStack):
         self.scratch, self.folder, self.environment, self.stack = scratch, folder, environment, stack
         self.started: list[PageKernel] = []
+        self.stem: WarmPython | None = None
 
     def warm(self) -> None:
         "Start one more."
-        kernel = PageKernel(self.scratch, len(self.started), self.environment, self.folder)
+        if not self.started:
+            self.stem = warm_python(self.scratch, self.environment, self.folder)
+            if self.stem is not None:
+                self.stack.callback(self.stem.stop)
+        kernel = PageKernel(self.scratch, len(self.started), self.environment, self.folder, stem=self.stem)
         self.stack.callback(kernel.stop)
         self.started.append(kernel)
 
