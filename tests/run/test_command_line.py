@@ -101,12 +101,20 @@ def test_help_imports_nothing_heavy():
         (["schedule", "--set", "schedule.weekly=0 0 * * *"], "'weekly' is not known"),
         (["rum"], "Did you mean 'run'"),
         (["run", "--sett", "x"], "No such option"),
+        (["chaos", "--seed", "x"], "as an integer. `trading --help` lists commands"),
     ],
 )
 def test_a_slip_ends_with_2_and_a_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str):
     said = Said(capsys, *arguments)
     assert (said.code, sentence in said.err) == (2, True), said.err
     assert "Traceback" not in said.err + said.out
+
+
+def test_of_a_family_that_was_never_tried_in_books_without_any_try_there_is_nothing(
+    capsys: pytest.CaptureFixture[str], book: Path
+):
+    said = Said(capsys, "trials", "--family", "SmaCross")
+    assert (said.code, said.out) == (0, "Nothing of SmaCross was tried yet.\n"), said.err
 
 
 def test_a_fault_of_the_program_ends_with_1_and_says_how_to_see_more(

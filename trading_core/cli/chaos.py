@@ -73,14 +73,14 @@ def told(report: ChaosReport) -> str:
     seeds = ", ".join(str(seed) for seed in sorted(report.failed)[:20])
     return f"{report}\nThese seeds fail: {seeds}. See one step by step: trading chaos --seed {min(report.failed)} --verbose"
 
-# %% ../../nbs/77_cli_chaos.ipynb #acc1b9cf
+# %% ../../nbs/77_cli_chaos.ipynb #5c4da73f
 def story(seed: int, options: dict[str, Any], verbose: bool) -> tuple[str, bool]:
     "One schedule, with all its steps if wished, and whether all was well."
     from trading_core.execution.chaos import play
 
     outcome = play(seed, **options)
     steps = "\n".join(f"  {line}" for line in outcome.log) + "\n" if verbose else ""
-    counts = ", ".join(f"{count} {name}" for name, count in outcome.counts.items())
+    counts = ", ".join(f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in outcome.counts.items())
     said = "".join(f"\n  {what}" for what in outcome.violations) or " nothing was lost, and nothing was doubled."
     return f"{steps}Seed {seed} ({counts}):{said}", outcome.ok
 
