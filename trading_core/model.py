@@ -10,10 +10,10 @@ __all__ = ['PRICE_STEP', 'CASH_STEP', 'SHARE_STEP', 'money', 'price_of', 'cash_o
            'Side', 'OrderType', 'TimeInForce', 'OrderStatus', 'OrderRequest', 'OrderResult', 'Fill', 'BookedAction',
            'AccountInfo', 'PositionInfo', 'ExitRules', 'plain']
 
-# %% ../nbs/00_model.ipynb #9a1f8cc4
+# %% ../nbs/00_model.ipynb #fdcb14dc
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -28,13 +28,18 @@ def money(value: float | int | str | Decimal) -> Decimal:
         value if isinstance(value, Decimal) else Decimal(repr(float(value)) if isinstance(value, float) else str(value))
     )
 
-# %% ../nbs/00_model.ipynb #f7d7baa4
+# %% ../nbs/00_model.ipynb #707e7cdf
 PRICE_STEP, CASH_STEP, SHARE_STEP = Decimal("1e-9"), Decimal("1e-8"), Decimal("1e-9")
 
 
 def price_of(value: float | Decimal) -> Decimal:
-    "`value` as a price: nine decimals, half-even."
-    return money(value).quantize(PRICE_STEP, ROUND_HALF_EVEN)
+    "`value` as a price: nine decimals; a half, as near as a float can tell, to the even one."
+    exact = money(value)
+    near = exact.quantize(PRICE_STEP, ROUND_HALF_EVEN)
+    if near == exact or abs(abs(exact - near) - PRICE_STEP / 2) > abs(exact) * Decimal("1e-15") + Decimal("1e-21"):
+        return near
+    low = exact.quantize(PRICE_STEP, ROUND_FLOOR)
+    return low if int(low / PRICE_STEP) % 2 == 0 else low + PRICE_STEP
 
 
 def cash_of(value: float | Decimal) -> Decimal:
