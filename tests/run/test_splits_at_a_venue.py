@@ -357,6 +357,34 @@ def test_a_sale_of_all_that_meets_a_split_of_which_nobody_told_is_owed_until_the
     desk.agree()
 
 
+@pytest.mark.parametrize("lost", ["", "drop_answer", "drop_request"])
+@pytest.mark.parametrize("later", [SELLS, BUYS | {"2024-03-19": ("ACME", 0.2)}], ids=["a sale", "a purchase"])
+def test_an_order_of_old_shares_that_the_venue_keeps_is_taken_back_before_the_split_is_booked(
+    later: Any, lost: str
+) -> None:
+    desk = SplitDesk(4.0, later, clearing=Clearing(orders="kept"))
+    desk.nights(EVE - pd.Timedelta("1D"))
+    announced, desk.venue.market.actions = desk.venue.market.actions, {}
+    desk.cycle(EVE)
+    if later is not SELLS:
+        more = OrderRequest("20240325-ACME-b-more", "ACME", Side.BUY, Decimal(3), strategy="buyer")
+        desk.journal().send(more, job="daily", as_of=EVE)
+    [old] = [order for order in desk.venue.working.values() if order.symbol == "ACME"]
+    desk.venue.market.actions = announced
+    desk.faults = Faults(1, {}, [Force(lost, 1, "DELETE")]) if lost else None
+    first = at_noon(desk, EVE)
+    assert bool(first.unreachable) == bool(lost)
+    assert len(desk.book.actions()) == (0 if lost else 1)
+    desk.faults = None
+    at_noon(desk, EVE)
+    assert desk.venue.by_client[old.client_id].status == "canceled"
+    assert len(desk.book.actions()) == 1
+    desk.nights(day("2024-03-30"), since=SPLIT)
+    assert ("ACME" in desk.book.positions()) == (later is not SELLS)
+    assert set(desk.orders_at_venue().values()) == {1}
+    desk.agree()
+
+
 @pytest.mark.parametrize("kind", ["drop_answer", "drop_request", "error_500", "reset"])
 @pytest.mark.parametrize("nth", [2, 5, 8])
 def test_whatever_the_line_does_on_the_night_after_a_split_it_is_booked_once_and_nothing_is_doubled(

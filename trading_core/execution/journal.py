@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['FEED', 'FOREIGN', 'MANUAL', 'MONEY', 'TROUBLE', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
            'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
-           'SplitNews', 'Splitting', 'MindingSplits', 'Opening', 'Journal']
+           'SplitNews', 'CarriedOut', 'BookingSplits', 'Splitting', 'MindingSplits', 'Opening', 'Journal']
 
 # %% ../../nbs/56a_journal.ipynb #4b3afc0b
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -457,9 +457,9 @@ class Comparing(Syncing):
         self.theirs = self.their_side()
         return compare_sides(ours, self.theirs)
 
-# %% ../../nbs/56a_journal.ipynb #d733c765
+# %% ../../nbs/56a_journal.ipynb #91b6d07b
 class SplitNews(Comparing):
-    "Knows which splits the venue has carried out, and which not."
+    "Knows which splits may have been carried out, and whether one explains a quantity."
 
     splits: Sequence[Split] = ()  # that the run's prices tell of
     complete: pd.Timestamp | None = None  # a day at whose close those up to it must have been carried out
@@ -487,6 +487,10 @@ class SplitNews(Comparing):
         found = explaining(fills, actions, self.open_splits(have, self.splits), there)
         return found or explaining(fills, actions, self.open_splits(have, self.announced(have)), there)
 
+# %% ../../nbs/56a_journal.ipynb #154eb413
+class CarriedOut(SplitNews):
+    "Knows which splits the venue's quantities show."
+
     def carried_out(self) -> list[BookedAction]:
         "The splits that explain what differs, by what the venue said last."
         found: list[BookedAction] = []
@@ -505,9 +509,43 @@ class SplitNews(Comparing):
         fills = [fill for fill in self.ledger.fills() if fill.symbol == symbol]
         return positions_of(fills[:-1], self.ledger.actions()).get(symbol)
 
-# %% ../../nbs/56a_journal.ipynb #dc497e0d
-class Splitting(SplitNews):
-    "Books what splits have done."
+# %% ../../nbs/56a_journal.ipynb #6273add0
+class BookingSplits(CarriedOut):
+    "Books splits."
+
+    def book_splits(self, found: Sequence[BookedAction]) -> None:
+        "Book splits and what they do to orders, in one step, when no order of old shares is left at the venue."
+        changed: dict[str, OrderRequest] = {}
+        for action in found:
+            for client_id in of_old_shares(self.ledger, action.symbol, action.day):
+                if client_id in self.there:
+                    self._take_back(client_id, action)
+                    continue
+                order = changed.get(client_id) or known_orders(self.ledger, [client_id])[client_id]
+                changed[client_id] = after_split(order, float(action.amount))
+        with self.ledger.writing():
+            self.ledger.book_actions(found, list(changed.values()))
+            for action in found:
+                self.ledger.note("split", action.symbol, told=told_action(action), orders=sorted(changed))
+
+    def _take_back(self, client_id: str, action: BookedAction) -> None:
+        "Take back an order of old shares; no `cancel` is noted, so the sale of a whole position is owed from now on."
+        said = self._canceled(client_id)
+        if said.status.open:
+            why = f"it is one of shares before the split of {action.symbol}, and the answer was {said.status}"
+            raise VenueError(self.executor.name, f"take back order {client_id}", why)
+
+    def catch_up_splits(self) -> list[BookedAction]:
+        "Book what splits explain of what differs now, after `settle`; what was booked."
+        self.theirs = self.their_side()
+        found = self.carried_out()
+        if found:
+            self.book_splits(found)
+        return found
+
+# %% ../../nbs/56a_journal.ipynb #1edc11d6
+class Splitting(BookingSplits):
+    "Compares after what splits have done, and with what they should have done."
 
     def compare_settled(self) -> Comparison:
         comparison = super().compare_settled()
@@ -538,36 +576,6 @@ class Splitting(SplitNews):
                     ours, theirs = f"{have.quantity.normalize():f}, before a {split}", f"{held.quantity.normalize():f}"
                     cure = f"wait until {self.executor.name} carries it out; if there was none, the prices are wrong: trading data check"
                     yield Difference("split", symbol, ours, theirs, cure=cure)
-
-    def book_splits(self, found: Sequence[BookedAction]) -> None:
-        "Book splits and what they do to orders, in one step, when no order of old shares is left at the venue."
-        changed: dict[str, OrderRequest] = {}
-        for action in found:
-            for client_id in of_old_shares(self.ledger, action.symbol, action.day):
-                if client_id in self.there:
-                    self._take_back(client_id, action)
-                    continue
-                order = changed.get(client_id) or known_orders(self.ledger, [client_id])[client_id]
-                changed[client_id] = after_split(order, float(action.amount))
-        with self.ledger.writing():
-            self.ledger.book_actions(found, list(changed.values()))
-            for action in found:
-                self.ledger.note("split", action.symbol, told=told_action(action), orders=sorted(changed))
-
-    def catch_up_splits(self) -> list[BookedAction]:
-        "Book what splits explain of what differs now, after `settle`; what was booked."
-        self.theirs = self.their_side()
-        found = self.carried_out()
-        if found:
-            self.book_splits(found)
-        return found
-
-    def _take_back(self, client_id: str, action: BookedAction) -> None:
-        "Take back an order of old shares; no `cancel` is noted, so the sale of a whole position is owed from now on."
-        said = self._canceled(client_id)
-        if said.status.open:
-            why = f"it is one of shares before the split of {action.symbol}, and the answer was {said.status}"
-            raise VenueError(self.executor.name, f"take back order {client_id}", why)
 
 # %% ../../nbs/56a_journal.ipynb #e00d52a0
 class MindingSplits(Splitting):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['CLOSED', 'LONG_AGO', 'open_hours', 'why_not_on', 'opening_fill', 'Watch', 'Alarm', 'Look', 'NothingToWatchError',
-           'Eyes', 'Opening', 'Doubts', 'Judge', 'Hands', 'Alarms', 'Monitor']
+           'Eyes', 'News', 'Opening', 'Doubts', 'Judge', 'Hands', 'Alarms', 'Monitor']
 
 # %% ../../nbs/58b_monitor.ipynb #0531eee9
 from collections.abc import Callable, Mapping, Sequence
@@ -163,7 +163,7 @@ class Look:
         told += [f"{symbol}: held back, nothing is sold: {why}" for symbol, why in self.doubts.items()]
         return [*told, *self.booked] + ([self.trouble] if self.trouble else [])
 
-# %% ../../nbs/58b_monitor.ipynb #bdd53d65
+# %% ../../nbs/58b_monitor.ipynb #de2e3b15
 class NothingToWatchError(RefusedError):
     "The monitor was started on an executor that tells no prices between two closes."
 
@@ -177,7 +177,7 @@ class NothingToWatchError(RefusedError):
             f"`trading run` decides the exits. A venue with prices is set with execution.executor = alpaca, or ccxt."
         )
 
-
+# %% ../../nbs/58b_monitor.ipynb #0e87f011
 class Eyes:
     "What the monitor sees; it changes nothing."
 
@@ -230,23 +230,12 @@ class Eyes:
 
 LONG_AGO = pd.Timestamp("1900-01-01", tz="UTC")
 
-# %% ../../nbs/58b_monitor.ipynb #de2c2441
-class Opening(NamedTuple):
-    "The first price of a session, and the last one before it."
-
-    opens: pd.Timestamp
-    first: Decimal
-    before: Decimal
-    since: pd.Timestamp  # of which moment that one is
-
-
-class Doubts(Eyes):
-    "Prices that may be those of new shares."
+# %% ../../nbs/58b_monitor.ipynb #af2d44c5
+class News(Eyes):
+    "Splits that somebody tells of."
 
     def __init__(self, *given: Any, **options: Any):
         super().__init__(*given, **options)
-        self.openings: dict[str, Opening] = {}
-        self.last: dict[str, Quote] = {}  # the last price of each symbol that was judged
         self.asked: dict[str, pd.Timestamp] = {}  # symbol to the opening for which the venue's announcements were read
 
     def ask(self, watched: Sequence[Watch], now: pd.Timestamp) -> None:
@@ -277,6 +266,24 @@ class Doubts(Eyes):
             if mine and not mended and (split.symbol, split.day) not in booked:
                 return split
         return None
+
+# %% ../../nbs/58b_monitor.ipynb #7b9fdbec
+class Opening(NamedTuple):
+    "The first price of a session, and the last one before it."
+
+    opens: pd.Timestamp
+    first: Decimal
+    before: Decimal
+    since: pd.Timestamp  # of which moment that one is
+
+
+class Doubts(News):
+    "Prices that may be those of new shares."
+
+    def __init__(self, *given: Any, **options: Any):
+        super().__init__(*given, **options)
+        self.openings: dict[str, Opening] = {}
+        self.last: dict[str, Quote] = {}  # the last price of each symbol that was judged
 
     def opening(self, watch: Watch, quote: Quote, opens: pd.Timestamp) -> Opening:
         "How the session began, which its first price decides."
@@ -411,14 +418,9 @@ class Alarms(Hands):
         pause = min(self.settings.poll_seconds * 2**times, 900.0)
         self.failed[symbol] = times, now + pd.Timedelta(seconds=pause)
 
-# %% ../../nbs/58b_monitor.ipynb #29a7a881
-class _Acting(Alarms):
-    "What is done under the account's lock."
-
-    def news(self, watched: Sequence[Watch]) -> list[Watch]:
-        "Those with a new high that a trailing stop hangs from."
-        hanging = [w for w in watched if self.rules[w.position.strategy].trailing_stop is not None]
-        return [watch for watch in hanging if self.kept.get(watch.symbol) != watch.mark]
+# %% ../../nbs/58b_monitor.ipynb #89986c14
+class _Checking(Alarms):
+    "What is asked before a sale."
 
     def journal(self, ledger: Ledger, moment: pd.Timestamp) -> Journal:
         "The journal, which has heard what happened."
@@ -427,6 +429,31 @@ class _Acting(Alarms):
         journal.settle(journal.day_of(moment))
         journal.sync()
         return journal
+
+    def explain(self, look: Look, journal: Journal, ready: Sequence[Alarm]) -> Look:
+        "Before a share is sold: an alarm whose quantity at the venue shows a split was a false one, and is dropped."
+        held = journal.ledger.positions()
+        shares = {alarm.watch.symbol for alarm in ready if alarm.watch.symbol in held and "/" not in alarm.watch.symbol}
+        there = self.executor.positions() if shares else {}
+        odd = {s: k for s in sorted(shares & there.keys()) if (k := looks_like(held[s], there[s])) is not None}
+        if not odd:
+            return look
+        booked = {action.symbol: told_action(action) for action in journal.catch_up_splits()}
+        doubts = dict(look.doubts)
+        for symbol, ratio in odd.items():
+            del self.alarms[symbol]
+            if symbol not in booked:
+                doubts[symbol] = f"its quantity looks like a split, {ratio_text(ratio)}, of which nobody has told"
+        return replace(look, doubts=doubts, booked=(*look.booked, *booked.values()))
+
+# %% ../../nbs/58b_monitor.ipynb #ed910bb9
+class _Acting(_Checking):
+    "What is done under the account's lock."
+
+    def news(self, watched: Sequence[Watch]) -> list[Watch]:
+        "Those with a new high that a trailing stop hangs from."
+        hanging = [w for w in watched if self.rules[w.position.strategy].trailing_stop is not None]
+        return [watch for watch in hanging if self.kept.get(watch.symbol) != watch.mark]
 
     def act(self, look: Look, ready: Sequence[Alarm]) -> Look:
         "Hear what happened, write down new highs, sell what must go; the look, with what became of it."
@@ -448,22 +475,6 @@ class _Acting(Alarms):
         for symbol, said in results.items():
             self.count_failure(symbol, said, look.moment)
         return replace(look, results=results)
-
-    def explain(self, look: Look, journal: Journal, ready: Sequence[Alarm]) -> Look:
-        "Before a share is sold: an alarm whose quantity at the venue shows a split was a false one, and is dropped."
-        held = journal.ledger.positions()
-        shares = {alarm.watch.symbol for alarm in ready if alarm.watch.symbol in held and "/" not in alarm.watch.symbol}
-        there = self.executor.positions() if shares else {}
-        odd = {s: k for s in sorted(shares & there.keys()) if (k := looks_like(held[s], there[s])) is not None}
-        if not odd:
-            return look
-        booked = {action.symbol: told_action(action) for action in journal.catch_up_splits()}
-        doubts = dict(look.doubts)
-        for symbol, ratio in odd.items():
-            del self.alarms[symbol]
-            if symbol not in booked:
-                doubts[symbol] = f"its quantity looks like a split, {ratio_text(ratio)}, of which nobody has told"
-        return replace(look, doubts=doubts, booked=(*look.booked, *booked.values()))
 
 # %% ../../nbs/58b_monitor.ipynb #e62fe244
 class _Hearing(_Acting):

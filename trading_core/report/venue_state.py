@@ -82,7 +82,35 @@ class VenueState:
         "How many things are not as they should be."
         return bool(self.unreachable) + bool(self.unknown)
 
-# %% ../../nbs/63a_venue_state.ipynb #f6710b19
+# %% ../../nbs/63a_venue_state.ipynb #2a322024
+def _booked(ledger: Any, cycle: Any) -> list[str]:
+    "Splits and dividends since the cycle before, in words: from prices, and as a venue paid them."
+    since, until = getattr(cycle, "previous_day", None), getattr(cycle, "as_of", None)
+    actions = ledger.actions(until) if isinstance(ledger, Ledger) else []
+    told = [told_action(action) for action in actions if since is None or action.day > since]
+    for fill in getattr(cycle, "fills", ()):
+        if fill.reason in ("dividend", "split") and not fill.quantity:
+            what = "dividend" if fill.reason == "dividend" else "for a fraction of a share"
+            told.append(
+                f"{what} of {fill.symbol} on {bar_text(fill.day)}, as the venue paid it: {dollars(fill.cash_change)}"
+            )
+    return told
+
+
+def _doubts(ledger: Any, cycle: Any) -> list[str]:
+    "What the monitor was in doubt about since the cycle before, unless a split was booked that ends it."
+    since, until = getattr(cycle, "previous_day", None), getattr(cycle, "as_of", None)
+    events = ledger.events("doubt") if isinstance(ledger, Ledger) and since is not None else pd.DataFrame()
+    if events.empty:
+        return []
+    booked = {action.symbol for action in ledger.actions() if action.kind == "split" and action.day > since}
+    told = [
+        (symbol, detail["why"], pd.Timestamp(detail["day"], tz="UTC"))
+        for symbol, detail in zip(events["subject"], events["detail"], strict=True)
+    ]
+    return [f"{s}: {why}" for s, why, day in told if since < day <= until and s not in booked]
+
+# %% ../../nbs/63a_venue_state.ipynb #85fadf35
 def _waiting(ledger: Any) -> list[WaitingLine]:
     "What waits for an answer."
     lines = []
@@ -113,34 +141,6 @@ def _foreign(cycle: Any) -> list[str]:
         f"{f.side} {quantity_text(f.quantity)} {f.symbol} at {f.price.normalize():f}"
         for f in getattr(cycle, "foreign", ())
     ]
-
-
-def _booked(ledger: Any, cycle: Any) -> list[str]:
-    "Splits and dividends since the cycle before, in words: from prices, and as a venue paid them."
-    since, until = getattr(cycle, "previous_day", None), getattr(cycle, "as_of", None)
-    actions = ledger.actions(until) if isinstance(ledger, Ledger) else []
-    told = [told_action(action) for action in actions if since is None or action.day > since]
-    for fill in getattr(cycle, "fills", ()):
-        if fill.reason in ("dividend", "split") and not fill.quantity:
-            what = "dividend" if fill.reason == "dividend" else "for a fraction of a share"
-            told.append(
-                f"{what} of {fill.symbol} on {bar_text(fill.day)}, as the venue paid it: {dollars(fill.cash_change)}"
-            )
-    return told
-
-
-def _doubts(ledger: Any, cycle: Any) -> list[str]:
-    "What the monitor was in doubt about since the cycle before, unless a split was booked that ends it."
-    since, until = getattr(cycle, "previous_day", None), getattr(cycle, "as_of", None)
-    events = ledger.events("doubt") if isinstance(ledger, Ledger) and since is not None else pd.DataFrame()
-    if events.empty:
-        return []
-    booked = {action.symbol for action in ledger.actions() if action.kind == "split" and action.day > since}
-    told = [
-        (symbol, detail["why"], pd.Timestamp(detail["day"], tz="UTC"))
-        for symbol, detail in zip(events["subject"], events["detail"], strict=True)
-    ]
-    return [f"{s}: {why}" for s, why, day in told if since < day <= until and s not in booked]
 
 
 def venue_state(run: Any, cycle: Any) -> VenueState:
@@ -224,7 +224,7 @@ def waiting_section(state: VenueState) -> Html:
         cls="note",
     )
 
-# %% ../../nbs/63a_venue_state.ipynb #d546cadb
+# %% ../../nbs/63a_venue_state.ipynb #3c7d4d2e
 def orders_go(state: VenueState) -> str:
     "`alpaca on paper; asked about: everything`."
     asks = {
@@ -239,7 +239,7 @@ def orders_go(state: VenueState) -> str:
     )
     return f"{who}; {asks.get(state.approval, state.approval)}"
 
-
+# %% ../../nbs/63a_venue_state.ipynb #53a707b6
 def booked_section(state: VenueState) -> Html:
     "Splits and dividends that were booked; nothing when there were none."
     if not state.booked:

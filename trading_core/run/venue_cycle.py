@@ -126,7 +126,7 @@ def in_new_shares(plan: Plan, actions: Sequence[BookedAction]) -> Plan:
     orders = (after_split(o, float(ratios[o.symbol])) if ratios[o.symbol] != 1 else o for o in plan.orders)
     return replace(plan, orders=tuple(orders))
 
-# %% ../../nbs/70b_venue_cycle.ipynb #407b6058
+# %% ../../nbs/70b_venue_cycle.ipynb #0ba0d60c
 def _highest_since(panel: Panel, held: Holding, split: pd.Timestamp | None, day: pd.Timestamp) -> float:
     "The highest close since entry, and not from before a split of which the prices do not tell."
     if split is None or split <= held.entry_day:
@@ -134,7 +134,7 @@ def _highest_since(panel: Panel, held: Holding, split: pd.Timestamp | None, day:
     rows = (panel.days >= split) & (panel.days <= day)
     return float(panel.arrays["close"][rows, panel.symbols.index(held.symbol)].max())
 
-
+# %% ../../nbs/70b_venue_cycle.ipynb #90509ebd
 def holdings_now(
     ledger: Ledger, panel: Panel, day: pd.Timestamp, there: Mapping[str, PositionInfo],
     unbooked: Sequence[BookedAction] = (),
