@@ -122,6 +122,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'trading_core/backtest/event.py'),
                                              'trading_core.backtest.event.Books.act': ( 'event.html#books.act',
                                                                                         'trading_core/backtest/event.py'),
+                                             'trading_core.backtest.event.Books.day': ( 'event.html#books.day',
+                                                                                        'trading_core/backtest/event.py'),
                                              'trading_core.backtest.event.Books.ended': ( 'event.html#books.ended',
                                                                                           'trading_core/backtest/event.py'),
                                              'trading_core.backtest.event.Books.has_ended': ( 'event.html#books.has_ended',

@@ -172,11 +172,11 @@ def is_open(calendar: str, moment: dt.datetime) -> bool:
     in_break = (near["break_start"] <= now) & (now < near["break_end"])
     return bool(((near["open"] <= now) & (now < near["close"]) & ~in_break).any())
 
-# %% ../nbs/03_sessions.ipynb #0938bb73
+# %% ../nbs/03_sessions.ipynb #3a42e151
 def bar_text(moment: pd.Timestamp, interval: str = "") -> str:
     "A bar's label as text: 2024-07-05, or 2024-07-05T14:30 of a bar shorter than a day; midnights by the interval, if it is known."
     daily = interval == "1d" if interval else moment == moment.normalize()
-    return f"{moment:%Y-%m-%d}" if daily else f"{moment:%Y-%m-%dT%H:%M}"
+    return f"{moment:%Y-%m-%d}" if daily else moment.isoformat(timespec="minutes")[:16]
 
 
 def bar_word(moments: Iterable[pd.Timestamp]) -> str:

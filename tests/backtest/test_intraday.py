@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import numpy as np
@@ -11,6 +12,7 @@ from intraday import bars_on, mixed_panel
 
 from trading_core.backtest import annual_days, backtest
 from trading_core.backtest.event import Account, run_panel
+from trading_core.backtest.judged import check_engines
 from trading_core.backtest.parity import compare_results
 from trading_core.data import HybridDataNormalizer
 from trading_core.data.intervals import grid
@@ -250,3 +252,19 @@ def test_a_result_written_down_keeps_every_hour(tmp_path):
     assert len(written) == len(result.equity)
     fills = pd.read_csv(tmp_path / "fills.csv")
     assert (pd.to_datetime(fills["day"], utc=True).to_numpy() == result.fills["day"].to_numpy()).all()
+
+
+def test_half_a_year_of_hours_is_compared_whole_and_told_in_bars():
+    panel = mixed_panel("1h", "2024-01-02", "2024-06-28", stocks=2, coins=1)
+    result = backtest(SmaCross(3, 9), panel)
+    agreed = check_engines(SmaCross(3, 9), panel, result)
+    assert agreed is not None
+    assert agreed.whole
+    assert str(agreed).endswith(f"the same account to the cent on all {len(panel.days):,} bars.")
+    part = check_engines(SmaCross(3, 9), panel, result, most=0.01)
+    assert part is not None
+    assert part.ok
+    assert not part.whole
+    assert "all of it would take too long" in str(part)
+    other = str(compare_results(backtest(SmaCross(3, 8), panel), result, panel))
+    assert re.match(r"fast and fast differ: on 2024-01-0\dT\d\d:\d\d one has", other), other

@@ -9,11 +9,11 @@ from __future__ import annotations
 __all__ = ['ArrayFeed', 'ordinals_of', 'has_bar', 'create_bt_feeds', 'Record', 'Books', 'Account', 'ExactBroker', 'PanelBroker',
            'ExactFee', 'PanelStrategy', 'ClockFeed', 'PanelCerebro', 'run_panel', 'BooksDifferError']
 
-# %% ../../nbs/40_event.ipynb #c9c16cec
+# %% ../../nbs/40_event.ipynb #1bb8f71c
 import array
 import warnings
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -36,7 +36,7 @@ from ..sessions import bar_day, bar_text
 from ..strategies.sizing import History
 from ..strategies.strategy import Strategy
 
-# %% ../../nbs/40_event.ipynb #b683023e
+# %% ../../nbs/40_event.ipynb #8da23f35
 _EPOCH = 719_163.0  # backtrader's number of 1970-01-01
 _DAY = 86_400_000_000_000  # nanoseconds
 
@@ -48,21 +48,20 @@ class ArrayFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     def preload(self) -> None:
         "Fill the line buffers; backtrader calls this once, before the run."
-        length = len(self.p.ordinals)
+        nothing = array.array("d", bytes(8 * len(self.p.ordinals)))  # one for all columns that nobody needs
         for name in self.getlinealiases():
             values = self.p.ordinals if name == "datetime" else self.p.columns.get(name)
-            buffer = array.array("d")
-            buffer.frombytes(
-                np.ascontiguousarray(np.zeros(length) if values is None else values, dtype=float).tobytes()
-            )
-            getattr(self.lines, name).array = buffer
+            if values is not None:
+                values = array.array("d", np.ascontiguousarray(values, dtype=float).tobytes())
+            getattr(self.lines, name).array = nothing if values is None else values
         self.home()
-        self._ordinals = [*self.p.ordinals.tolist(), float("inf")]
+        self._ordinals = self.lines.datetime.array
         self._buffers = list(self.lines)
 
     def advance_peek(self) -> float:
         "The day of the next bar, or infinity."
-        return float(self._ordinals[self._buffers[0].lencount])
+        bar = self._buffers[0].lencount
+        return self._ordinals[bar] if bar < len(self._ordinals) else float("inf")
 
     def advance(self, size: int = 1, datamaster: Any = None, ticks: bool = True) -> None:
         "Move all buffers one bar on."
@@ -77,7 +76,7 @@ class ArrayFeed(bt.feed.DataBase):  # type: ignore[misc]
             self.advance(bars - seen)
         return bars > 0 and self._ordinals[bars - 1] == moment
 
-# %% ../../nbs/40_event.ipynb #6aefa7e2
+# %% ../../nbs/40_event.ipynb #b7136646
 def ordinals_of(days: pd.DatetimeIndex) -> np.ndarray:
     "Days as backtrader counts them."
     return np.asarray(days.as_unit("ns").asi8 / _DAY + _EPOCH)
@@ -90,7 +89,9 @@ def has_bar(feed: Any, moment: float) -> bool:
     return bool(len(feed) and feed.datetime[0] == moment)
 
 
-def create_bt_feeds(panel: Panel, start: pd.Timestamp | None = None) -> dict[str, ArrayFeed]:
+def create_bt_feeds(
+    panel: Panel, start: pd.Timestamp | None = None, fields: Sequence[str] = FIELDS
+) -> dict[str, ArrayFeed]:
     """A backtrader feed for each asset of a panel, with its real bars from `start` on.
 
     An asset without a bar in that time has no feed. Pass them to `cerebro.adddata(feed, name=symbol)`.
@@ -101,7 +102,7 @@ def create_bt_feeds(panel: Panel, start: pd.Timestamp | None = None) -> dict[str
     for column, symbol in enumerate(panel.symbols):
         rows = np.flatnonzero(panel.real[first:, column]) + first
         if len(rows):
-            columns = {name: panel.arrays[name][rows, column] for name in FIELDS}
+            columns = {name: panel.arrays[name][rows, column] for name in fields}
             feeds[symbol] = ArrayFeed(columns=columns, ordinals=ordinals[rows])
     return feeds
 
@@ -123,7 +124,7 @@ class Record:
         rows = [(a.day, a.symbol, a.kind, a.amount, a.before, a.after, a.cash) for a in self.actions]
         return actions_table(rows)
 
-# %% ../../nbs/40_event.ipynb #955d2ddb
+# %% ../../nbs/40_event.ipynb #2a0f3161
 @dataclass
 class Books:
     "The books of an account on a panel: cash, positions, and what came of its orders."
@@ -143,10 +144,17 @@ class Books:
         self.opening = Opening(self.panel.days[0], money(float(self.cash)), {}, self.costs, self.panel.assets)
         self._column = {symbol: j for j, symbol in enumerate(self.panel.symbols)}
         self._crypto = {s for s, a in self.panel.assets.items() if a.asset_class is AssetClass.CRYPTO}
+        self._known = 0, self.panel.days[0]
         self.waiting: list[OrderRequest] = []  # orders that no bar has filled yet
         self.sent: dict[int, int] = {}  # number of the last day with a decision, and its orders
         if self.breaker is None and self.limits is not None:
             self.breaker = self.limits.breaker()
+
+    def day(self, row: int) -> pd.Timestamp:
+        "Day number `row`; the same one is asked for again and again."
+        if self._known[0] != row:
+            self._known = row, self.panel.days[row]
+        return self._known[1]
 
     def take(self, outcome: Fill | Refusal) -> None:
         "Book what came of an order."
@@ -185,7 +193,7 @@ class Books:
             self.take(fill)
         return fills
 
-# %% ../../nbs/40_event.ipynb #245419d7
+# %% ../../nbs/40_event.ipynb #d1052831
 class Account(Books):
     "An account that values itself and decides at each close."
 
@@ -197,14 +205,14 @@ class Account(Books):
             worth = float(quantity) * float(close[self._column[symbol]])
             crypto, equities = (crypto + worth, equities) if symbol in self._crypto else (crypto, equities + worth)
         equity = float(self.opening.cash) + equities + crypto
-        self.record.days.append(self.panel.days[row])
+        self.record.days.append(self.day(row))
         self.record.equity.append(equity)
         self.record.by_class.append((equities, crypto))
         return equity
 
     def decide(self, row: int, equity: float, pending: Mapping[str, OrderRequest]) -> Plan:
         "The plan at the close of a day."
-        panel, day = self.panel, self.panel.days[row]
+        panel, day = self.panel, self.day(row)
         arrays = panel.arrays["close"][row], panel.real[row], panel.missed[row]
         evening = Evening(day, self._column, *arrays, panel.assets, panel.whole_missed[row], History.of(panel, row))
         holdings = self.book.holdings(row)
@@ -267,7 +275,7 @@ class ExactBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     def _get_value(self, datas: Any = None, lever: bool = False) -> float:
         return float(self.account.record.equity[-1]) if self.account.record.equity else float(self.cash)
 
-# %% ../../nbs/40_event.ipynb #cb60b786
+# %% ../../nbs/40_event.ipynb #79dc6b4c
 class PanelBroker(ExactBroker):
     "An exact broker that fills in the order of markets, cuts buys to cash and drops what was tried in vain."
 
@@ -280,7 +288,7 @@ class PanelBroker(ExactBroker):
         if not self.pending:
             return
         today = self.clock.datetime[0]
-        self.account.opening.begin(self.account.panel.days[self.clock.p.first + len(self.clock) - 1])
+        self.account.opening.begin(self.account.day(self.clock.p.first + len(self.clock) - 1))
         for order in sorted((order for order in self.pending if has_bar(order.data, today)), key=self._rank):
             self._fill(order)
 
@@ -398,7 +406,7 @@ class PanelCerebro(bt.Cerebro):  # type: ignore[misc]
         for feed in self.datas:
             feed.catch_up(clock.datetime[0])
 
-# %% ../../nbs/40_event.ipynb #913262ca
+# %% ../../nbs/40_event.ipynb #9040d79b
 def run_panel(account: Account, start: pd.Timestamp, feeds: Mapping[str, Any] | None = None) -> Record:
     """Run an account through its panel from `start` on, inside backtrader.
 
@@ -407,7 +415,7 @@ def run_panel(account: Account, start: pd.Timestamp, feeds: Mapping[str, Any] | 
     panel = account.panel
     first = int(panel.days.searchsorted(start))
     cerebro = PanelCerebro(stdstats=False) if feeds is None else bt.Cerebro(stdstats=False)
-    feeds = create_bt_feeds(panel, start) if feeds is None else feeds
+    feeds = create_bt_feeds(panel, start, ("open", "volume")) if feeds is None else feeds  # all that fills look at
     ones = np.ones(len(panel.days) - first)
     clock = ClockFeed(columns=dict.fromkeys(FIELDS, ones), ordinals=ordinals_of(panel.days[first:]), first=first)
     for symbol, feed in feeds.items():

@@ -31,7 +31,7 @@ from .trials import Family, looks, recorded_as, table, trials_of, yearly
 from ..data.panel import Panel
 from ..sessions import as_day
 
-# %% ../../nbs/46e_judged.ipynb #73587326
+# %% ../../nbs/46e_judged.ipynb #547c1d76
 @dataclass(frozen=True)
 class Agreement:
     "Whether a second engine came to the same, and over which days that was looked at."
@@ -51,24 +51,26 @@ class Agreement:
         part = (
             ""
             if self.whole
-            else f" Compared were the days from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}; all of them would take too long."
+            else f" Compared was the time from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}; all of it would take too long."
         )
         return f"{self.parity}{part}"
 
-# %% ../../nbs/46e_judged.ipynb #ca9f2f78
+# %% ../../nbs/46e_judged.ipynb #1e34f778
 def _fitting(strategy: Any, panel: Panel, days: pd.DatetimeIndex, most: float, given: dict[str, Any]) -> pd.Timestamp:
     "The last day up to which the slow engine is done within `most` seconds; the first weeks are timed."
     if len(days) <= 120:
         return days[-1]
-    took = []
-    for number in (5, 20, 60):  # the first loads what is loaded once
+    fits, took = 0, 0.0
+    for number in (5, 60, 240, 960, 3840):  # the first loads what is loaded once, the next may have nothing to trade
+        if took > 0.5 or number >= len(days):
+            break
         began = time.perf_counter()
         backtest(strategy, panel, **given | {"engine": "backtrader", "end": days[number]})
-        took.append(time.perf_counter() - began)
-    each = (took[2] - took[1]) / 40
-    fits = int(most / max(each, 1e-9))
-    last: pd.Timestamp = days[-1] if fits >= len(days) else days[max(fits, 40)]
-    return last
+        took = time.perf_counter() - began if number > 5 else 0.0
+        fits = int(most / took * number) if took else 0
+        if fits >= len(days):
+            return days[-1]
+    return days[max(fits, 40)]
 
 
 def check_engines(

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Parity', 'compare_results']
 
-# %% ../../nbs/44c_parity.ipynb #021b5f16
+# %% ../../nbs/44c_parity.ipynb #094b4527
 from dataclasses import dataclass
 from html import escape
 
@@ -17,6 +17,7 @@ import pandas as pd
 
 from .result import BacktestResult
 from ..data.panel import Panel
+from ..sessions import bar_text
 
 # %% ../../nbs/44c_parity.ipynb #5302e119
 _CENT = 0.01
@@ -48,7 +49,7 @@ class Parity:
     def _repr_html_(self) -> str:
         return f"<p>{'✓' if self.ok else '✗'} {escape(str(self))}</p>"
 
-# %% ../../nbs/44c_parity.ipynb #4b986c35
+# %% ../../nbs/44c_parity.ipynb #e3d0bf65
 def _fills_differ(one: pd.DataFrame, other: pd.DataFrame, panel: Panel, slack: float) -> str:
     "The first fill that differs, as a sentence; quantities may by `slack` of themselves, or a lot."
     one, other = (table.sort_values(_SAME[:3], kind="stable", ignore_index=True) for table in (one, other))
@@ -61,7 +62,7 @@ def _fills_differ(one: pd.DataFrame, other: pd.DataFrame, panel: Panel, slack: f
         wrong |= np.abs(values - right[name].to_numpy()) > np.maximum(of * values, least)
     if wrong.any():
         row = int(wrong.argmax())
-        return f"on {one.at[row, 'day']:%Y-%m-%d} one has {_told(one, row)}, the other {_told(other, row)}"
+        return f"on {bar_text(one.at[row, 'day'], panel.interval)} one has {_told(one, row)}, the other {_told(other, row)}"
     return f"one has {len(one):,} fills, the other {len(other):,}" if len(one) != len(other) else ""
 
 
@@ -70,7 +71,7 @@ def _told(fills: pd.DataFrame, row: int) -> str:
     fill = fills.loc[row]
     return f"{fill['side']} {fill['quantity']:.9g} {fill['symbol']} at {fill['price']:.9g} ({fill['reason']})"
 
-# %% ../../nbs/44c_parity.ipynb #a6e9b905
+# %% ../../nbs/44c_parity.ipynb #cac9a710
 def compare_results(one: BacktestResult, other: BacktestResult, panel: Panel) -> Parity:
     "Compare two results of the same backtest fill by fill and evening by evening."
     engines = str(one.setup.get("engine", "one")), str(other.setup.get("engine", "other"))
@@ -81,6 +82,6 @@ def compare_results(one: BacktestResult, other: BacktestResult, panel: Panel) ->
     difference = _fills_differ(one.fills, other.fills, panel, min(slack, 1e-6))
     if not difference and gap.max() >= 0.005:
         day = gap.index[(gap >= 0.005).argmax()]
-        difference = f"on {day:%Y-%m-%d} one account is {one.equity[day]:,.2f}, the other {other.equity[day]:,.2f}"
+        difference = f"on {bar_text(day, panel.interval)} one account is {one.equity[day]:,.2f}, the other {other.equity[day]:,.2f}"
     word = "day" if panel.daily else "bar"
     return Parity(engines, len(one.fills), len(one.equity), difference, float(gap.max()), word)

@@ -24,7 +24,7 @@ from .intervals import days_of
 from .stack import Runs
 from ..sessions import sessions
 
-# %% ../../nbs/17c_quality_days.ipynb #dd8f7e33
+# %% ../../nbs/17c_quality_days.ipynb #705a1bf8
 DAY = 86_400_000_000_000
 
 

@@ -71,7 +71,7 @@ class StrategyConflictError(StrategyError):
             f"belong to one strategy only. Give the strategies different symbols, or take one of them out."
         )
 
-# %% ../../nbs/35_decide.ipynb #90f8ab8a
+# %% ../../nbs/35_decide.ipynb #2af550d6
 def wishes(
     strengths: Mapping[str, np.ndarray], strategies: Mapping[str, tuple[Strategy, float]], evening: Evening
 ) -> dict[str, dict[str, float]]:
@@ -81,7 +81,7 @@ def wishes(
     targets: dict[str, dict[str, float]] = {}
     for name in sorted(strategies):
         row = strengths[name]
-        opinions = np.flatnonzero(~np.isnan(row))
+        opinions = (row == row).nonzero()[0]  # NaN is none
         strategy, share = strategies[name]
         weights = strategy.sizing.weights(row, evening.history) * share if len(opinions) else row
         targets[name] = {symbols[j]: float(weights[j]) if row[j] > 0 else 0.0 for j in opinions}

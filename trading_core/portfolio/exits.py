@@ -68,7 +68,7 @@ def after_fill(holding: Holding | None, fill: Fill) -> Holding | None:
     average = (before * holding.entry_price + now * price) / (before + now)
     return replace(holding, quantity=holding.quantity + quantity, entry_price=average)
 
-# %% ../../nbs/31_exits.ipynb #b82b7646
+# %% ../../nbs/31_exits.ipynb #7e869fae
 def after_action(holding: Holding | None, action: BookedAction) -> Holding | None:
     "The position after a split, which divides its entry price; a dividend leaves it as it is."
     if holding is None or action.kind != "split":
@@ -82,7 +82,7 @@ class Book:
     def __init__(self, panel: Panel):
         self.panel = panel
         self._column = {symbol: j for j, symbol in enumerate(panel.symbols)}
-        self._bar_number = np.cumsum(panel.real, axis=0)
+        self._bar_number = np.cumsum(panel.real, axis=0, dtype=np.int32)
         self._open: dict[str, tuple[Holding, int]] = {}  # with the row of the entry day
 
     def apply(self, fill: Fill) -> None:
