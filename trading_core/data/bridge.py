@@ -146,7 +146,7 @@ def joined(bars: np.ndarray, labels: np.ndarray, ends: np.ndarray) -> tuple[np.n
     ]
     return np.stack(made, axis=1), ends[place[first]]
 
-# %% ../../nbs/10b_bridge.ipynb #64cead26
+# %% ../../nbs/10b_bridge.ipynb #72441330
 MONTHS = 120  # days that are made at a time
 
 
@@ -165,7 +165,7 @@ def opening_hours(calendar: str, first: int, last: int) -> tuple[np.ndarray, np.
     opens, closes = (table[name].dt.as_unit("ns").astype("int64").to_numpy() for name in ("open", "close"))
     return pd.DatetimeIndex(table.index).as_unit("ns").asi8, opens, closes
 
-
+# %% ../../nbs/10b_bridge.ipynb #33d2ce5e
 @dataclass(frozen=True)
 class Inside:
     "What is inside an invented asset's days."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['EXTENDED', 'RULES', 'Interval', 'ExtendedError', 'stretches', 'bar_spans', 'grid', 'days_of', 'label_of',
-           'labelled_by_end', 'check_labels', 'interval_of', 'resample', 'kept_bars', 'in_session', 'closings']
+           'labelled_by_end', 'check_labels', 'interval_of', 'kept_bars', 'in_session', 'closings', 'resample']
 
 # %% ../../nbs/10a_intervals.ipynb #70ec9573
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def stretches(calendar: str, start: Day, end: Day, extended: bool = False) -> tu
     order = np.argsort(first, kind="stable")
     return first[order], last[order]
 
-# %% ../../nbs/10a_intervals.ipynb #04b93b48
+# %% ../../nbs/10a_intervals.ipynb #63727bc7
 def bar_spans(
     calendar: str,
     interval: Interval,
@@ -94,7 +94,7 @@ def bar_spans(
     left = zero[which] + number * step
     return np.maximum(left, begins[which]), np.minimum(left + step, ends[which])
 
-
+# %% ../../nbs/10a_intervals.ipynb #23b5424f
 def grid(
     calendar: str, interval: str | Interval, start: Day, end: Day, extended: bool = False, anchor: str = "open"
 ) -> pd.DatetimeIndex:
@@ -301,6 +301,44 @@ def _are_in(some: np.ndarray, of: np.ndarray) -> bool:
     "Whether all of `some` are among the ascending `of`."
     return bool(len(of) and (of[np.minimum(np.searchsorted(of, some), len(of) - 1)] == some).all())
 
+# %% ../../nbs/10a_intervals.ipynb #0072bb1e
+def _placed(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "Which labels lie in a span (its start is excluded, its end is not), and in which."
+    place = np.searchsorted(right, labels, side="left")
+    inside = place < len(right)
+    inside[inside] = labels[inside] > left[place[inside]]
+    return inside, place
+
+
+def kept_bars(bars: pd.DataFrame, inside: np.ndarray) -> pd.DataFrame:
+    "The `bars` that are `inside`, with the splits and dividends of those left out on the next one that is kept."
+    places, kept = np.flatnonzero(inside), bars[inside]
+    if not len(places) or len(places) == len(bars):
+        return kept
+    told = {}
+    for name, gathered in (("split", np.multiply), ("dividend", np.add)):
+        if name in bars.columns:
+            known = bars[name].to_numpy()[: places[-1] + 1]
+            told[name] = gathered.reduceat(known, np.append(0, places[:-1] + 1))
+    return kept.assign(**told)
+
+
+def in_session(bars: pd.DataFrame, calendar: str, extended: bool = False) -> pd.DataFrame:
+    "The `bars` of the session, also those before and after it where it is `extended`."
+    index = pd.DatetimeIndex(bars.index).as_unit("ns")
+    first, last = days_of(index[[0, -1]], interval_of(index), calendar)
+    inside, _ = _placed(index.asi8, *stretches(calendar, first, last, extended))
+    return kept_bars(bars, inside)
+
+
+def closings(calendar: str, days: pd.DatetimeIndex, extended: bool = False) -> pd.DatetimeIndex:
+    "When each of these sessions is over."
+    if not len(days):
+        return days
+    later = EXTENDED[calendar][1] if extended and calendar in EXTENDED else 0.0
+    closes = hours(calendar, days[0], days[-1])["close"].reindex(days)
+    return pd.DatetimeIndex(closes + pd.Timedelta(hours=later)).as_unit("ns")
+
 # %% ../../nbs/10a_intervals.ipynb #4eeaf14c
 RULES = {
     "open": "first",
@@ -357,41 +395,3 @@ def resample(
     made = kept_bars(bars, inside).groupby(keys.rename(None), sort=False).agg(rules)
     over = closings(calendar, made.index, extended) if length.daily else made.index
     return made[over.asi8 <= complete]
-
-# %% ../../nbs/10a_intervals.ipynb #0072bb1e
-def _placed(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "Which labels lie in a span (its start is excluded, its end is not), and in which."
-    place = np.searchsorted(right, labels, side="left")
-    inside = place < len(right)
-    inside[inside] = labels[inside] > left[place[inside]]
-    return inside, place
-
-
-def kept_bars(bars: pd.DataFrame, inside: np.ndarray) -> pd.DataFrame:
-    "The `bars` that are `inside`, with the splits and dividends of those left out on the next one that is kept."
-    places, kept = np.flatnonzero(inside), bars[inside]
-    if not len(places) or len(places) == len(bars):
-        return kept
-    told = {}
-    for name, gathered in (("split", np.multiply), ("dividend", np.add)):
-        if name in bars.columns:
-            known = bars[name].to_numpy()[: places[-1] + 1]
-            told[name] = gathered.reduceat(known, np.append(0, places[:-1] + 1))
-    return kept.assign(**told)
-
-
-def in_session(bars: pd.DataFrame, calendar: str, extended: bool = False) -> pd.DataFrame:
-    "The `bars` of the session, also those before and after it where it is `extended`."
-    index = pd.DatetimeIndex(bars.index).as_unit("ns")
-    first, last = days_of(index[[0, -1]], interval_of(index), calendar)
-    inside, _ = _placed(index.asi8, *stretches(calendar, first, last, extended))
-    return kept_bars(bars, inside)
-
-
-def closings(calendar: str, days: pd.DatetimeIndex, extended: bool = False) -> pd.DatetimeIndex:
-    "When each of these sessions is over."
-    if not len(days):
-        return days
-    later = EXTENDED[calendar][1] if extended and calendar in EXTENDED else 0.0
-    closes = hours(calendar, days[0], days[-1])["close"].reindex(days)
-    return pd.DatetimeIndex(closes + pd.Timedelta(hours=later)).as_unit("ns")

@@ -127,7 +127,7 @@ class Pace:
                 self._limiter = Limiter(Rate(max(1, int(self.per_minute)), round(self.seconds * 1000)))
         self._limiter.try_acquire("asked")
 
-# %% ../../nbs/12c_patience.ipynb #e8a8144e
+# %% ../../nbs/12c_patience.ipynb #dff66b52
 NOT_NOW = (408, 425, 429)
 
 
@@ -147,7 +147,7 @@ def words_of(body: str) -> str:
     "The first words of a page."
     return " ".join(re.sub(r"<[^>]*>|\s+", " ", body).split())[:120]
 
-
+# %% ../../nbs/12c_patience.ipynb #54fb9b4a
 def read_answer(response: requests.Response, now: float) -> Any:
     "What JSON an answer holds; SaidNoError or NoAnswerError if it is none."
     status, text = response.status_code, response.text

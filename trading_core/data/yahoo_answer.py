@@ -72,7 +72,7 @@ def check_events(events: Any) -> None:
             if type(event.get("date")) is not int:
                 raise ValueError(f"{kind} hold {str(event)[:80]}")
 
-# %% ../../nbs/12d_yahoo_answer.ipynb #6139d1ee
+# %% ../../nbs/12d_yahoo_answer.ipynb #74a8d86a
 PRICES = FIELDS[:4]
 
 
@@ -93,7 +93,7 @@ def check_rows(rows: Sequence[tuple[Any, ...]], kept: int, live: Any) -> None:
     if lost > (1 if repeated else 0):
         raise ValueError(f"{lost} of {len(rows)} bars share their day with another one")
 
-
+# %% ../../nbs/12d_yahoo_answer.ipynb #a95e4e83
 def check_answer(answer: Any, name: str, interval: str, table: pd.DataFrame, before: float = math.inf) -> None:
     "ValueError where `table` is not what the answer told, or the answer cannot be what it seems; rows from second `before` on do not matter."
     result = answer["chart"]["result"][0]

@@ -163,7 +163,7 @@ class BinanceDesk(BinanceTrades):
 
 _PRICES = {"limit_price": "price", "stop_price": "stopPrice"}
 
-# %% ../../../nbs/55c_binance_loopback.ipynb #9ad01115
+# %% ../../../nbs/55c_binance_loopback.ipynb #2812014e
 def exchange_info(desk: BinanceDesk, params: Params) -> dict[str, Any]:
     "What is traded, in which steps."
     told = []
@@ -181,7 +181,7 @@ def exchange_info(desk: BinanceDesk, params: Params) -> dict[str, Any]:
         })  # fmt: skip
     return {"timezone": "UTC", "serverTime": desk.book.at // 1_000_000, "rateLimits": [], "symbols": told}
 
-
+# %% ../../../nbs/55c_binance_loopback.ipynb #0fd36ed4
 def get_account(desk: BinanceDesk, params: Params) -> dict[str, Any]:
     "Balances: what is free, and what orders hold."
     locked = desk.book.reserved()
