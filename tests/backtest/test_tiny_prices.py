@@ -11,7 +11,7 @@ import pytest
 from random_actions import acted_panel
 
 from trading_core.backtest import backtest
-from trading_core.backtest.kernel import as_price
+from trading_core.backtest.kernel import ASSETS, affordable, as_price
 from trading_core.backtest.parity import compare_results
 from trading_core.data import Panel
 from trading_core.model import PRICE_STEP, ExitRules, price_of
@@ -53,7 +53,7 @@ class Restless(Strategy):
         return table + dice.choice([np.nan, 0.0, 1.0, 0.5], size=table.shape, p=[0.5, 0.1, 0.3, 0.1])
 
 
-@pytest.mark.parametrize(("seed", "part", "bps"), [(2, 1e-5, 5), (8, 1e-6, 0)])
+@pytest.mark.parametrize(("seed", "part", "bps"), [(2, 1e-5, 5), (8, 1e-6, 0), (3, 1e-7, 5)])
 def test_billions_of_shares_at_a_millionth_of_a_dollar_come_to_the_same_cent(seed: int, part: float, bps: float):
     panel, costs = tiny(acted_panel(seed, prices=True), part), Costs(rate=0.001, slippage_bps=bps)
     one, other = (
@@ -63,3 +63,12 @@ def test_billions_of_shares_at_a_millionth_of_a_dollar_come_to_the_same_cent(see
     assert (found := compare_results(one, other, panel)).ok, str(found)
     assert float((one.equity - other.equity).abs().max()) < 1e-5
     assert one.fills["quantity"].max() > 1e8
+
+
+def test_what_cash_can_pay_is_found_where_a_float_knows_no_single_lot():
+    asset = np.zeros(1, ASSETS)[0]
+    asset["lot"], asset["per_unit"], asset["rate"] = 1.0, 1e6, 0.001
+    for price in (1e-7, 3.3e-9, 1e-12):
+        quantity, fee = affordable(1e5, 1e30, price, asset)  # it once looked for it for ever
+        assert quantity * price + fee == pytest.approx(1e5, rel=1e-12)
+        assert quantity * price + fee <= 1e5 * (1 + 4e-16)

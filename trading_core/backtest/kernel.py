@@ -140,7 +140,7 @@ def in_new_shares(quantity: float, ratio: float) -> float:
     new = quantity * ratio
     return max(half_even(new * 1e9) / 1e9, 1e-9) if new < 4e6 else new
 
-# %% ../../nbs/44_kernel.ipynb #7593fe6c
+# %% ../../nbs/44_kernel.ipynb #f0eec39d
 @inlined
 def fee_of(quantity: float, price: float, asset: Any) -> float:
     "max(minimum, rate × value + per share × quantity)."
@@ -156,7 +156,8 @@ def affordable(cash: float, quantity: float, price: float, asset: Any) -> tuple[
     by_rate = cash / (price * (1 + asset.rate) + asset.per_share)
     can = max(whole_lots(min(by_rate, (cash - asset.minimum) / price), asset), 0.0)
     while can > 0 and can * price + fee_of(can, price, asset) > most:  # the floor's slack, one lot at most
-        can = exact(can - asset.lot / asset.per_unit, asset)
+        less = exact(can - asset.lot / asset.per_unit, asset)
+        can = less if less < can else float(np.nextafter(can, 0.0))  # of ten billion coins a float knows no single lot
     return can, fee_of(can, price, asset)
 
 # %% ../../nbs/44_kernel.ipynb #1b4eaae9
