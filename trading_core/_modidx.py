@@ -212,6 +212,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                             'trading_core.backtest.fast.Run.log': ('fast.html#run.log', 'trading_core/backtest/fast.py'),
                                             'trading_core.backtest.fast.Run.trip': ('fast.html#run.trip', 'trading_core/backtest/fast.py'),
                                             'trading_core.backtest.fast.Sessions': ('fast.html#sessions', 'trading_core/backtest/fast.py'),
+                                            'trading_core.backtest.fast._alike': ('fast.html#_alike', 'trading_core/backtest/fast.py'),
                                             'trading_core.backtest.fast._asset_row': ( 'fast.html#_asset_row',
                                                                                        'trading_core/backtest/fast.py'),
                                             'trading_core.backtest.fast._detail': ('fast.html#_detail', 'trading_core/backtest/fast.py'),

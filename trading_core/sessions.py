@@ -109,16 +109,19 @@ def next_session(calendar: str, day: Day) -> pd.Timestamp:
         raise CalendarRangeError(calendar, start + pd.Timedelta(days=1), days[0], days[-1])
     return days[place]
 
-# %% ../nbs/03_sessions.ipynb #48e6114f
+# %% ../nbs/03_sessions.ipynb #b3f74bd7
 def _nanoseconds(days: pd.DatetimeIndex) -> np.ndarray:
     return np.asarray((days if days.unit == "ns" else days.as_unit("ns")).asi8)
+
+
+_A_DAY = 86_400_000_000_000  # nanoseconds
 
 
 def within_days(days: pd.DatetimeIndex) -> bool:
     "Whether some of these moments are no midnights, UTC."
     if len(days) > (days[-1] - days[0]).days + 1 and days.is_unique:
         return True  # more of them than there are midnights between: seen at once, however many there are
-    return bool((_nanoseconds(days) % 86_400_000_000_000).any())
+    return bool((_nanoseconds(days) % _A_DAY).any())
 
 
 def session_number(calendar: str, days: pd.DatetimeIndex, *, over: bool = False) -> np.ndarray:
@@ -128,8 +131,8 @@ def session_number(calendar: str, days: pd.DatetimeIndex, *, over: bool = False)
     """
     if not len(days):
         return np.zeros(0, dtype=np.int64)
-    known, moments = _known(calendar, days.min(), days.max()), _nanoseconds(days)
-    if within_days(days):  # what ends at the opening bell was before the session
+    known, moments, within = _known(calendar, days.min(), days.max()), _nanoseconds(days), within_days(days)
+    if within:  # what ends at the opening bell was before the session
         table = hours(calendar, known[0], known[-1])
         begun = (
             _nanoseconds(pd.DatetimeIndex(table["close"]))
@@ -141,6 +144,10 @@ def session_number(calendar: str, days: pd.DatetimeIndex, *, over: bool = False)
     if not days.is_monotonic_increasing:
         return np.asarray(begun.searchsorted(moments, side="right"), dtype=np.int64)
     before, last = begun.searchsorted(moments[[0, -1]], side="right").tolist()
+    if not within:  # each day of the calendar once, and nothing needs to be looked for
+        there = np.zeros((moments[-1] - moments[0]) // _A_DAY + 1, dtype=np.int64)
+        there[(begun[before:last] - moments[0]) // _A_DAY] = 1
+        return np.asarray(before + there.cumsum()[(moments - moments[0]) // _A_DAY])
     turns = moments.searchsorted(begun[before:last])  # where each further session begins: few, where bars are minutes
     return np.repeat(np.arange(before, last + 1), np.diff(turns, prepend=0, append=len(days)))
 
@@ -183,10 +190,7 @@ def bar_word(moments: Iterable[pd.Timestamp]) -> str:
     "What a reader calls such bars: `day` where all of them are days, else `bar`."
     return "day" if all(moment == moment.normalize() for moment in moments) else "bar"
 
-# %% ../nbs/03_sessions.ipynb #347685ac
-_A_DAY = 86_400_000_000_000  # nanoseconds
-
-
+# %% ../nbs/03_sessions.ipynb #551cf30e
 def bar_day(moment: pd.Timestamp) -> int:
     "The number of the UTC day that a bar that ends at `moment` belongs to."
     return int((moment.as_unit("ns").value - 1) // _A_DAY)

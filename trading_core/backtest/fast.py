@@ -43,7 +43,7 @@ from ..sessions import bar_days, session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/44a_fast.ipynb #604bd115
+# %% ../../nbs/44a_fast.ipynb #3cdf7341
 def lot_parts(lot: Decimal) -> tuple[float, float]:
     "A lot as numerator and power of ten: 0.0025 is 25 / 10,000."
     _, digits, exponent = lot.as_tuple()
@@ -65,14 +65,26 @@ class Sessions(NamedTuple):
 def asset_table(panel: Panel, costs: Costs, limited: bool = True) -> tuple[np.ndarray, Sessions]:
     "The kernel's assets, and the sessions of their calendars; `limited`: whether there are limits, which count by days."
     assets = [panel.assets[symbol] for symbol in panel.symbols]
-    calendars = sorted({asset.calendar for asset in assets})
-    kinds: dict[tuple[int, ...], tuple[int, Asset]] = {}  # of the same objects the values need not be compared
-    numbers = []
-    for asset in assets:
-        terms = id(asset.asset_class), id(asset.calendar), id(asset.lot), id(asset.min_notional)
-        numbers.append(kinds.setdefault(terms, (len(kinds), asset))[0])
-    rows = np.array([_asset_row(one, calendars.index(one.calendar), costs) for _, one in kinds.values()], kernel.ASSETS)
-    return rows[numbers], sessions_of(panel, calendars, limited)
+    begins: list[int] = []  # of runs of assets that differ in their symbols only
+    runs: list[int] = []
+    kinds: dict[tuple[int, ...], int] = {}
+    for place, asset in enumerate(assets):
+        if place == 0 or not _alike(asset, assets[place - 1]):
+            terms = id(asset.asset_class), id(asset.calendar), id(asset.lot), id(asset.min_notional)
+            runs.append(kinds.setdefault(terms, place))
+            begins.append(place)
+    calendars = sorted({assets[place].calendar for place in begins})
+    known = {n: _asset_row(assets[n], calendars.index(assets[n].calendar), costs) for n in kinds.values()}
+    rows = np.array([known[n] for n in runs], kernel.ASSETS).repeat(np.diff(begins, append=len(assets)))
+    return rows, sessions_of(panel, calendars, limited)
+
+
+def _alike(one: Asset, other: Asset) -> bool:
+    "Whether two assets have the same terms, seen at a glance: as a rule they are the same objects."
+    return (
+        one.lot is other.lot and one.min_notional is other.min_notional
+        and one.calendar is other.calendar and one.asset_class is other.asset_class
+    )  # fmt: skip
 
 
 def sessions_of(panel: Panel, calendars: Sequence[str], limited: bool = True) -> Sessions:

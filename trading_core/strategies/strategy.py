@@ -204,7 +204,7 @@ class SignalError(StrategyError):
         value = f"{self.value:.6g}" if isinstance(self.value, float) else repr(self.value)
         return f"{self.strategy}.signals: {self.symbol} on {self.day:%Y-%m-%d} is {value}, but {self.problem}"
 
-# %% ../../nbs/21_strategy.ipynb #2b1b920c
+# %% ../../nbs/21_strategy.ipynb #a5386a2a
 def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
     "`given` as floats in the panel's rows and columns, or SignalError."
     cure = "Return a DataFrame with index panel.days and columns panel.symbols."
@@ -216,7 +216,7 @@ def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
             f"{len(given)} rows, but the panel has {len(panel.days)} days, from {panel.first:%Y-%m-%d} to {panel.last:%Y-%m-%d}. {cure}",
         )
     columns, symbols = given.columns.tolist(), list(panel.symbols)
-    if columns == symbols and set(given.dtypes.array) == {np.dtype(float)}:  # as most often, and at once
+    if columns == symbols and set(given.dtypes.tolist()) == {np.dtype(float)}:  # as most often, and at once
         return given
     if sorted(map(str, columns)) != sorted(symbols):
         odd = sorted(set(map(str, columns)) ^ set(symbols))
