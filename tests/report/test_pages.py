@@ -311,7 +311,7 @@ def test_the_overview_puts_the_latest_run_of_each_account_on_top_and_says_who_ne
         }
     ]
     text = index_page(runs)
-    assert "1 needs you: csv" in text
+    assert "csv needs you" in text
     top = text[: text.index("Runs, newest first")]
     assert top.count('<section class="sta') == 2
     assert "ends early" in top

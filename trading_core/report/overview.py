@@ -181,7 +181,7 @@ def runs_section(runs: Sequence[Mapping[str, Any]]) -> Html:
         "Runs, newest first", runs_table(ordered[:SHOWN]), rest, sub=told + (f"; {bad}" if bad else "; none failed")
     )
 
-# %% ../../nbs/69_overview.ipynb #20cc697e
+# %% ../../nbs/69_overview.ipynb #bb613f5f
 def overview_title(latest: Sequence[Mapping[str, Any]]) -> str:
     "How it stands, in a sentence."
     bad = [run for run in latest if is_bad(run) or run.get("halted")]
@@ -194,13 +194,13 @@ def overview_title(latest: Sequence[Mapping[str, Any]]) -> str:
     if not well:
         return f"The latest {'run' if len(bad) == 1 else 'runs'} did not end well: {who} {'needs' if len(bad) == 1 else 'need'} you"
     running = sum(run.get("status") == "running" for run in latest)
-    text = (
-        f"The latest {'run is' if well == 1 else 'runs are'} done, with {count(warned, 'warning')}"
-        if warned
-        else "All is well"
-    )
-    text = f"{count(running, 'run')} in progress" if running and not warned else text
-    return f"{text}; {len(bad)} {'needs' if len(bad) == 1 else 'need'} you: {who}" if bad else text
+    fine = ", ".join(str(run.get("account")) for run in latest if run not in bad)
+    text = f"{fine} {'is' if well == 1 else 'are'} well" if bad else "All is well"
+    if warned:
+        text = f"The latest {'run is' if well == 1 else 'runs are'} done, with {count(warned, 'warning')}"
+    elif running:
+        text = f"{count(running, 'run')} in progress"
+    return f"{text}; {who} {'needs' if len(bad) == 1 else 'need'} you" if bad else text
 
 # %% ../../nbs/69_overview.ipynb #3999143b
 def _footer(runs: Sequence[Mapping[str, Any]], written: str) -> list[tuple[object, object]]:
