@@ -127,6 +127,19 @@ def test_a_real_fall_by_a_half_is_held_back_and_a_person_who_has_looked_lets_it_
     assert account.sales() == ["filled"]
 
 
+def test_a_word_to_the_doctor_ends_the_doubts_of_a_running_monitor_for_the_session() -> None:
+    account = Morning(1.0, 25.0)
+    account.ledger.bind("csv", "alpaca")
+    monitor = account.monitor(RULES, closes=account.closes)
+    account.clock.advance(MORNING)
+    assert monitor.look().doubts
+    account.ledger.note("looked", "demo", why="there was no split", at=account.clock().isoformat())
+    assert monitor.look().results
+    account.sleep(60)
+    monitor.look()
+    assert account.sales() == ["filled"]
+
+
 def test_a_real_fall_by_a_fifth_or_within_a_session_is_sold_at_once() -> None:
     account = Morning(1.0, 40.0)
     account.looks("2024-12-02 15:00")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,19 +15,23 @@ from test_cycle_on_a_venue import Bomb, Desk
 
 from trading_core.backtest import backtest
 from trading_core.data import HybridDataNormalizer
+from trading_core.data.intervals import grid
 from trading_core.data.panel import Panel
 from trading_core.execution import Journal, MismatchError
 from trading_core.execution.doctor import Doctor
-from trading_core.execution.venue import Clearing, PanelMarket, PaperVenue
+from trading_core.execution.stage import in_days
+from trading_core.execution.venue import Clearing, ManualClock, PanelMarket, PaperVenue
 from trading_core.execution.venue.faults import Faults, Force
 from trading_core.model import ExitRules, OrderRequest, OrderStatus, Side
 from trading_core.portfolio import Costs
 from trading_core.report.venue_state import venue_state
+from trading_core.run.cycle import run_cycle
 from trading_core.strategies import Strategy
 
 DAYS = pd.date_range("2024-03-18", "2024-04-14", tz="UTC")
 SESSIONS = DAYS[(DAYS.day_of_week < 5) & (DAYS != "2024-03-29")]
 SPLIT = pd.Timestamp("2024-03-26", tz="UTC")
+EVE = SPLIT - pd.Timedelta("1D")  # Monday; its orders fill on the morning of the split
 
 
 def day(text: str) -> pd.Timestamp:
@@ -184,6 +189,29 @@ def test_a_broker_who_is_late_stops_the_run_until_the_new_shares_are_there() -> 
     desk.agree()
 
 
+def test_a_split_that_only_the_venue_has_announced_and_not_carried_out_stops_the_run_too() -> None:
+    desk = SplitDesk(tells=False, clearing=Clearing(late_hours=30))
+    desk.nights(EVE)
+    with pytest.raises(MismatchError, match="told by alpaca"):
+        desk.cycle(SPLIT)
+    desk.cycle(SPLIT + pd.Timedelta("1D"))
+    assert len(desk.book.actions()) == 1
+    assert not [fill for fill in desk.book.fills() if fill.side is Side.SELL]
+
+
+def test_a_split_that_was_called_off_stops_the_run_until_a_person_says_so() -> None:
+    desk = SplitDesk(1.0)
+    desk.nights(EVE)
+    desk.venue.market.actions = {"ACME": pd.DataFrame({"split": [4.0], "dividend": [0.0]}, [SPLIT])}
+    with pytest.raises(MismatchError, match="say that there was none: trading doctor --repair --why"):
+        desk.cycle(SPLIT)
+    assert Doctor(desk.journal()).repair("the split was called off, see the company's page") == []
+    assert desk.cycle(SPLIT).plan is not None
+    desk.nights(DAYS[-1], since=SPLIT)
+    assert desk.book.actions() == []
+    desk.agree()
+
+
 @pytest.mark.parametrize(("fractions", "ratio"), [("paid", 0.1), ("raised", 0.1), ("raised", 1.5)])
 def test_what_a_venue_does_with_fractions_of_a_share_is_booked_as_it_did(fractions: str, ratio: float) -> None:
     desk = SplitDesk(ratio, clearing=Clearing(fractions=fractions))
@@ -216,7 +244,6 @@ def test_killed_at_any_statement_of_the_night_after_a_split_it_is_booked_once() 
 
 # Orders that meet a split -----------------------------------------------------------------------------------------------
 
-EVE = SPLIT - pd.Timedelta("1D")  # Monday; its orders fill on the morning of the split
 SELLS, BUYS = {"2024-03-25": ("ACME", 0.0)}, {"2024-03-19": ("ACME", np.nan), "2024-03-25": ("ACME", 0.4)}
 
 
@@ -460,3 +487,94 @@ def test_the_doctor_books_a_split_that_the_venue_has_announced_and_leaves_anothe
     other.venue.market.actions = {}
     assert not Doctor(other.journal()).examine().ok
     assert other.book.actions() == []
+
+
+# Hours ------------------------------------------------------------------------------------------------------------------
+
+
+def hourly(start: float, ends: pd.DatetimeIndex, ratio: float = 1.0) -> pd.DataFrame:
+    """Bars of an hour that hardly move, four for one from the split on."""
+    new = ends.normalize() >= SPLIT
+    price = start * (1 + 0.001 * np.sin(np.arange(len(ends)))) / np.where(new, ratio, 1.0)
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), price), ends).assign(volume=1e6)
+    if ratio == 1:
+        return table
+    table["split"] = 1.0
+    table.loc[ends[new][0], "split"] = ratio
+    return table.assign(dividend=0.0)
+
+
+class Once(Strategy):
+    """Buys the share in its first hour, and stops at 5 %."""
+
+    exits = ExitRules(stop_loss=0.05, trailing_stop=0.05)
+
+    def signals(self, panel: Panel) -> pd.DataFrame:
+        table = pd.DataFrame(np.nan, panel.days, list(panel.symbols))
+        table.loc[table.index == "2024-03-25 14:30", "ACME"] = 0.5
+        return table.where(panel.observed)
+
+
+def test_hour_after_hour_over_the_night_of_a_split_the_account_keeps_its_worth_and_sells_nothing() -> None:
+    shares = grid("XNYS", "1h", "2024-03-25", "2024-03-26")
+    tables = {"ACME": hourly(100, shares, 4.0), "COIN/USD": hourly(400, grid("24/7", "1h", "2024-03-25", "2024-03-26"))}
+    whole = HybridDataNormalizer().normalize(tables, interval="1h")
+    desk = SplitDesk()
+    told = {"ACME": pd.DataFrame({"split": [4.0], "dividend": [0.0]}, pd.DatetimeIndex([SPLIT]))}
+    desk.clock = ManualClock("2024-03-25 00:00")
+    desk.venue = PaperVenue(
+        PanelMarket(in_days(whole), told), cash=Decimal(10_000), clock=desk.clock, costs=Costs(rate=0), rate_limit=None
+    )
+    for moment in whole.days[(whole.days >= "2024-03-25 14:30") & (whole.days <= "2024-03-26 18:00")]:
+        desk.clock.advance(moment + pd.Timedelta("1min"))
+        seen = HybridDataNormalizer().normalize(
+            {s: table[table.index <= moment] for s, table in tables.items()}, interval="1h"
+        )
+        run_cycle(
+            seen, {"once": (Once(), 1.0)}, ledger=desk.book, account="desk", as_of=moment, executor=desk.executor,
+            costs=Costs(rate=0), cash=10_000, source_kind="test",
+        )  # fmt: skip
+    [action] = desk.book.actions()
+    assert (action.day, action.after) == (SPLIT, 4 * action.before)
+    assert [fill.side for fill in desk.book.fills()] == [Side.BUY]
+    assert desk.book.equity().pct_change().abs().max() < 0.01
+    assert len(desk.book.equity()) > 24
+    desk.agree()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_split_line_and_broker_the_book_is_the_venue_s_and_nothing_is_doubled_or_short(seed: int) -> None:
+    dice = Random(seed)
+    ratio = dice.choice([2.0, 3.0, 4.0, 1.5, 7.0, 0.1, 0.5, 0.05])
+    clearing = Clearing(
+        dice.choice([0, 0, 12, 30]), dice.choice(["kept", "paid", "raised"]), dice.choice(["canceled", "kept"]), 5
+    )
+    later = {
+        "2024-03-25": ("ACME", dice.choice([0.0, 0.2, np.nan])),
+        "2024-04-03": ("ACME", dice.choice([0.0, np.nan])),
+    }
+    desk = SplitDesk(ratio, later, clearing=clearing, dividend=dice.choice([0.0, 0.3]), tells=dice.random() < 0.7)
+    if dice.random() < 0.3:
+        desk.venue.market.actions = {}
+    desk.cycle(DAYS[0])
+    refused: list[MismatchError] = []
+    kinds = ("drop_request", "drop_answer", "delay", "error_500", "reset")
+    for today in DAYS[1:]:
+        desk.faults = Faults(seed * 100 + today.day, dict.fromkeys(kinds, 0.03))
+        for _ in range(dice.choice([1, 1, 2])):
+            try:
+                desk.cycle(today)
+            except MismatchError as error:
+                refused.append(error)
+        assert all(holding.quantity > 0 for holding in desk.venue.held.values())
+    desk.faults = None
+    assert set(desk.orders_at_venue().values()) == {1}
+    assert len(desk.book.actions()) <= 1
+    known = desk.tells or desk.venue.market.actions
+    assert all(clearing.late_hours == 30 and "before a split" in str(error) for error in refused) or not known
+    if known:
+        desk.cycle(DAYS[-1])
+        desk.agree()
+    sold = [order for order in desk.venue.orders if order.side is Side.SELL and order.symbol == "ACME"]
+    bought = sum(f.quantity for f in desk.book.fills() if f.symbol == "ACME" and f.side is Side.BUY and f.quantity)
+    assert sum(order.filled for order in sold) <= bought * Decimal(max(ratio, 1)) + 1

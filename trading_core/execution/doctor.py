@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['NoWhyError', 'Mended', 'Reader', 'Clerk', 'Adjuster', 'Doctor']
 
-# %% ../../nbs/56f_doctor.ipynb #e7a538b3
+# %% ../../nbs/56f_doctor.ipynb #e5e2b576
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -17,6 +17,7 @@ import pandas as pd
 from ..errors import RefusedError
 from .comparison import Comparison, MismatchError
 from .journal import FEED, MANUAL, Journal
+from .splits import LOOKED
 from ..ledger import Ledger
 from ..ledger import tables as t
 from ..model import Fill, OrderResult, OrderStatus, PositionInfo, Side
@@ -166,7 +167,7 @@ class Adjuster(Clerk):
             self.ledger.add_fills([fill])
             self.did("adjusted", symbol, told)
 
-# %% ../../nbs/56f_doctor.ipynb #f032e4fe
+# %% ../../nbs/56f_doctor.ipynb #3ae454b0
 class Doctor:
     "Examines a book, and mends it."
 
@@ -197,4 +198,6 @@ class Doctor:
         left = self.examine()
         if not left.ok:
             raise MismatchError(left)
+        now = self.journal.executor.now()
+        self.journal.ledger.note(LOOKED, self.journal.ledger.account, why=why.strip(), at=now.isoformat())
         return work.done

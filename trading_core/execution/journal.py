@@ -10,7 +10,7 @@ __all__ = ['FEED', 'FOREIGN', 'MANUAL', 'MONEY', 'TROUBLE', 'JournalBase', 'Reco
            'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
            'SplitNews', 'CarriedOut', 'BookingSplits', 'Splitting', 'MindingSplits', 'Opening', 'Journal']
 
-# %% ../../nbs/56a_journal.ipynb #4b3afc0b
+# %% ../../nbs/56a_journal.ipynb #d5020c8d
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -24,8 +24,9 @@ from ..errors import ExecutionError, LedgerError, RefusedError
 from .clock import utc_now
 from .comparison import Comparison, Difference, MismatchError, OurSide, TheirSide, compare_sides
 from .executor import ExecutorBase, VenueError
+from .path import hours_of
 from .router import OrderRouter
-from .splits import Split, explaining, of_old_shares, told_action
+from .splits import Split, explaining, looked_at, of_old_shares, told_action
 from ..ledger import Ledger, positions_of
 from ..ledger import tables as t
 from ..ledger.orders import FinalStatusError, UnknownOrderError, _order
@@ -41,7 +42,7 @@ from trading_core.model import (
     Side,
 )
 from ..portfolio.actions import after_split
-from ..sessions import as_day, next_session, zone_of
+from ..sessions import as_day, zone_of
 
 # %% ../../nbs/56a_journal.ipynb #fb7b4d06
 FEED, FOREIGN, MANUAL = "fills", "foreign", "manual"  # the cursor; the job and the strategy of what others ordered
@@ -457,7 +458,7 @@ class Comparing(Syncing):
         self.theirs = self.their_side()
         return compare_sides(ours, self.theirs)
 
-# %% ../../nbs/56a_journal.ipynb #91b6d07b
+# %% ../../nbs/56a_journal.ipynb #9ab7073e
 class SplitNews(Comparing):
     "Knows which splits may have been carried out, and whether one explains a quantity."
 
@@ -471,12 +472,13 @@ class SplitNews(Comparing):
         mine = [split for split in told if split.symbol == have.symbol and (split.day, split.symbol) not in booked]
         return [split for split in mine if have.entry_day is not None and split.day > have.entry_day]
 
-    def announced(self, have: PositionInfo) -> list[Split]:
-        "What the venue itself has announced about what is held; nothing when it cannot be asked now."
-        if have.entry_day is None or "/" in have.symbol:
+    def announced(self, *held: PositionInfo) -> list[Split]:
+        "What the venue itself has announced about shares that are held; nothing when it cannot be asked now."
+        days = {have.symbol: have.entry_day for have in held if have.entry_day is not None and "/" not in have.symbol}
+        if not days:
             return []
         try:
-            return self.executor.splits([have.symbol], as_day(have.entry_day), as_day(self.executor.now()))
+            return self.executor.splits(days, as_day(min(days.values())), as_day(self.executor.now()))
         except TROUBLE:
             return []
 
@@ -543,7 +545,7 @@ class BookingSplits(CarriedOut):
             self.book_splits(found)
         return found
 
-# %% ../../nbs/56a_journal.ipynb #1edc11d6
+# %% ../../nbs/56a_journal.ipynb #1d58fafe
 class Splitting(BookingSplits):
     "Compares after what splits have done, and with what they should have done."
 
@@ -562,22 +564,31 @@ class Splitting(BookingSplits):
             comparison = replace(comparison, differences=tuple(explained))
         return replace(comparison, differences=(*comparison.differences, *self._overdue()))
 
+    def _begun(self, day: pd.Timestamp) -> bool:
+        "Whether the session of a day has begun by what is complete; new shares are there before it."
+        hours = hours_of("XNYS")
+        number = hours.on(day.value)
+        opens = day if number is None or not self.within_days else pd.Timestamp(hours.opens[number], tz="UTC")
+        return self.complete is not None and opens <= self.complete
+
     def _overdue(self) -> Iterator[Difference]:
         "Splits whose day is over, of which the venue's quantities show nothing."
-        until = self.complete
-        known = [split for split in self.splits if until is not None and split.day <= until]
-        by_hand = {(f.symbol, f.day) for f in self.ledger.fills() if f.reason == "adjustment" and f.quantity}
-        for symbol, have in self.ledger.positions().items() if known else ():
-            held = self.theirs.positions.get(symbol)
-            if held is None or held.quantity != have.quantity:
+        held = self.ledger.positions()
+        if self.complete is None or not held:
+            return
+        known = [split for split in (*self.announced(*held.values()), *self.splits) if self._begun(split.day)]
+        for symbol, have in held.items() if known else ():
+            there = self.theirs.positions.get(symbol)
+            if there is None or there.quantity != have.quantity:
                 continue
-            for split in self.open_splits(have, known):
-                if not any(name == symbol and day >= split.day for name, day in by_hand):
-                    ours, theirs = f"{have.quantity.normalize():f}, before a {split}", f"{held.quantity.normalize():f}"
-                    cure = f"wait until {self.executor.name} carries it out; if there was none, the prices are wrong: trading data check"
-                    yield Difference("split", symbol, ours, theirs, cure=cure)
+            for split in {
+                s.day: s for s in self.open_splits(have, known) if not looked_at(self.ledger, s.day)
+            }.values():
+                ours = f"{have.quantity.normalize():f}, before a {split}"
+                cure = f"wait until {self.executor.name} carries it out, or say that there was none: trading doctor --repair --why"
+                yield Difference("split", symbol, ours, f"{there.quantity.normalize():f}", cure=cure)
 
-# %% ../../nbs/56a_journal.ipynb #e00d52a0
+# %% ../../nbs/56a_journal.ipynb #f944a54e
 class MindingSplits(Splitting):
     "Keeps orders of old shares from meeting a split."
 
@@ -587,15 +598,17 @@ class MindingSplits(Splitting):
         shares = sorted({order.symbol for order in self.ledger.unsent() if "/" not in order.symbol})
         if not shares or self.dry_run:
             return
-        today = as_day(f"{self.executor.now().tz_convert(zone_of('XNYS')):%Y-%m-%d}")
-        first, last = today - pd.Timedelta(days=_RECENT), next_session("XNYS", today)
+        now, hours = self.executor.now(), hours_of("XNYS")
+        open_now = hours.at(now.value)
+        fills = pd.Timestamp(hours.days[hours.opening_after(now.value) if open_now is None else open_now], tz="UTC")
+        today = as_day(f"{now.tz_convert(zone_of('XNYS')):%Y-%m-%d}")
         try:
-            told = self.executor.splits(shares, first, last)
+            told = self.executor.splits(shares, today - pd.Timedelta(days=_RECENT), fills)
         except TROUBLE:
             return
         booked = {(action.symbol, action.day) for action in self.ledger.actions() if action.kind == "split"}
         held = self.ledger.positions()
-        for split in (split for split in told if (split.symbol, split.day) not in booked):
+        for split in (s for s in told if (s.symbol, s.day) not in booked and not looked_at(self.ledger, s.day)):
             mine = of_old_shares(self.ledger, split.symbol, split.day)
             unsent = [name for name, status in mine.items() if status is OrderStatus.PLANNED]
             if split.day > today or split.symbol in held:

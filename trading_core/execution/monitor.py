@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['CLOSED', 'LONG_AGO', 'open_hours', 'why_not_on', 'opening_fill', 'Watch', 'Alarm', 'Look', 'NothingToWatchError',
            'Eyes', 'News', 'Opening', 'Doubts', 'Judge', 'Hands', 'Alarms', 'Monitor']
 
-# %% ../../nbs/58b_monitor.ipynb #0531eee9
+# %% ../../nbs/58b_monitor.ipynb #4a58a948
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from .clock import utc_now
 from .executor import ExecutorBase, Quote
 from .journal import TROUBLE, Journal
 from .path import hours_of
-from .splits import Split, jump_like, looks_like, ratio_text, split_since, told_action
+from .splits import LOOKED, Split, jump_like, looks_like, ratio_text, split_since, told_action
 from .undo import cancel_order, closing_order
 from ..ledger import Ledger
 from trading_core.model import (
@@ -177,7 +177,7 @@ class NothingToWatchError(RefusedError):
             f"`trading run` decides the exits. A venue with prices is set with execution.executor = alpaca, or ccxt."
         )
 
-# %% ../../nbs/58b_monitor.ipynb #0e87f011
+# %% ../../nbs/58b_monitor.ipynb #6f233f30
 class Eyes:
     "What the monitor sees; it changes nothing."
 
@@ -195,7 +195,7 @@ class Eyes:
         self.settings, self.overnight, self.past = settings or MonitorSettings(), overnight or {}, past or {}
         self.closes, self.splits = closes or {}, list(splits)  # the last ones before today; those that prices tell of
         self.booked: Sequence[BookedAction] = ()  # as read with the positions
-        self.by_hand: set[tuple[str, pd.Timestamp]] = set()  # symbols and days of what a person made good in the book
+        self.looked: pd.Timestamp | None = None  # when a person looked at the account last
         self.seen: dict[str, tuple[str, Decimal, Decimal]] = {}  # symbol to opening fill, highest price, and shares
         self.kept: dict[str, str] = {}  # symbol to what the ledger says of that
 
@@ -220,7 +220,8 @@ class Eyes:
         since = min((p.entry_day for p in held if p.entry_day is not None), default=None)
         fills, self.booked = (ledger.fills(since), ledger.actions()) if held else ([], ())
         opened = {p.symbol: opening_fill(p, fills, self.booked) for p in held}
-        self.by_hand = {(fill.symbol, fill.day) for fill in fills if fill.reason == "adjustment" and fill.quantity}
+        line = ledger.last_event(LOOKED, ledger.account) if held else None
+        self.looked = pd.Timestamp(line["at"]) if line else None
         return [self._watch(ledger, position, opened[position.symbol]) for position in held]
 
     def _watch(self, ledger: Ledger, position: PositionInfo, opened: str) -> Watch:
@@ -230,7 +231,7 @@ class Eyes:
 
 LONG_AGO = pd.Timestamp("1900-01-01", tz="UTC")
 
-# %% ../../nbs/58b_monitor.ipynb #af2d44c5
+# %% ../../nbs/58b_monitor.ipynb #6232693a
 class News(Eyes):
     "Splits that somebody tells of."
 
@@ -262,12 +263,12 @@ class News(Eyes):
             return None
         for split in self.splits:
             mine = split.symbol == watch.symbol and as_day(entered) < split.day <= today
-            mended = any(symbol == split.symbol and day >= split.day for symbol, day in self.by_hand)
-            if mine and not mended and (split.symbol, split.day) not in booked:
+            seen = self.looked is not None and self.looked >= split.day
+            if mine and not seen and (split.symbol, split.day) not in booked:
                 return split
         return None
 
-# %% ../../nbs/58b_monitor.ipynb #7b9fdbec
+# %% ../../nbs/58b_monitor.ipynb #d3ca5b7f
 class Opening(NamedTuple):
     "The first price of a session, and the last one before it."
 
@@ -301,6 +302,8 @@ class Doubts(News):
         "Why a price may be one of new shares, while the book is one of old ones; empty when it is not."
         hours, entered = open_hours(Asset.of(watch.symbol).calendar, now), watch.position.entry_day
         if hours is None or Asset.of(watch.symbol).calendar == "24/7" or not self.settings.split_doubt:
+            return ""
+        if self.looked is not None and self.looked >= hours[0]:
             return ""
         today = as_day(hours[0])
         if split := self.awaited(watch, today):

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['EVER', 'ratio_text', 'Split', 'splits_of', 'outcomes', 'explaining', 'told_action', 'looks_like', 'of_old_shares',
-           'split_since', 'jump_like']
+__all__ = ['EVER', 'LOOKED', 'ratio_text', 'Split', 'splits_of', 'outcomes', 'explaining', 'told_action', 'looks_like',
+           'of_old_shares', 'split_since', 'jump_like', 'looked_at']
 
 # %% ../../nbs/56ba_splits.ipynb #f3d11383
 from collections.abc import Iterable, Iterator, Sequence
@@ -176,3 +176,12 @@ def jump_like(before: Decimal, now: Decimal, room: float) -> float | None:
     told = float(before / now)
     ratio = min(_RATIOS, key=lambda k: abs(told / k - 1))
     return ratio if abs(told / ratio - 1) <= room else None
+
+# %% ../../nbs/56ba_splits.ipynb #7c459063
+LOOKED = "looked"
+
+
+def looked_at(ledger: Ledger, moment: pd.Timestamp) -> bool:
+    "Whether a person has looked at the account since `moment`."
+    line = ledger.last_event(LOOKED, ledger.account)
+    return line is not None and pd.Timestamp(line["at"]) >= moment

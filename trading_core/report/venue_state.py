@@ -170,7 +170,7 @@ def state_badges(state: VenueState) -> list[Html]:
     found += [badge(f"■ {count(len(state.unknown), 'order')} unknown".upper(), "bad")] if state.unknown else []
     return found + ([badge(f"● {count(len(state.waiting), 'order')} for you".upper(), "warn")] if state.waiting else [])
 
-# %% ../../nbs/63a_venue_state.ipynb #46aba15c
+# %% ../../nbs/63a_venue_state.ipynb #81917adb
 def _band(title: str, *told: object) -> Html:
     return section(title, *(el("p", text) for text in told), cls="note bad")
 
@@ -197,7 +197,7 @@ def state_bands(state: VenueState) -> Html:
     if state.doubts:
         told = (
             "The price may have been one of new shares after a split, and nobody told of one. If it really fell, this run has "
-            "decided on it; until then, --set monitor.split_doubt=0 lets the monitor sell."
+            "decided on it; until then, trading doctor --repair --why '...' lets the monitor sell."
         )
         bands.append(_band("■ The monitor held back and sold nothing", told, *state.doubts))
     return Html("".join(bands))

@@ -211,7 +211,7 @@ def check_steps(case: _Case) -> list[Step]:
         steps.append(Step("check", f"{told}: {check.sentence}.", facts | {"margin": margin_of(check)}))
     return steps
 
-# %% ../../nbs/70_why.ipynb #db464ffc
+# %% ../../nbs/70_why.ipynb #8702f0d6
 def order_steps(case: _Case) -> Iterator[Step]:
     "The orders in the symbol that were decided on that day, their events, approvals and fills."
     table = case.ledger.orders()
@@ -255,6 +255,8 @@ def _events(ledger: Ledger, subject: str) -> Iterator[Step]:
 
 def _fill(fill: Fill) -> Step:
     text = f"{fill.side} {fill.quantity:f} at {fill.price:f} on {bar_text(fill.day)}, fee {fill.fee:f}, {reason_text(fill.reason)}"
+    if not fill.quantity:  # a fee, a dividend, an adjustment of cash
+        text = f"{reason_text(fill.reason)} on {bar_text(fill.day)}: {fill.cash_change:f} in cash"
     facts = {"venue_id": fill.venue_id, "quantity": str(fill.quantity), "price": str(fill.price), "fee": str(fill.fee)}
     return Step("fill", text, facts | {"day": bar_text(fill.day), "client_id": fill.client_id})
 
