@@ -7712,6 +7712,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'trading_core/run/context.py'),
                                           'trading_core.run.context.find_settings': ( 'context.html#find_settings',
                                                                                       'trading_core/run/context.py'),
+                                          'trading_core.run.context.give_back': ('context.html#give_back', 'trading_core/run/context.py'),
                                           'trading_core.run.context.hand_over': ('context.html#hand_over', 'trading_core/run/context.py'),
                                           'trading_core.run.context.kernel_environment': ( 'context.html#kernel_environment',
                                                                                            'trading_core/run/context.py'),

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARIABLE', 'LARGE', 'DayError', 'as_of_day',
-           'as_of_moment', 'wanted', 'DataEndsError', 'equal_parts', 'Market', 'load_market', 'known_text',
+           'as_of_moment', 'wanted', 'DataEndsError', 'equal_parts', 'Market', 'give_back', 'load_market', 'known_text',
            'load_strategies', 'RunFacts', 'RunContext', 'Asked', 'Tried', 'Judging', 'Recalling', 'Run',
            'find_settings', 'open_run', 'kernel_environment', 'hand_over', 'taken_over']
 
-# %% ../../nbs/70_context.ipynb #a338ace5
+# %% ../../nbs/70_context.ipynb #0cf8a2d0
+import ctypes
 import json
 import math
 import mmap
@@ -19,7 +20,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Iterable, Mapping, Sized
-from contextlib import chdir
+from contextlib import chdir, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -170,7 +171,7 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     bars = source.bars(symbol, config.market.start, panel.last, config.market.interval)
     return adjusted(bars, "total")["close"][: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #a6ca73d1
+# %% ../../nbs/70_context.ipynb #5cc435ce
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -195,11 +196,18 @@ class Market:
         return known if self.panel.daily else known | {"interval": self.panel.interval}
 
 
+def give_back() -> None:
+    "Give freed memory back to the system, where the C library would keep it for later."
+    with suppress(OSError, AttributeError, TypeError):  # not every C library has it, or knows how
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Market:
     "The market of `config` up to `as_of`, or up to the last day that the source has."
     source = source_of(config)
     read = read_symbols(source, wanted(source, config), config)
     findings = findings_of(read, config, as_of)
+    give_back()  # what the rules worked with, before the panel needs as much
     panel = made_panel(read, findings, config)
     if as_of is not None:
         panel = _until(panel, as_of, source.name)

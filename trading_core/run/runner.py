@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-# %% ../../nbs/71_runner.ipynb #c5c287c9
+# %% ../../nbs/71_runner.ipynb #7405922c
 from ..config import TradingConfig
 from ..errors import ConfigError, LockedError, RefusedError, RunError, TradingError, UnknownNameError
 from ..ledger import TOKEN_VARIABLE, AccountLock, Ledger, account_lock
@@ -44,6 +44,7 @@ from trading_core.run.context import (
     as_of_moment,
     hand_over,
     taken_over,
+    give_back,
     kernel_environment,
     load_market,
     load_strategies,
@@ -440,7 +441,7 @@ class MarketRun(AccountRun):
         if self.trades:
             permits_of(self.config, strategies, live=self.live).refuse(*strategies)
 
-# %% ../../nbs/71_runner.ipynb #003f60db
+# %% ../../nbs/71_runner.ipynb #9fedbd5a
 class PreparedRun(MarketRun):
     "A run up to its first page."
 
@@ -466,8 +467,9 @@ class PreparedRun(MarketRun):
         self.check_account(context)
         hand_over(context, self.scratch)
         market = taken_over(self.scratch)["market"]  # as the pages read it: no second copy while they run
-        self.context = replace(context, market=market)
-        return self.context
+        self.context = context = replace(context, market=market)
+        give_back()
+        return context
 
 # %% ../../nbs/71_runner.ipynb #3c80888f
 class PagedRun(PreparedRun):

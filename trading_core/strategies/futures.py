@@ -9,7 +9,8 @@ from __future__ import annotations
 __all__ = ['Futures', 'cut_order', 'Answers', 'Question', 'fitted', 'signals_question', 'FeatureError', 'features_question',
            'SubjectError', 'question_of', 'Change', 'first_change']
 
-# %% ../../nbs/25_causal.ipynb #8ee9faf7
+# %% ../../nbs/25_causal.ipynb #eb14e188
+import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -64,7 +65,7 @@ class Futures:
             turn_rows(lives if name == "real" else arrays[name], rows, start)
         return type(panel)(panel.days, panel.symbols, panel.assets, arrays, lives, by_day, panel.interval)
 
-# %% ../../nbs/25_causal.ipynb #aef5ee55
+# %% ../../nbs/25_causal.ipynb #2bb03e6d
 def _spread(rows: np.ndarray) -> list[int]:
     "The rows in an order in which every beginning is spread over all of them: ends, middle, quarters, …"
     if not len(rows):
@@ -79,11 +80,8 @@ def cut_order(opinion: np.ndarray) -> list[int]:
     "All rows to cut at, in order: four with an opinion, one without, and so on; the last day hides nothing."
     rows = np.arange(len(opinion) - 1)
     deciding, quiet = _spread(rows[opinion[:-1]]), _spread(rows[~opinion[:-1]])
-    order = []
-    while deciding or quiet:
-        order += deciding[:4] + quiet[:1]
-        deciding, quiet = deciding[4:], quiet[1:]
-    return order
+    turns = range(max(math.ceil(len(deciding) / 4), len(quiet)))
+    return [row for turn in turns for row in (*deciding[4 * turn : 4 * turn + 4], *quiet[turn : turn + 1])]
 
 # %% ../../nbs/25_causal.ipynb #d2c663d0
 @dataclass(frozen=True, eq=False)
