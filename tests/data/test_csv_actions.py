@@ -8,7 +8,8 @@ import pytest
 
 from trading_core.backtest import backtest
 from trading_core.data import SimulatedBars, load_panel
-from trading_core.data.csv_files import CsvBars, CsvError
+from trading_core.data.csv_files import CsvBars
+from trading_core.data.csv_lines import CsvError
 from trading_core.data.intervals import grid
 from trading_core.strategies import SmaCross
 

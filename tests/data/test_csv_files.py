@@ -14,17 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trading_core.data.csv_files import (
-    AmbiguousSymbolError,
-    CsvBars,
-    CsvError,
-    Table,
-    day_of,
-    first_fault,
-    layout_of,
-    parse,
-    read_text,
-)
+from trading_core.data.csv_files import AmbiguousSymbolError, CsvBars, Table, parse
+from trading_core.data.csv_lines import CsvError, day_of, first_fault, layout_of, read_text
 from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.promises import check_source
 from trading_core.data.sources import NoBarsError

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from trading_core.data.csv_files import AmbiguousSymbolError, CsvBars, CsvError, day_of, stem_of
+from trading_core.data.csv_files import AmbiguousSymbolError, CsvBars, stem_of
+from trading_core.data.csv_lines import CsvError, day_of
 from trading_core.data.intervals import resample
 from trading_core.data.normalizer import HybridDataNormalizer, load_panel
 from trading_core.data.panel import UnknownSymbolError

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trading_core.data.csv_files import CsvBars, CsvError
+from trading_core.data.csv_files import CsvBars
+from trading_core.data.csv_lines import CsvError
 from trading_core.data.findings import Finding, Thresholds
 from trading_core.data.quality import quality_of
 from trading_core.model import Asset, AssetClass

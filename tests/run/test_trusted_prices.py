@@ -15,7 +15,7 @@ from small_market import COSTS, DAYS, PANEL, cycle, day, undisturbed
 
 from trading_core.config import TradingConfig, load_config
 from trading_core.data import HybridDataNormalizer, Panel, SimulatedBars
-from trading_core.data.csv_files import CsvError
+from trading_core.data.csv_lines import CsvError
 from trading_core.data.findings import Finding
 from trading_core.data.guarded import NothingTrustedError, barred_of, guarded, tradable_panel, with_unpriced
 from trading_core.data.quality import quality_of

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NAMES', 'DAY', 'NUMBER', 'OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'CsvError', 'read_text', 'Layout', 'layout_of',
-           'day_of', 'number_cure', 'action_of', 'price_fault', 'action_fault', 'row_fault', 'first_fault', 'is_even',
-           'Parsed', 'parse', 'second_of', 'within_days', 'Table', 'spellings', 'stem_of', 'pair_of', 'files_of',
-           'AmbiguousSymbolError', 'CsvFiles', 'check_sessions', 'check_gaps', 'CsvBars']
+__all__ = ['OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'is_even', 'Parsed', 'parse', 'second_of', 'within_days', 'Table',
+           'spellings', 'stem_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles', 'check_sessions',
+           'check_gaps', 'CsvBars']
 
-# %% ../../nbs/12_csv.ipynb #10fdcd59
+# %% ../../nbs/12_csv.ipynb #80682a98
 import csv
 import gzip
 import io
@@ -27,217 +26,21 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import pandas as pd
 
+from trading_core.data.csv_lines import (
+    CsvError,
+    Layout,
+    action_of,
+    day_of,
+    first_fault,
+    layout_of,
+    read_text,
+    row_fault,
+)
 from .panel import UnknownSymbolError
 from .sources import ACTIONS, COLUMNS, STEPS, NoBarsError, Source, asked_for, faults, has_days
 from ..errors import ConfigError, DataError
 from ..model import Asset
 from ..sessions import Day, as_day, session_number, sessions
-
-# %% ../../nbs/12_csv.ipynb #5c8e6f24
-class CsvError(DataError):
-    "A file that must not be read as it is: where, what arrived, what is needed, how to mend it."
-
-    def __init__(self, file: str, line: int, column: str, arrived: str, needed: str, cure: str):
-        super().__init__(file, line, column, arrived, needed, cure)
-        self.file, self.line, self.column = file, line, column
-        self.arrived, self.needed, self.cure = arrived, needed, cure
-
-    def __str__(self) -> str:
-        line, column = f", line {self.line}" if self.line else "", f", column {self.column}" if self.column else ""
-        return f"{self.file}{line}{column}: {self.arrived}, but {self.needed}. {self.cure}"
-
-# %% ../../nbs/12_csv.ipynb #c4593ea0
-def read_text(path: Path) -> str:
-    "The file's text, unpacked and decoded."
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise CsvError(
-                str(path),
-                0,
-                "",
-                f"it cannot be unpacked ({error})",
-                "a whole .gz file is needed",
-                "Get the file again.",
-            ) from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
-        raise CsvError(
-            str(path), line, "", f"byte {byte:#04x} is no UTF-8", "the text has to be", "Save the file as CSV UTF-8."
-        ) from error
-    if not text.strip():
-        raise CsvError(str(path), 0, "", "the file is empty", "a header and bars are needed", "Get the file again.")
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-# %% ../../nbs/12_csv.ipynb #3b6dfb3c
-NAMES = dict.fromkeys(("date", "day", "time", "timestamp", "datetime", "timeutc", "timeny"), "day")
-NAMES |= {name: name for name in COLUMNS} | {"vol": "volume", "symbol": "symbol", "ticker": "symbol"}
-NAMES |= dict.fromkeys(("split", "splits", "stocksplits"), "split")
-NAMES |= dict.fromkeys(("dividend", "dividends"), "dividend")
-
-
-@dataclass(frozen=True)
-class Layout:
-    "Which column of a file is which."
-
-    file: str
-    header: tuple[str, ...]
-    places: Mapping[str, int]  # our name -> column
-
-    @property
-    def long(self) -> bool:
-        "Whether one file holds many symbols."
-        return "symbol" in self.places
-
-    @property
-    def actions(self) -> tuple[str, ...]:
-        "Which of `split` and `dividend` the file tells."
-        return tuple(name for name in ACTIONS if name in self.places)
-
-    def title(self, name: str) -> str:
-        "What the file calls our `name`."
-        return self.header[self.places[name]].strip()
-
-# %% ../../nbs/12_csv.ipynb #0d6dccd2
-def layout_of(file: str, header: Sequence[str]) -> Layout:
-    "The layout that a header line announces, or CsvError."
-    places: dict[str, int] = {}
-    for place, title in enumerate(header):
-        name = NAMES.get(re.sub("[^a-z]", "", title.lower()))
-        if name in places:
-            both = f"{header[places[name]].strip()} and {title.strip()}"
-            raise CsvError(
-                file, 1, "", f"{both} both look like the {name}", "one column is needed", "Rename the one that is not."
-            )
-        if name:
-            places[name] = place
-    missing = [name for name in ("day", *COLUMNS) if name not in places]
-    if missing:
-        shown = ",".join(header)[:120]
-        split = ";" in shown or "\t" in shown
-        cure = "Save it with commas between the fields and points in the numbers." if split else (
-            "Rename the columns, or name only the files you mean in market.path."
-        )  # fmt: skip
-        raise CsvError(file, 1, "", f"the header is {shown!r}", f"there is no column for {', '.join(missing)}", cure)
-    return Layout(file, tuple(header), places)
-
-# %% ../../nbs/12_csv.ipynb #630b79a0
-DAY = re.compile(
-    r"\s*(\d{4})([-/]?)(\d{2})\2(\d{2})"  # 2020-08-02, 2020/08/02, 20200802
-    r"(?:[T ]+(\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?) ?(?:Z|UTC|[+-]\d{2}:?\d{2})?)?\s*",
-    re.ASCII,
-)
-
-
-def day_of(text: str) -> tuple[int, str]:
-    "The day written in `text`, counted from 1970, and the time of day behind it; ValueError if there is none."
-    found = DAY.fullmatch(text)
-    if not found or not 1800 <= int(found[1]) <= 2200:  # nanoseconds since 1970 end in 2262
-        raise ValueError(text)
-    year, _, month, day, time = found.groups()
-    return int(np.datetime64(f"{year}-{month}-{day}", "D").astype(int)), time or ""
-
-# %% ../../nbs/12_csv.ipynb #290add11
-NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
-
-
-def number_cure(text: str) -> str:
-    "How a cell that is no number came about, and what to do."
-    if text.strip().lower() in ("", "null", "nan", "none", "na", "n/a", "-", "inf", "-inf"):
-        return "The vendor has no value here: get the file again, or remove the line if nothing was traded that day."
-    if text.count(".") > 1 or re.search(r"\.\d+,|,\d+\.\d+,", text):
-        return "A spreadsheet with another locale rewrote the file, and its digits are lost: get the original again."
-    if "," in text:
-        return "Write decimals with a point and no separators between thousands."
-    return "Write the bare number, without currency, unit or letters."
-
-# %% ../../nbs/12_csv.ipynb #d1017250
-def action_of(name: str, cell: str) -> float:
-    "The split or the dividend that a cell tells, 1 and 0 being none; ValueError if it cannot be booked."
-    if not cell.strip():
-        return ACTIONS[name]
-    if not NUMBER.fullmatch(cell) or not 0 <= float(cell) < float("inf"):
-        raise ValueError(cell)
-    return float(cell) or ACTIONS[name]
-
-# %% ../../nbs/12_csv.ipynb #4e1a1f34
-def price_fault(layout: Layout, line: int, numbers: list[float]) -> CsvError | None:
-    "A price that no market can have made."
-    for broken, arrived, needed in faults(np.array([numbers])):
-        if broken[0]:
-            shown = ", ".join(f"{name} {number:.10g}" for name, number in zip(COLUMNS, numbers, strict=True))
-            return CsvError(
-                layout.file, line, "", f"{arrived} ({shown})", needed, "Correct the line or get the file again."
-            )
-    return None
-
-
-def action_fault(layout: Layout, line: int, cells: Mapping[str, str]) -> CsvError | None:
-    "A split or a dividend that cannot be booked."
-    needed = {
-        "split": "new shares for an old one are needed, such as 4 or 0.1",
-        "dividend": "cash for a share is needed, such as 0.24",
-    }
-    for name in layout.actions:
-        try:
-            action_of(name, cells[name])
-        except ValueError:
-            arrived, cure = (
-                f"{cells[name]!r} arrived",
-                "Write the bare number; leave the cell empty where there is none.",
-            )
-            return CsvError(layout.file, line, layout.title(name), arrived, needed[name], cure)
-    return None
-
-# %% ../../nbs/12_csv.ipynb #d7e82b15
-def row_fault(layout: Layout, line: int, row: Sequence[str]) -> CsvError | None:
-    "What is wrong with one line, if anything."
-
-    def fault(name: str, arrived: str, needed: str, cure: str) -> CsvError:
-        return CsvError(layout.file, line, layout.title(name) if name else "", arrived, needed, cure)
-
-    if [cell.strip().lower() for cell in row] == [title.strip().lower() for title in layout.header]:
-        return fault(
-            "", "the header comes again", "it belongs at the top only", "Two files were joined: remove the line."
-        )
-    if len(row) != len(layout.header):
-        cure = "The line was cut, or a number holds a comma: get the file again."
-        return fault("", f"there are {len(row)} fields", f"the header has {len(layout.header)}", cure)
-    cells = {name: row[place] for name, place in layout.places.items()}
-    for name in COLUMNS:
-        if not NUMBER.fullmatch(cells[name]):
-            return fault(name, f"{cells[name]!r} arrived", "a number is needed", number_cure(cells[name]))
-    try:
-        day_of(cells["day"])
-    except ValueError:
-        cure = "Write dates with the year first."
-        return fault("day", f"{cells['day']!r} arrived", "a day such as 2020-08-02 is needed", cure)
-    if not cells.get("symbol", "x").strip():
-        return fault("symbol", "it is blank", "each row needs its symbol", "Get the file again.")
-    numbers = [float(cells[name]) for name in COLUMNS]
-    return price_fault(layout, line, numbers) or action_fault(layout, line, cells)
-
-# %% ../../nbs/12_csv.ipynb #fb17c58f
-def first_fault(layout: Layout, text: str) -> CsvError | None:
-    "The first line that is wrong in itself, found by reading line by line."
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    try:
-        for row in rows:
-            fault = row_fault(layout, line, row) if row and line > 1 else None
-            if fault:
-                return fault
-            line = rows.line_num + 1
-    except csv.Error as error:
-        cure = "Look for a quotation mark that is never closed."
-        return CsvError(
-            layout.file, line, "", f"the line cannot be split ({error})", "fields are separated by commas", cure
-        )
-    return None
 
 # %% ../../nbs/12_csv.ipynb #182c4c97
 def is_even(text: str, fields: int) -> bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .csv_files import CsvBars, CsvError, Table, check_gaps, check_sessions
+from .csv_files import CsvBars, Table, check_gaps, check_sessions
+from .csv_lines import CsvError
 from .intervals import Interval, days_of, in_session, interval_of, labelled_by_end, resample
 from .sources import BadBarsError, IntervalError, NoBarsError, STEPS, asked_for, complete_bars
 from .sources import has_days, in_window

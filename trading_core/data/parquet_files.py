@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from .csv_files import NAMES, AmbiguousSymbolError, Paths, files_of, pair_of, spellings
+from .csv_files import AmbiguousSymbolError, Paths, files_of, pair_of, spellings
+from .csv_lines import NAMES
 from .intervals import Interval, in_session, interval_of, labelled_by_end, resample
 from .panel import UnknownSymbolError
 from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_for, checked_bars

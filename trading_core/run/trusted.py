@@ -23,7 +23,7 @@ from ..data.adjusting import ActionError
 from ..data.answers import BadAnswerError
 from ..data.parquet_files import ParquetError
 from ..data import BarSource, BarStore, HybridDataNormalizer, Panel
-from ..data.csv_files import CsvError
+from ..data.csv_lines import CsvError
 from ..data.findings import Finding, Thresholds, refusals_of
 from ..data.guarded import ROWS, barred_of, guarded, usable_bars, with_unpriced
 from ..data.quality import quality_of
