@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Signals', 'GateMaker', 'Step', 'AsOfError', 'checked_day', 'PastCycleError', 'MissingBarsError', 'check_fits',
-           'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'gate_of', 'leftovers', 'finish_earlier',
-           'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of']
+__all__ = ['Signals', 'GateMaker', 'Step', 'AsOfError', 'checked_day', 'PastCycleError', 'MissingBarsError', 'OtherBarsError',
+           'decided_on', 'check_fits', 'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'gate_of',
+           'leftovers', 'finish_earlier', 'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of']
 
 # %% ../../nbs/70_account_day.ipynb #9e80f039
 from collections.abc import Callable, Mapping, Sequence
@@ -99,10 +99,39 @@ class MissingBarsError(DataError):
             return f"Account {self.account!r} needs bars since {bar_text(self.since)}, and the data begins later. Set market.start to that day or an earlier one."
         return f"Account {self.account!r} has positions or orders in {what}, and the data has no bars of it. Add it to market.symbols, until it is sold."
 
-# %% ../../nbs/70_account_day.ipynb #28311b94
+# %% ../../nbs/70_account_day.ipynb #0a008573
+class OtherBarsError(LedgerError):
+    "An account decides on bars of one length, and a run has bars of another."
+
+    def __init__(self, account: str, had: str, got: str):
+        super().__init__(account, had, got)
+        self.account, self.had, self.got = account, had, got
+
+    def __str__(self) -> str:
+        return (
+            f"Account {self.account!r} decides on bars of {self.had or 'parts of a day'}, and this run has bars of {self.got}. The one "
+            f"would fill orders, and count losses, by bars that the other has passed. Give these bars an account of their own: "
+            f"--set ledger.account={self.account}-{self.got}"
+        )
+
+
+def decided_on(ledger: Ledger) -> str | None:
+    "The length of the bars that the account last decided on; blank if only that they were shorter than a day is known."
+    cycle = ledger.last_cycle()
+    if cycle is None:
+        return None
+    told = cycle.plan.get("interval")
+    if told is not None:
+        return str(told)
+    labels = ledger.equity_since(cycle.as_of - pd.Timedelta(days=10)).index.append(pd.DatetimeIndex([cycle.as_of]))
+    return "1d" if bool((labels == labels.normalize()).all()) else ""
+
+# %% ../../nbs/70_account_day.ipynb #d62018f5
 def check_fits(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> None:
-    "Refuse a day before the account's last one, and a panel that cannot value what the account has."
-    last, cycle = ledger.last_day(), ledger.last_cycle()
+    "Refuse other bars, a day before the account's last one, and a panel that cannot value what the account has."
+    last, cycle, had = ledger.last_day(), ledger.last_cycle(), decided_on(ledger)
+    if had is not None and had != panel.interval and (had or panel.daily):
+        raise OtherBarsError(ledger.account, had, panel.interval)
     latest = max([moment for moment in (last, cycle.as_of if cycle else None) if moment is not None], default=day)
     if day < latest:
         raise PastCycleError(ledger.account, day, latest)
@@ -170,7 +199,7 @@ def plan_for(
     )  # fmt: skip
     return plan, {name: {s: float(x) for s, x in table.loc[day].items()} for name, table in signals.items()}
 
-# %% ../../nbs/70_account_day.ipynb #f2670030
+# %% ../../nbs/70_account_day.ipynb #488f1f1d
 def decide_cycle(
     ledger: Ledger, panel: Panel, day: pd.Timestamp, terms: Terms, have: Standing,
     change: Callable[[Plan], Plan] = lambda plan: plan, venue: ExecutorBase | None = None,
@@ -183,7 +212,7 @@ def decide_cycle(
     plan, signals = plan_for(ledger.account, panel, day, terms, have, safe)
     plan = change(held_back(plan, panel, have.holdings, have.waiting))
     return ledger.store_plan(
-        terms.job, day, orders=plan.orders, plan=plan_record(plan), signals=signals,
+        terms.job, day, orders=plan.orders, plan=plan_record(plan) | {"interval": panel.interval}, signals=signals,
         equity=have.equity, cash=have.cash, run_id=terms.run_id,
     )  # fmt: skip
 
