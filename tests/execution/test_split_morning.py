@@ -230,3 +230,18 @@ def test_an_alarm_of_the_day_before_waits_until_the_split_is_booked_and_sells_al
     monitor.look()
     assert account.at_the_venue() == {}
     assert (account.ledger.fills()[-1].quantity, account.ledger.fills()[-1].reason) == (40, "stop_loss")
+
+
+@pytest.mark.parametrize("ran", [False, True], ids=["no run since", "a run has decided"])
+def test_a_price_that_was_in_doubt_is_one_like_any_other_when_a_run_has_decided_on_its_day(ran: bool) -> None:
+    account = Morning(1.0, 25.0)
+    monitor = account.monitor({"shares": ExitRules(stop_loss=0.6)}, closes=account.closes)
+    account.clock.advance(MORNING)
+    assert monitor.look().doubts
+    if ran:
+        account.ledger.store_plan(
+            "daily", SPLIT, orders=[], plan={"cancels": [], "refusals": [], "targets": {}}, signals={},
+            equity=Decimal(1), cash=Decimal(1),
+        )  # fmt: skip
+    account.clock.advance(at("2024-12-03 14:40"))
+    assert bool(monitor.look().doubts) != ran

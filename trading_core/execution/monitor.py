@@ -177,7 +177,7 @@ class NothingToWatchError(RefusedError):
             f"`trading run` decides the exits. A venue with prices is set with execution.executor = alpaca, or ccxt."
         )
 
-# %% ../../nbs/58b_monitor.ipynb #6f233f30
+# %% ../../nbs/58b_monitor.ipynb #4a90aa40
 class Eyes:
     "What the monitor sees; it changes nothing."
 
@@ -196,6 +196,7 @@ class Eyes:
         self.closes, self.splits = closes or {}, list(splits)  # the last ones before today; those that prices tell of
         self.booked: Sequence[BookedAction] = ()  # as read with the positions
         self.looked: pd.Timestamp | None = None  # when a person looked at the account last
+        self.decided: pd.Timestamp | None = None  # to which day a run has come
         self.seen: dict[str, tuple[str, Decimal, Decimal]] = {}  # symbol to opening fill, highest price, and shares
         self.kept: dict[str, str] = {}  # symbol to what the ledger says of that
 
@@ -222,6 +223,8 @@ class Eyes:
         opened = {p.symbol: opening_fill(p, fills, self.booked) for p in held}
         line = ledger.last_event(LOOKED, ledger.account) if held else None
         self.looked = pd.Timestamp(line["at"]) if line else None
+        cycle = ledger.last_cycle() if held else None
+        self.decided = cycle.as_of if cycle else None
         return [self._watch(ledger, position, opened[position.symbol]) for position in held]
 
     def _watch(self, ledger: Ledger, position: PositionInfo, opened: str) -> Watch:
@@ -268,7 +271,7 @@ class News(Eyes):
                 return split
         return None
 
-# %% ../../nbs/58b_monitor.ipynb #d3ca5b7f
+# %% ../../nbs/58b_monitor.ipynb #2fd5c3bc
 class Opening(NamedTuple):
     "The first price of a session, and the last one before it."
 
@@ -285,6 +288,7 @@ class Doubts(News):
         super().__init__(*given, **options)
         self.openings: dict[str, Opening] = {}
         self.last: dict[str, Quote] = {}  # the last price of each symbol that was judged
+        self.odd: dict[str, Quote] = {}  # the last one that was not
 
     def opening(self, watch: Watch, quote: Quote, opens: pd.Timestamp) -> Opening:
         "How the session began, which its first price decides."
@@ -292,7 +296,10 @@ class Doubts(News):
         if have is not None and have.opens == opens:
             return have
         entry = Quote(symbol, watch.position.entry_price, watch.position.entry_day or LONG_AGO)
-        known = [q for q in (self.closes.get(symbol), self.last.get(symbol)) if q is not None and q.moment < opens]
+        odd = self.odd.get(symbol)
+        if odd is not None and (self.decided is None or self.decided < as_day(odd.moment)):
+            odd = None
+        known = [q for q in (self.closes.get(symbol), self.last.get(symbol), odd) if q and q.moment < opens]
         before = max(known, key=lambda q: q.moment, default=entry)
         since = opens if before is entry else before.moment  # an entry price is in shares of now
         self.openings[symbol] = Opening(opens, quote.price, before.price, since)
@@ -313,8 +320,8 @@ class Doubts(News):
         began = self.opening(watch, quote, hours[0])
         before = began.before / split_since(self.booked, watch.symbol, as_day(began.since), today)
         ratio = jump_like(before, began.first, self.settings.split_doubt)
+        (self.last if ratio is None else self.odd)[watch.symbol] = quote
         if ratio is None:
-            self.last[watch.symbol] = quote
             return ""
         told = f"{before.normalize():f} before the opening and {began.first.normalize():f} after it"
         return f"{told} look like a split, {ratio_text(ratio)}, of which nobody has told; a person has to look"
