@@ -24,6 +24,7 @@ from trading_core.execution.venue import Clearing, ManualClock, PanelMarket, Pap
 from trading_core.execution.venue.faults import Faults, Force
 from trading_core.model import ExitRules, OrderRequest, OrderStatus, Side
 from trading_core.portfolio import Costs
+from trading_core.report.day import day_report
 from trading_core.report.venue_state import venue_state
 from trading_core.run.cycle import run_cycle
 from trading_core.strategies import Strategy
@@ -361,6 +362,11 @@ def test_an_order_that_an_announced_split_would_meet_is_held_back_with_a_sentenc
     assert [result.status for result in report.results] == [OrderStatus.PLANNED]
     assert "a split 4 for 1 of ACME on 2024-03-26, told by alpaca, comes first" in report.results[0].message
     assert desk.orders_at_venue() == before
+    run = SimpleNamespace(
+        panel=desk.panel, strategies=desk.strategies, ledger=desk.book, benchmark=desk.panel.close["ACME"],
+        account="desk", job="daily", simulated=True,
+    )  # fmt: skip
+    assert [line.status.startswith("held back: a split 4 for 1") for line in day_report(run, report).orders] == [True]
     at_noon(desk, EVE)
     assert sum((desk.orders_at_venue() - before).values()) == 1
     desk.nights(DAYS[-1], since=SPLIT)

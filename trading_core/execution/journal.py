@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FEED', 'FOREIGN', 'MANUAL', 'MONEY', 'TROUBLE', 'JournalBase', 'Recorder', 'Sending', 'PlanSending', 'Cancelling',
-           'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing', 'Comparing',
-           'SplitNews', 'CarriedOut', 'BookingSplits', 'Splitting', 'MindingSplits', 'Opening', 'Journal']
+__all__ = ['FEED', 'FOREIGN', 'MANUAL', 'MONEY', 'TROUBLE', 'LATER', 'JournalBase', 'Recorder', 'Sending', 'PlanSending',
+           'Cancelling', 'known_orders', 'open_ones', 'Settling', 'Attributing', 'of_others', 'Adopting', 'Syncing',
+           'Comparing', 'SplitNews', 'CarriedOut', 'BookingSplits', 'Splitting', 'MindingSplits', 'Opening', 'Journal']
 
 # %% ../../nbs/56a_journal.ipynb #d5020c8d
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -489,7 +489,7 @@ class SplitNews(Comparing):
         found = explaining(fills, actions, self.open_splits(have, self.splits), there)
         return found or explaining(fills, actions, self.open_splits(have, self.announced(have)), there)
 
-# %% ../../nbs/56a_journal.ipynb #154eb413
+# %% ../../nbs/56a_journal.ipynb #d327609b
 class CarriedOut(SplitNews):
     "Knows which splits the venue's quantities show."
 
@@ -508,8 +508,8 @@ class CarriedOut(SplitNews):
 
     def _held_last(self, symbol: str) -> PositionInfo | None:
         "What our book held before a sale of all that it knew of."
-        fills = [fill for fill in self.ledger.fills() if fill.symbol == symbol]
-        return positions_of(fills[:-1], self.ledger.actions()).get(symbol)
+        trades = [fill for fill in self.ledger.fills() if fill.symbol == symbol and fill.quantity]
+        return positions_of(trades[:-1], self.ledger.actions()).get(symbol)
 
 # %% ../../nbs/56a_journal.ipynb #6273add0
 class BookingSplits(CarriedOut):
@@ -588,7 +588,7 @@ class Splitting(BookingSplits):
                 cure = f"wait until {self.executor.name} carries it out, or say that there was none: trading doctor --repair --why"
                 yield Difference("split", symbol, ours, f"{there.quantity.normalize():f}", cure=cure)
 
-# %% ../../nbs/56a_journal.ipynb #f944a54e
+# %% ../../nbs/56a_journal.ipynb #e0692dfc
 class MindingSplits(Splitting):
     "Keeps orders of old shares from meeting a split."
 
@@ -612,7 +612,7 @@ class MindingSplits(Splitting):
             mine = of_old_shares(self.ledger, split.symbol, split.day)
             unsent = [name for name, status in mine.items() if status is OrderStatus.PLANNED]
             if split.day > today or split.symbol in held:
-                why = f"a {split}, comes first; it goes out in new shares"
+                why = f"a {split}, comes first; {LATER}"
                 self.held_back |= dict.fromkeys(unsent, why)
             else:
                 self._in_new_shares(split, unsent)
@@ -626,6 +626,7 @@ class MindingSplits(Splitting):
                     self.ledger.note("order split", client_id, told=str(split))
 
 
+LATER = "it goes out in new shares"
 _RECENT = 7  # days for which an unsent order may have waited
 
 # %% ../../nbs/56a_journal.ipynb #f785c788

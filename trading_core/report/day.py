@@ -12,7 +12,7 @@ __all__ = ['PAID', 'LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', '
            'limit_warnings', 'cycle_warnings', 'DayFacts', 'DayReport', 'exposures', 'history_of', 'decision_text',
            'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #2cb3d9b1
+# %% ../../nbs/64_day.ipynb #b4f418de
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -24,6 +24,7 @@ import pandas as pd
 
 from ..data.guarded import barred_of
 from ..data.panel import Panel
+from ..execution.journal import LATER
 from ..figures import percent
 from ..model import BookedAction, ExitRules, Fill, OrderRequest, Side, plain
 from ..portfolio.breaker import Trip
@@ -614,7 +615,7 @@ def _waiting(cycle: CycleLike) -> list[OrderRequest]:
     listed = [*(getattr(cycle, "pending", None) or ()), *cycle.plan.orders]
     return list({order.client_id: order for order in listed if order.client_id not in gone}.values())
 
-# %% ../../nbs/64_day.ipynb #00a1caf8
+# %% ../../nbs/64_day.ipynb #998d1e26
 def _book(run: RunLike, cycle: CycleLike, panel: Panel) -> dict[str, Any]:
     "Open positions, nearest to their stop first, and waiting orders, in the order in which their markets open."
     equity, waiting = float(cycle.equity), _waiting(cycle)
@@ -630,6 +631,7 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel) -> dict[str, Any]:
     status = {name: f"{quantity_text(done)} filled, the rest waits" for name, done in begun.items()}
     status |= {result.client_id: result.status.value for result in _results(cycle)}
     status |= {r.client_id: FOR_YOU for r in _said(cycle) if r.message.startswith("waits for approval")}
+    status |= {r.client_id: f"held back: {r.message}" for r in _said(cycle) if r.message.endswith(LATER)}
     orders = [
         order_line(order, panel, phrases[order.client_id], held.get(order.symbol), status.get(order.client_id, ""))
         for order in waiting
