@@ -169,7 +169,7 @@ def test_one_look_of_the_monitor_goes_by_the_clock_of_the_venue_and_says_when_it
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coin = next(symbol for symbol in sorted(desk.digests()) if "/" in symbol)
-    assert desk.say("monitor", "--once") == (0, "")  # nothing is open yet
+    assert desk.say("monitor", "--once") == (0, "Account simulated has no position to watch.\n")
     assert desk.say("approve", desk.digests()[coin])[0] == 0
     desk.clock.advance(desk.clock() + pd.Timedelta("5min"))
     desk.venue.step()

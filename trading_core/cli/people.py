@@ -366,7 +366,7 @@ def _how(look: Look) -> int:
         typer.echo(f"No stop was watched, as no price could be judged. {why}.", err=True)
     return 2 if look.blind else 0
 
-# %% ../../nbs/78b_cli_people.ipynb #f709983d
+# %% ../../nbs/78b_cli_people.ipynb #c50ce96d
 def monitor(
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
     live: Live = False,
@@ -386,7 +386,8 @@ def monitor(
         facts = {"watched": watched, "said": look.lines(), "trouble": look.trouble}
         if json:
             show_facts(facts)
-        for line in [] if json else [*(f"{s}: {w['quiet'] or 'watched'}" for s, w in watched.items()), *look.lines()]:
+        told = [*(f"{s}: {w['quiet'] or 'watched'}" for s, w in watched.items()), *look.lines()]
+        for line in [] if json else told or [f"Account {config.account} has no position to watch."]:
             typer.echo(line)
         return _how(look)
 
