@@ -15,26 +15,27 @@ os.environ.setdefault("TRADING_TRIALS", "memory")  # what tests try is nobody's 
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema loads it for a second, for nothing
 
 FLOOR = "tests/test_notebooks.py::test_the_notebooks_of_a_floor_run_to_their_end"
-LONGEST = (  # in the order in which they begin; the first compiles the kernels, the next ones need none
+LONGEST = (  # in the order in which they begin, three at a time; the first one compiles the kernels
     f"{FLOOR}[4]",
     "tests/test_checks.py::test_the_package_is_strictly_typed",
     f"{FLOOR}[1]",
-    f"{FLOOR}[0]",
-    "tests/data/test_parquet.py",
-    f"{FLOOR}[7]",
+    f"{FLOOR}[7]",  # begins where the first one has ended; until then, none beside it may compile the same once more
     f"{FLOOR}[5]",
-    f"{FLOOR}[2]",
+    f"{FLOOR}[0]",
     "tests/run/test_jobs.py",
+    f"{FLOOR}[2]",
+    "tests/data/test_quality_fuzz.py",
     "tests/run/test_canary.py",
     "tests/run/test_run_at_a_venue.py",
     "tests/packaging/test_wheel.py",
+    "tests/backtest/test_tearsheet.py",
     "tests/test_readme.py",
     "tests/execution/test_chaos_sockets.py",
     "tests/run/test_real_data_run.py",
     "tests/run/test_schedule.py",
     "tests/test_notebooks.py",
     "tests/run/test_run_at_an_exchange.py",
-    "tests/backtest/test_tearsheet.py",
+    "tests/run/test_warm.py",
 )
 
 
