@@ -146,3 +146,10 @@ def test_exposure_is_smoothed_by_what_there_is_of_it_and_says_how(freq, count, t
     assert told in text
     assert ("means" in text) is bool(told)
     assert len(smoothed(shares)[0]) >= min(count, 27)
+
+
+def test_what_only_lost_did_not_make_the_most():
+    trades = pd.DataFrame(
+        {"reason": ["stop_loss", "time_stop", "time_stop"], "pnl": [-5.0, -20.0, 1.0], "return": [-0.1, -0.2, 0.1]}
+    )
+    assert "Stop-loss lost the least, time-stop lost $19" in report.reasons_section(trades)

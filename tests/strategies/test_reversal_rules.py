@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_panels import panels, random_bars, random_panel
 
-from trading_core.data import HybridDataNormalizer
+from trading_core.data import HybridDataNormalizer, SimulatedBars, load_panel
 from trading_core.model import AssetClass, ExitRules
 from trading_core.sessions import sessions
 from trading_core.strategies import (
@@ -24,6 +24,7 @@ from trading_core.strategies import (
     checked_signals,
 )
 from trading_core.strategies.reversal import last_sessions
+from trading_core.strategies.strategy import explain
 
 
 def told_again(panel, lookback, lowest):
@@ -225,3 +226,17 @@ def test_on_real_data_the_signals_agree_with_the_plain_rule(real_data):
     pd.testing.assert_frame_equal(
         checked_signals(EquityReversal(), recent), told_again(recent, 5, 0.1), check_freq=False
     )
+
+
+def test_an_explanation_names_the_bars_that_it_is_about():
+    market = SimulatedBars(today="2024-07-06")
+    told = {}
+    for interval in ("1d", "1h"):
+        panel = load_panel(market, ["AXOR", "BTC/USD"], "2024-05-01", "2024-07-05", interval=interval)
+        panel = panel.until(pd.Timestamp("2024-07-05", tz="UTC") if interval == "1d" else "2024-07-05T20:00")
+        told[interval] = [explain(CryptoReversal(), panel)["BTC/USD"], explain(EquityReversal(), panel)["AXOR"]]
+    assert "% in a day" in told["1d"][0]
+    assert "by 5-day return" in told["1d"][1]
+    assert "% in a bar" in told["1h"][0]
+    assert "by 5-bar return" in told["1h"][1]
+    assert CryptoReversal().why("BTC/USD", {"return": -0.027, "adx": 12.0}).startswith("−2.7 % in a day")

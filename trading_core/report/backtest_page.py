@@ -324,7 +324,7 @@ def reason_text(reason: str) -> str:
     "A reason in words; an unknown one as it is."
     return REASONS.get(reason, reason.replace("_", " "))
 
-# %% ../../nbs/62_backtest_page.ipynb #2da51aea
+# %% ../../nbs/62_backtest_page.ipynb #825bac10
 def _round_trips(name: str, trades: pd.DataFrame) -> tuple[object, ...]:
     "How a group of round trips went."
     won, mean = (trades["pnl"] > 0).mean(), trades["return"].mean()
@@ -339,7 +339,8 @@ def reasons_section(trades: pd.DataFrame) -> Html:
     order = sums.abs().sort_values(ascending=False).index
     rows = [_round_trips(reason_text(str(reason)), trades[trades["reason"] == reason]) for reason in order]
     best, worst = reason_text(str(sums.idxmax())), reason_text(str(sums.idxmin()))
-    title = f"{best.capitalize()} made the most, {worst} {'lost' if sums.min() < 0 else 'made'} {dollars(abs(sums.min()), 0)}"
+    least = f"{worst} {'lost' if sums.min() < 0 else 'made'} {dollars(abs(sums.min()), 0)}"
+    title = f"{best.capitalize()} {'made the most' if sums.max() > 0 else 'lost the least'}, {least}"
     if len(sums) == 1:
         title = f"All round trips ended by {best}"
     columns = {"Ended by": "", "Round trips": "n", "Won": "n", "Average": "n", "Sum": "n"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Wish', 'wishes_of', 'signals_summary', 'signals_head', 'value_text', 'near_misses', 'strategy_title',
            'strategy_section', 'strategy_sections']
 
-# %% ../../nbs/63_signals_page.ipynb #badbb782
+# %% ../../nbs/63_signals_page.ipynb #9c4b1c64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ import pandas as pd
 
 from ..sessions import bar_text
 from ..data.panel import Panel
-from ..figures import bar_chart, day_text, percent, svg
+from ..figures import bar_chart, day_text, percent
+from .backtest_page import both_sizes
 from .markup import Html, beside, count, el, fold, joined, section, table, tiles
 from ..strategies.strategy import Strategy, checked_signals, phrases_of
 
@@ -150,7 +151,7 @@ def strategy_title(name: str, strategy: Strategy, panel: Panel, wishes: list[Wis
     few = f": {', '.join(wanted)}" if len(wanted) <= 6 else ""
     return f"{strategy.name} wants {len(wanted)} of {len(wishes)}{few}"
 
-# %% ../../nbs/63_signals_page.ipynb #b72e1c57
+# %% ../../nbs/63_signals_page.ipynb #6034620f
 def _picture(near: pd.Series, wanted: list[str]) -> Html:
     "The nearest by the first indicator, the wanted ones in the colour that is ours."
     if len(near) < 2:
@@ -158,8 +159,8 @@ def _picture(near: pd.Series, wanted: list[str]) -> Html:
     name = str(near.name)
     unit: Any = "+%" if "return" in name or "change" in name else ""
     alt = f"{name}: " + ", ".join(f"{symbol} {value_text(name, value)}" for symbol, value in near.items())
-    bars = bar_chart(near, unit=unit, highlight=wanted or ["–"], width=500)
-    return Html(el("h3", f"{name.capitalize()}: the first {len(near)} in order") + svg(bars, alt))
+    wide, narrow = (bar_chart(near, unit=unit, highlight=wanted or ["–"], width=width) for width in (500, 320))
+    return Html(el("h3", f"{name.capitalize()}: the first {len(near)} in order") + both_sizes(wide, narrow, alt))
 
 # %% ../../nbs/63_signals_page.ipynb #49905a68
 def strategy_section(name: str, strategy: Strategy, panel: Panel, share: float = 1.0) -> Html:

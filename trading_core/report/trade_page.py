@@ -63,7 +63,7 @@ def targets_section(day: DayReport) -> Html:
         sub="Shares of the account's equity at the close; – means no opinion today, what is held is kept",
     )
 
-# %% ../../nbs/67_trade_page.ipynb #93aad352
+# %% ../../nbs/67_trade_page.ipynb #9511f821
 def account_rows(day: DayReport) -> list[tuple[str, float | None, float, float]]:
     "Name, at the cycle before, now, and after the orders at the last close."
     flow = sum(order.value if order.side == "sell" else -order.value for order in day.orders)
@@ -77,13 +77,22 @@ def account_rows(day: DayReport) -> list[tuple[str, float | None, float, float]]
     ]
 
 
+def _heading(day: DayReport, moment: str) -> str:
+    "A day over a column; a moment within it without weekday and year, for which phones have no room."
+    when = pd.Timestamp(moment)
+    if word_of(day) == "day":
+        return day_text(when)
+    number, month, *_ = day_text(when, weekday=False).split()
+    return f"{number} {month} {when:%H:%M}"
+
+
 def account_section(day: DayReport) -> Html:
     "The account before and after."
     rows = []
     for name, before, now, after in account_rows(day):
         rows.append((el("b", name), "–" if before is None else dollars(before), dollars(now), dollars(after, 0)))
-    first = day_text(pd.Timestamp(day.previous_day)) if day.previous_day else "Before"
-    columns = {"": "", first: "n", day_text(pd.Timestamp(day.as_of)): "n", "After the orders ≈": "n"}
+    first = _heading(day, day.previous_day) if day.previous_day else "Before"
+    columns = {"": "", first: "n", _heading(day, day.as_of): "n", "After the orders ≈": "n"}
     title, moved = f"The account on its first {word_of(day)}", day_change(day)
     if moved is not None and day.previous_equity is not None:
         title = f"Equity moved by {percent(moved, 2, signed=True)}, {dollars(day.equity - day.previous_equity, signed=True)}"

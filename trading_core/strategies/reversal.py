@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['last_sessions', 'ReversalStrategy', 'EquityReversal', 'fell', 'fall_phrase', 'CryptoReversal']
 
-# %% ../../nbs/23_reversal.ipynb #459ad6d4
+# %% ../../nbs/23_reversal.ipynb #dbd38c04
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,14 @@ from ..model import Asset, AssetClass, ExitRules
 from ..sessions import Day, as_day, sessions
 from .indicators import adx, change, change_on, lay, lowest_in, on_own_bars, rank_rows, span_of
 from .sizing import EqualWeight
-from .strategy import ParameterError, Strategy, need_bars, need_fraction, signed_percent
+from trading_core.strategies.strategy import (
+    ParameterError,
+    Strategy,
+    bar_name,
+    need_bars,
+    need_fraction,
+    signed_percent,
+)
 
 # %% ../../nbs/23_reversal.ipynb #b7592351
 def last_sessions(calendar: str, start: Day, end: Day) -> pd.DatetimeIndex:
@@ -59,7 +66,7 @@ class ReversalStrategy(Strategy):
         "The panel's symbols of its asset class."
         return [symbol for symbol in panel.symbols if self.covers(panel.assets[symbol])]
 
-# %% ../../nbs/23_reversal.ipynb #9435029b
+# %% ../../nbs/23_reversal.ipynb #c78fa77c
 @dataclass(frozen=True)
 class EquityReversal(ReversalStrategy):
     "On each week's last session: hold the equities that fell most, in equal parts."
@@ -109,7 +116,7 @@ class EquityReversal(ReversalStrategy):
         rank, ranked, picks = values["rank"], values["ranked"], 0
         if math.isnan(rank):
             return f"not ranked, fewer than {self.lookback + 1} bars"
-        place = f"rank {rank:.0f} of {ranked:.0f} by {self.lookback}-day return ({signed_percent(values['return'])})"
+        place = f"rank {rank:.0f} of {ranked:.0f} by {self.lookback}-{bar_name()} return ({signed_percent(values['return'])})"
         picks = self.picks(ranked)
         return place if rank <= picks else f"{place}, not among the lowest {picks}"
 
@@ -118,12 +125,12 @@ def fell(moved: np.ndarray, drop: float) -> np.ndarray:
     "Where a return is a fall of at least `drop`, up to the rounding of a float."
     return np.asarray(1 + moved <= (1 - drop) * (1 + 1e-9))
 
-# %% ../../nbs/23_reversal.ipynb #f04ac43e
+# %% ../../nbs/23_reversal.ipynb #c2378f26
 def fall_phrase(moved: float, trend: float, drop: float, max_adx: float) -> str:
     "Why a coin is wanted, or which of the two conditions is missing."
     least = f"−{100 * drop:g} %"
     near = signed_percent(moved) == signed_percent(-drop) and not math.isclose(moved, -drop, rel_tol=1e-9)
-    fall = f"{signed_percent(moved, 2 if near else 1)} in a day"
+    fall = f"{signed_percent(moved, 2 if near else 1)} in a {bar_name()}"
     if not fell(np.asarray(moved), drop):
         return f"{fall}, not yet {least}; ADX {trend:.1f}"
     if trend < max_adx:

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 'no_bar', 'explain', 'phrases_of', 'SignalError',
-           'strengths_of', 'checked_signals', 'ParameterError', 'need_bars', 'need_fraction', 'WithExits', 'made',
-           'StrategyLoadError', 'strategy_classes', 'load_strategy', 'load_sizer']
+__all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 'no_bar', 'bar_name', 'explain', 'phrases_of',
+           'SignalError', 'strengths_of', 'checked_signals', 'ParameterError', 'need_bars', 'need_fraction',
+           'WithExits', 'made', 'StrategyLoadError', 'strategy_classes', 'load_strategy', 'load_sizer']
 
-# %% ../../nbs/21_strategy.ipynb #fac388c8
+# %% ../../nbs/21_strategy.ipynb #7269fc53
 import importlib
 import inspect
 import math
@@ -19,6 +19,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Integral, Real
@@ -153,7 +154,7 @@ def signed_percent(value: float, digits: int = 1) -> str:
     text = f"{100 * value:+.{digits}f}"
     return f"{text if float(text) else text[1:]} %".replace("-", "−")
 
-# %% ../../nbs/21_strategy.ipynb #c24a8cf1
+# %% ../../nbs/21_strategy.ipynb #a2e8d8ce
 def no_bar(panel: Panel, symbol: str) -> str:
     "Why there can be no opinion on `symbol` on the panel's last day."
     missed = int(panel.missed[-1, panel.symbols.index(symbol)])
@@ -168,6 +169,14 @@ def no_bar(panel: Panel, symbol: str) -> str:
     )
 
 
+_bar = ContextVar("bar", default="day")
+
+
+def bar_name() -> str:
+    "What a bar of the panel that is being explained is called: `day`, or `bar` of shorter ones."
+    return _bar.get()
+
+
 def explain(strategy: Strategy, panel: Panel, day: Day | None = None) -> dict[str, str]:
     "Why the strategy wants or does not want each symbol that it covers, on `day` or on the panel's last day."
     past = panel if day is None else panel.until(day)
@@ -176,11 +185,14 @@ def explain(strategy: Strategy, panel: Panel, day: Day | None = None) -> dict[st
 
 def phrases_of(strategy: Strategy, panel: Panel, tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     "The same on the panel's last day, with its indicators at hand."
-    phrases = {}
-    for place, symbol in enumerate(panel.symbols):
-        values = {name: float(table.iloc[-1, place]) for name, table in tables.items()}
-        if strategy.covers(panel.assets[symbol]):
-            phrases[symbol] = strategy.why(symbol, values) if panel.real[-1, place] else no_bar(panel, symbol)
+    phrases, before = {}, _bar.set("day" if panel.daily else "bar")
+    try:
+        for place, symbol in enumerate(panel.symbols):
+            values = {name: float(table.iloc[-1, place]) for name, table in tables.items()}
+            if strategy.covers(panel.assets[symbol]):
+                phrases[symbol] = strategy.why(symbol, values) if panel.real[-1, place] else no_bar(panel, symbol)
+    finally:
+        _bar.reset(before)
     return phrases
 
 # %% ../../nbs/21_strategy.ipynb #6f359b90
