@@ -215,7 +215,7 @@ def order_why(order: OrderRequest, phrase: str, held: PositionLine | None) -> st
         told += f": the line is ${held.stop:,.6g}"
     return " · ".join(part for part in (told, since if order.side is Side.SELL else "") if part)
 
-# %% ../../nbs/64_day.ipynb #bfeed49b
+# %% ../../nbs/64_day.ipynb #c24c550c
 def decided_on(order: OrderRequest, panel: Panel) -> pd.Timestamp:
     "The bar after which `order` was decided, as its id says; the panel's last if it says nothing."
     written = order.client_id.partition("-")[0]
@@ -227,14 +227,19 @@ def decided_on(order: OrderRequest, panel: Panel) -> pd.Timestamp:
 
 
 def order_phrases(
-    orders: Iterable[OrderRequest], strategies: Mapping[str, tuple[Strategy, float]], panel: Panel
+    orders: Iterable[OrderRequest],
+    strategies: Mapping[str, tuple[Strategy, float]],
+    panel: Panel,
+    wishes: Iterable[Wish] = (),
 ) -> dict[str, str]:
-    "By client id: what the strategy of each order saw in the bar after which it was decided."
+    "By client id: what the strategy of each order saw in the bar after which it was decided; `wishes` are of the last one."
     known: dict[tuple[str, pd.Timestamp], dict[str, str]] = {}
     found = {}
+    for wish in wishes:
+        known.setdefault((wish.strategy, panel.last), {})[wish.symbol] = wish.why
     for order in orders:
         place = order.strategy, decided_on(order, panel)
-        if place not in known and order.strategy in strategies:
+        if order.reason == "signal" and place not in known and order.strategy in strategies:
             known[place] = explain(strategies[order.strategy][0], panel, place[1])
         found[order.client_id] = known.get(place, {}).get(order.symbol, "")
     return found
@@ -615,11 +620,11 @@ def _waiting(cycle: CycleLike) -> list[OrderRequest]:
     listed = [*(getattr(cycle, "pending", None) or ()), *cycle.plan.orders]
     return list({order.client_id: order for order in listed if order.client_id not in gone}.values())
 
-# %% ../../nbs/64_day.ipynb #998d1e26
-def _book(run: RunLike, cycle: CycleLike, panel: Panel) -> dict[str, Any]:
+# %% ../../nbs/64_day.ipynb #740e4bd1
+def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) -> dict[str, Any]:
     "Open positions, nearest to their stop first, and waiting orders, in the order in which their markets open."
     equity, waiting = float(cycle.equity), _waiting(cycle)
-    phrases = order_phrases([*waiting, *cycle.plan.orders], run.strategies, panel)
+    phrases = order_phrases([*waiting, *cycle.plan.orders], run.strategies, panel, wishes)
     leaving = {order.symbol for order in waiting if order.side is Side.SELL}
     rules = {name: strategy.exits for name, (strategy, _) in run.strategies.items()}
     known = panel.until(getattr(cycle, "known_day", None) or cycle.as_of)  # with a silent venue, all of that moment
@@ -647,7 +652,7 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel) -> dict[str, Any]:
     now, after = exposures(positions, orders, equity, float(cycle.cash))
     return {"positions": positions, "orders": orders, "done": done, "exposure": now, "exposure_after": after}
 
-# %% ../../nbs/64_day.ipynb #fe593538
+# %% ../../nbs/64_day.ipynb #89229795
 def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
     """The day of `cycle`, explained.
 
@@ -665,7 +670,7 @@ def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
         **_account(run, cycle),
         **_course(run, cycle, panel, fills, booked),
         **_decided(run, cycle, panel, wishes),
-        **_book(run, cycle, panel),
+        **_book(run, cycle, panel, wishes),
         fills=fill_lines(fills, [fill.venue_id for fill in cycle.fills], panel, booked),
         warnings=[
             *quality_warnings(panel, cycle.holdings),
