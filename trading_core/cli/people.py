@@ -266,7 +266,7 @@ def why(
     else:
         typer.echo(str(answer))
 
-# %% ../../nbs/78b_cli_people.ipynb #6ba63db8
+# %% ../../nbs/78b_cli_people.ipynb #c559e4f4
 def _past_of(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Timestamp]) -> dict[str, Any]:
     """What prices tell of open positions until the last day that is over at the venue; nothing, with a word, without market data.
 
@@ -287,10 +287,12 @@ def _past_of(config: TradingConfig, ledger: Ledger, now: Callable[[], pd.Timesta
         known, booked = [fill for fill in ledger.fills() if fill.symbol in panel.symbols], ledger.actions(panel.last)
         splits = splits_of(panel)
         told = {(split.symbol, split.day) for split in splits}
-        unclear = {a.symbol for a in booked if a.kind == "split" and (a.symbol, a.day) not in told}
-        past = {s: held for s, held in track(known, panel, panel.last, booked).items() if s not in unclear}
-        last = dict(zip(panel.symbols, panel.arrays["close"][-1].tolist(), strict=True))
-        closes = {s: Quote(s, money(x), panel.last) for s, x in last.items() if x == x}
+        unclear = {a.symbol: a.day for a in booked if a.kind == "split" and (a.symbol, a.day) not in told}
+        held = track(known, panel, panel.last, booked)
+        past = {s: holding for s, holding in held.items() if s not in unclear}
+        own = {s: panel.days[panel.real[:, panel.symbols.index(s)]][-1] for s in held}
+        last = {s: money(float(panel.arrays["close"][-1, panel.symbols.index(s)])) for s in held}
+        closes = {s: Quote(s, last[s], day) for s, day in own.items() if s not in unclear or unclear[s] <= day}
         return {"past": past, "closes": closes, "splits": splits}
     except (TradingError, OSError) as error:
         typer.echo(f"The highest closes since entry are not known ({error}); fill prices take their place.", err=True)
