@@ -146,7 +146,7 @@ def _doubted(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.T
         rows[f.symbol] = rows.get(f.symbol, np.zeros(len(panel.days), dtype=bool)) | np.asarray(within)
     return rows
 
-# %% ../../nbs/17za_guarded.ipynb #b9c950f6
+# %% ../../nbs/17za_guarded.ipynb #6dfa486e
 def guarded(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.Timestamp] | None = None) -> Panel:
     """The panel without the prices in doubt, and with the list of symbols that may not be traded.
 
@@ -174,7 +174,7 @@ def guarded(panel: Panel, findings: Iterable[Finding], since: Mapping[str, pd.Ti
         _hide(arrays, real, column, hidden)
     return GuardedPanel(panel.days, panel.symbols, panel.assets, arrays, real, None, panel.interval, actions, barred)
 
-
+# %% ../../nbs/17za_guarded.ipynb #86fc143e
 ACTED = {
     "split_twice": "split",
     "split_inverted": "split",

@@ -69,7 +69,7 @@ class StoreIndexError(DataError):
             f"files of bars, which are not touched."
         )
 
-# %% ../../nbs/16b_store_index.ipynb #e51079bd
+# %% ../../nbs/16b_store_index.ipynb #64da51ef
 class IndexFile:
     "The database in a folder of bars: opened for each question, so that threads and forks never share a connection."
 
@@ -117,9 +117,8 @@ class IndexFile:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.writing() as line:
             if not line.execute("select 1 from sqlite_master where name = 'about'").fetchone():
-                for statement in TABLES.split(";"):
+                for statement in (*TABLES.split(";"), TOLD):
                     line.execute(statement)
-                line.execute(TOLD)
                 line.execute("insert into about values ('version', ?)", (str(VERSION),))
         sync_folder(self.folder)
 
