@@ -150,7 +150,7 @@ def given_to_pages(pages: Mapping[str, Mapping[str, Parameter]], given: Mapping[
         for page, own in pages.items()
     }
 
-# %% ../../nbs/70_pages.ipynb #4e607416
+# %% ../../nbs/70_pages.ipynb #f65c7745
 WARM = "import trading_core.run, trading_core.report, trading_core.backtest, trading_core.figures, matplotlib.figure"
 
 
@@ -165,7 +165,7 @@ def warm_python(scratch: Path, environment: Mapping[str, str], folder: Path) -> 
     with (scratch / "warm.log").open("wb") as log:
         return WarmPython(WARM, _variables(scratch, environment), folder, log)
 
-
+# %% ../../nbs/70_pages.ipynb #f4fee306
 class PageKernel:
     "A Python process of our own interpreter that waits for the cells of one page; born of `stem`, if there is one."
 
