@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from intraday import mixed_panel
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from trading_core.data.panel import Panel
 from trading_core.execution.stage import in_days
@@ -77,3 +77,12 @@ def test_books_from_before_this_was_noted_are_told_by_their_labels(ledger: Ledge
     with pytest.raises(OtherBarsError, match="decides on bars of parts of a day"):
         decide(ledger, DAYS, "2024-07-02", "daily")
     assert decide(ledger, HOURS, "2024-07-01T17:00", "scan")
+
+
+def test_old_books_whose_last_hour_ended_at_midnight_are_told_by_the_cycle_before(ledger: Ledger):
+    for when in ("2024-07-01T23:00", "2024-07-02T00:00"):
+        decide(ledger, HOURS, when, "scan")
+    with ledger.writing() as step:
+        step.execute(update(t.cycles).values(plan={"targets": {}, "cancels": [], "refusals": []}))
+        step.execute(delete(t.equity))
+    assert decided_on(ledger) == ""

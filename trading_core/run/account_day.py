@@ -99,7 +99,7 @@ class MissingBarsError(DataError):
             return f"Account {self.account!r} needs bars since {bar_text(self.since)}, and the data begins later. Set market.start to that day or an earlier one."
         return f"Account {self.account!r} has positions or orders in {what}, and the data has no bars of it. Add it to market.symbols, until it is sold."
 
-# %% ../../nbs/70_account_day.ipynb #0a008573
+# %% ../../nbs/70_account_day.ipynb #5406a08a
 class OtherBarsError(LedgerError):
     "An account decides on bars of one length, and a run has bars of another."
 
@@ -123,8 +123,11 @@ def decided_on(ledger: Ledger) -> str | None:
     told = cycle.plan.get("interval")
     if told is not None:
         return str(told)
-    labels = ledger.equity_since(cycle.as_of - pd.Timedelta(days=10)).index.append(pd.DatetimeIndex([cycle.as_of]))
-    return "1d" if bool((labels == labels.normalize()).all()) else ""
+    labels = [*ledger.equity_since(cycle.as_of - pd.Timedelta(days=10)).index, cycle.as_of]
+    for _ in range(2):  # one hour of a day ends at midnight, and the one before it does not
+        earlier = ledger.last_cycle(before=labels[-1])
+        labels += [earlier.as_of] if earlier else []
+    return "1d" if all(label == label.normalize() for label in labels) else ""
 
 # %% ../../nbs/70_account_day.ipynb #d62018f5
 def check_fits(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> None:
