@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['RESERVED', 'WARM', 'REFUSALS', 'package_templates', 'template_folders', 'template', 'papermill_module', 'Parameter',
-           'parameters_of', 'ParameterValueError', 'fitting', 'given_to_pages', 'warm_python', 'PageKernel',
-           'PageError', 'RefusedPageError', 'execute_page']
+__all__ = ['UNUSED', 'RESERVED', 'WARM', 'REFUSALS', 'package_templates', 'template_folders', 'template', 'papermill_module',
+           'Parameter', 'parameters_of', 'ParameterValueError', 'fitting', 'given_to_pages', 'warm_python',
+           'PageKernel', 'PageError', 'RefusedPageError', 'execute_page']
 
 # %% ../../nbs/70_pages.ipynb #3fd0993c
 import ast
@@ -54,19 +54,20 @@ def template(page: str, config: TradingConfig) -> Path:
         )
     return found[0]
 
-# %% ../../nbs/70_pages.ipynb #2dbd7188
+# %% ../../nbs/70_pages.ipynb #0cd2caba
+UNUSED = ("rfc3987_syntax", "rfc3986_validator", "isoduration", "webcolors", "fqdn", "uri_template")
+
+
 @cache
 def papermill_module() -> ModuleType:
-    "papermill, imported without a slow library that it never uses here."
-    unused = "rfc3987_syntax"
-    kept_out = unused not in sys.modules
-    if kept_out:
-        sys.modules[unused] = None  # type: ignore[assignment]
+    "papermill, imported without libraries that it never uses here."
+    kept_out = [name for name in UNUSED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(kept_out))  # type: ignore[arg-type]
     try:
         return importlib.import_module("papermill")
     finally:
-        if kept_out:
-            del sys.modules[unused]
+        for name in kept_out:
+            del sys.modules[name]
 
 # %% ../../nbs/70_pages.ipynb #4fb7be71
 @dataclass(frozen=True)
