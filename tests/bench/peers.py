@@ -37,6 +37,7 @@ Made = Callable[[], Any]
 # On a virtual machine memory that is given back goes back to the host, and every fresh page then costs milliseconds, at
 # random. So no process here gives any back, ours or a peer's: what is measured is the work.
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
+ENOUGH = 3.0  # seconds of rounds
 
 
 def ours(strategy: Any, panel: Any, fee: float = w.FEE) -> Made:
@@ -320,12 +321,15 @@ def timed(run: Made) -> tuple[float, float, Any]:
 def one(name: str, rounds: int) -> dict[str, Any]:
     """Seconds of the best of several rounds after the first, by the clock and of the processor; the first's; peak memory in MB.
 
-    A slow line has one round only.
+    There are as many rounds as fit into `ENOUGH` seconds, but `rounds` at least: a short line is disturbed as a whole. A slow
+    line has one round only.
     """
     line = LINES[name]
     run = line.make()
     first, busy, answer = timed(run)
     times = [(first, busy)] if line.slow else [timed(run)[:2] for _ in range(rounds)]
+    while not line.slow and sum(took for took, _ in times) < ENOUGH:
+        times.append(timed(run)[:2])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     best, cpu = (min(column) for column in zip(*times, strict=True))
     return {"best": best, "cpu": cpu, "first": first, "peak": peak, "answer": str(answer)[:60].split("\n")[0]}
