@@ -144,7 +144,10 @@ def test_any_answer_of_yahoo_gives_the_bars_in_it_or_a_refusal(told: Told, asked
     if not raw:
         assert all(len(rows[day]) == 1 or all(row[:4] == rows[day][0][:4] for row in rows[day]) for day in wanted)
         for day, row in zip(wanted, bars[["open", "high", "low", "close", "volume"]].to_numpy(), strict=True):
-            assert row.tolist() in [[*one[:4], float(int(one[4]))] for one in rows[day]]  # yfinance's volumes are whole
+            told_of_day = [
+                [*map(float, one[:4]), float(int(one[4]))] for one in rows[day]
+            ]  # yfinance's volumes are whole
+            assert row.tolist() in told_of_day
             assert not any(isinstance(value, bool | str) for one in rows[day] for value in one)
 
 
