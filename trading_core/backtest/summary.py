@@ -10,7 +10,8 @@ __all__ = ['compiled', 'summing', 'BLOCK', 'TRIPS', 'HOLDING', 'BOOKED', 'SPLIT'
            'sums_of', 'ends_of', 'growth', 'totals', 'cash_part', 'shares_of', 'idle_part', 'between', 'falls',
            'take_part', 'round_trips', 'won_and_lost', 'forget_older']
 
-# %% ../../nbs/42a_summary.ipynb #a238466f
+# %% ../../nbs/42a_summary.ipynb #867d6bdb
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -251,13 +252,17 @@ def won_and_lost(profits: np.ndarray) -> tuple[int, float, float]:
             lost -= profit
     return wins, won, lost
 
-# %% ../../nbs/42a_summary.ipynb #430fff92
+# %% ../../nbs/42a_summary.ipynb #048b17a1
 TOGETHER = ("summary", "kernel", "accounts", "two_lines")  # modules whose compiled functions contain one another's
 
 
 def forget_older(folder: Path, sources: Sequence[Path]) -> list[str]:
-    "Remove from `folder` the machine code of sources that is older than the youngest of them; names of what was removed."
-    changed = max(source.stat().st_mtime for source in sources)
+    """Remove from `folder` the machine code of sources that is older than the youngest of them; names of what was removed.
+
+    A source from the future, which a wrong clock leaves behind, does not count: all code would be older, at each start.
+    """
+    now = time.time()
+    changed = max((told for source in sources if (told := source.stat().st_mtime) <= now), default=0.0)
     removed = []
     for index in sorted(found for source in sources for found in folder.glob(f"{source.stem}.*.nbi")):
         with suppress(FileNotFoundError):  # another process was quicker
