@@ -18,12 +18,13 @@ __all__ = ['compiled', 'ASSETS', 'SLOTS', 'FILLS', 'REFUSALS', 'REASONS', 'SIGNA
            'ride', 'pass_quietly', 'unbound', 'stand', 'trade_freely', 'pass_days', 'simulate', 'Columns', 'take_apart',
            'columns_of', 'gather', 'Wishes', 'collect', 'beyond', 'collect_alone']
 
-# %% ../../nbs/44_kernel.ipynb #b0f8455b
+# %% ../../nbs/44_kernel.ipynb #d63c4018
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
+from .prefetch import prefetch
 from .summary import BOOKED, DIVIDEND, SPLIT
 
 # %% ../../nbs/44_kernel.ipynb #de5dea5e
@@ -301,16 +302,18 @@ def supply(row: int, column: int, open_: float, volumes: np.ndarray, asset: Any)
     available = whole_lots(asset.share * volumes[row, column], asset)
     return available if available * open_ >= asset.least * (1 - TIE) else 0.0
 
-# %% ../../nbs/44_kernel.ipynb #1bca9220
+# %% ../../nbs/44_kernel.ipynb #5c93beab
 @inlined
 def morning(
-    row: int, opens: np.ndarray, volumes: np.ndarray, real: np.ndarray, assets: np.ndarray, slots: np.ndarray,
+    row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, assets: np.ndarray, slots: np.ndarray,
     held: np.ndarray, waiting: np.ndarray, due: np.ndarray, me: Any, fills: np.ndarray, refusals: np.ndarray,
 ) -> None:  # fmt: skip
     "Fill what is due, in the order in which markets open; what volume left over waits on."
     found = due_today(row, real, waiting, due, me)
     phases = 0
     for i in range(found):
+        prefetch(opens, row, due[i])
+        prefetch(closes, row, due[i])
         phases |= 1 << phase_of(due[i], assets, slots)
     for phase in range(4):
         if not phases & 1 << phase:
@@ -443,7 +446,7 @@ def exit_reason(rules: np.ndarray, slot: Any, close: float) -> int:
         return TRAIL
     return TIME if slot.bars >= rules[owner, 3] else 0
 
-# %% ../../nbs/44_kernel.ipynb #8bfaa851
+# %% ../../nbs/44_kernel.ipynb #963f1c7a
 @inlined
 def value(
     row: int, closes: np.ndarray, real: np.ndarray, number: np.ndarray, over: np.ndarray, assets: np.ndarray,
@@ -455,6 +458,7 @@ def value(
     for i in range(me.held):
         column = held[i]
         slot, close = slots[column], closes[row, column]
+        prefetch(closes, row + 1, column)
         slot.leaving = 0
         if real[row, column]:
             slot.seen = row
@@ -987,7 +991,7 @@ def trade_freely(
     me.equities, me.crypto = (0.0, worth) if assets[0].crypto else (worth, 0.0)
     return row
 
-# %% ../../nbs/44_kernel.ipynb #80dccf0a
+# %% ../../nbs/44_kernel.ipynb #16ab4fc8
 @lean
 def pass_days(
     row: int, opens: np.ndarray, closes: np.ndarray, volumes: np.ndarray, real: np.ndarray, number: np.ndarray,
@@ -1035,7 +1039,7 @@ def pass_days(
         if row == me.acting:
             act(row, actions, slots, account, booked)
         if me.waiting > 0:
-            morning(row, opens, volumes, real, assets, slots, held, waiting, due, me, fills, refusals)
+            morning(row, opens, closes, volumes, real, assets, slots, held, waiting, due, me, fills, refusals)
             forget(row, real, number, over, assets, slots, waiting, me)
         if watched:
             turn(row, turns, me)

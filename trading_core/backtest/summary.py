@@ -252,8 +252,14 @@ def won_and_lost(profits: np.ndarray) -> tuple[int, float, float]:
             lost -= profit
     return wins, won, lost
 
-# %% ../../nbs/42a_summary.ipynb #048b17a1
-TOGETHER = ("summary", "kernel", "accounts", "two_lines")  # modules whose compiled functions contain one another's
+# %% ../../nbs/42a_summary.ipynb #1bf30900
+TOGETHER = (
+    "summary",
+    "prefetch",
+    "kernel",
+    "accounts",
+    "two_lines",
+)  # modules whose compiled functions contain one another's
 
 
 def forget_older(folder: Path, sources: Sequence[Path]) -> list[str]:
