@@ -32,7 +32,7 @@ def _address(context: Any, builder: Any, kinds: Any, values: Any) -> Any:
         place = builder.add(place, builder.mul(_as_long(builder, values[1 + axis]), stride))
     return builder.inttoptr(place, IntType(8).as_pointer())
 
-# %% ../../nbs/42b_prefetch.ipynb #95e00eb0
+# %% ../../nbs/42b_prefetch.ipynb #5689a890
 def _fetch(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     "The instruction itself: to read (0), to be kept near (3), data and not a program (1)."
     from llvmlite.ir import FunctionType, IntType, VoidType
@@ -45,16 +45,11 @@ def _fetch(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     return context.get_dummy_value()
 
 
-@intrinsic
-def prefetch(typing: Any, table: Any, row: Any, column: Any) -> Any:
-    """Ask for an element of a table; called in compiled functions, with three values.
+def _prefetch(typing: Any, table: Any, row: Any, column: Any) -> Any:
+    "What numba asks of a word: its types, and who writes it."
+    from numba.core.types import none
 
-    Parameters
-    ----------
-    table : array of two dimensions
-    row, column : int
-        Of any element, also of one that is not there.
-    """
-    from numba.types import void
+    return none(table, row, column), _fetch
 
-    return void(table, row, column), _fetch
+
+prefetch: Any = intrinsic(_prefetch)  # prefetch(table, row, column), in compiled functions; the place need not be there
