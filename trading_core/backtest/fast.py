@@ -10,12 +10,13 @@ __all__ = ['lot_parts', 'Sessions', 'asset_table', 'sessions_of', 'action_rows',
            'opinions_of', 'Opinions', 'at_once', 'Run', 'simulate', 'fills_frame', 'refusals_frame', 'actions_frame',
            'pending_frame', 'exposure_frame', 'fast_backtest']
 
-# %% ../../nbs/44a_fast.ipynb #69372d98
+# %% ../../nbs/44a_fast.ipynb #06f5f11a
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ from ..sessions import bar_days, session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/44a_fast.ipynb #3cdf7341
+# %% ../../nbs/44a_fast.ipynb #9917583f
 def lot_parts(lot: Decimal) -> tuple[float, float]:
     "A lot as numerator and power of ten: 0.0025 is 25 / 10,000."
     _, digits, exponent = lot.as_tuple()
@@ -65,26 +66,27 @@ class Sessions(NamedTuple):
 def asset_table(panel: Panel, costs: Costs, limited: bool = True) -> tuple[np.ndarray, Sessions]:
     "The kernel's assets, and the sessions of their calendars; `limited`: whether there are limits, which count by days."
     assets = [panel.assets[symbol] for symbol in panel.symbols]
-    begins: list[int] = []  # of runs of assets that differ in their symbols only
-    runs: list[int] = []
+    begins = _runs(assets)
     kinds: dict[tuple[int, ...], int] = {}
-    for place, asset in enumerate(assets):
-        if place == 0 or not _alike(asset, assets[place - 1]):
-            terms = id(asset.asset_class), id(asset.calendar), id(asset.lot), id(asset.min_notional)
-            runs.append(kinds.setdefault(terms, place))
-            begins.append(place)
+    runs: list[int] = []
+    for place in begins:
+        asset = assets[place]
+        terms = id(asset.asset_class), id(asset.calendar), id(asset.lot), id(asset.min_notional)
+        runs.append(kinds.setdefault(terms, place))
     calendars = sorted({assets[place].calendar for place in begins})
     known = {n: _asset_row(assets[n], calendars.index(assets[n].calendar), costs) for n in kinds.values()}
     rows = np.array([known[n] for n in runs], kernel.ASSETS).repeat(np.diff(begins, append=len(assets)))
     return rows, sessions_of(panel, calendars, limited)
 
 
-def _alike(one: Asset, other: Asset) -> bool:
-    "Whether two assets have the same terms, seen at a glance: as a rule they are the same objects."
-    return (
-        one.lot is other.lot and one.min_notional is other.min_notional
-        and one.calendar is other.calendar and one.asset_class is other.asset_class
-    )  # fmt: skip
+def _runs(assets: Sequence[Asset]) -> list[int]:
+    "Where assets begin that differ in more than their symbols, seen at a glance: as a rule their terms are the same objects."
+    return [0] + [
+        place
+        for place, (one, other) in enumerate(pairwise(assets), 1)
+        if one.lot is not other.lot or one.min_notional is not other.min_notional
+        or one.calendar is not other.calendar or one.asset_class is not other.asset_class
+    ]  # fmt: skip
 
 
 def sessions_of(panel: Panel, calendars: Sequence[str], limited: bool = True) -> Sessions:

@@ -201,7 +201,12 @@ def trade_metrics(trades: pd.DataFrame) -> dict[str, float]:
         "avg_trade": float(gain.mean()) if len(gain) else np.nan,
     }
 
-# %% ../../nbs/42_metrics.ipynb #dcd445bb
+# %% ../../nbs/42_metrics.ipynb #1d47d2a6
+_METRICS = pd.Index(
+    ["total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown", "max_drawdown_day", "recovered_day", "time_under_water", "trades", "win_rate", "profit_factor", "avg_trade", "turnover", "fees", "exposure", "best_day", "worst_day"]
+)
+
+
 def metrics_of(
     equity: pd.Series,
     trades: pd.DataFrame,
@@ -254,7 +259,7 @@ def metrics_of(
         "best_day": growth["best_day"],
         "worst_day": growth["worst_day"],
     }
-    return pd.Series(found, dtype=object)
+    return pd.Series([found[name] for name in _METRICS], _METRICS, dtype=object)
 
 # %% ../../nbs/42_metrics.ipynb #c0c0e484
 def benchmark_of(prices: Panel | pd.Series, start: Day, cash: float) -> pd.Series:

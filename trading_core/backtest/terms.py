@@ -78,7 +78,7 @@ def described(strategies: Strategies) -> dict[str, dict[str, Any]]:
         for name, (s, share) in strategies.items()
     }
 
-# %% ../../nbs/43_terms.ipynb #7448fc52
+# %% ../../nbs/43_terms.ipynb #20dc142b
 class PeriodError(ConfigError):
     "A period in which the panel has no day."
 
@@ -96,6 +96,8 @@ class PeriodError(ConfigError):
 
 def period(panel: Panel, start: Day | None, end: Day | None) -> tuple[pd.Timestamp, pd.Timestamp]:
     "The first and the last day of trading, or the ends of the first and the last bar of those days."
+    if start is None and end is None:
+        return panel.first, panel.last
     if not panel.daily:
         return _moments(panel, start, end)
     first = panel.first if start is None else as_day(start)
