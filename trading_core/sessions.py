@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'as_day', 'CalendarRangeError', 'sessions', 'is_session', 'next_session',
-           'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text', 'bar_word',
-           'bar_day', 'day_of_bar', 'bar_days']
+__all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'as_day', 'written', 'as_written', 'CalendarRangeError', 'sessions', 'is_session',
+           'next_session', 'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text',
+           'bar_word', 'bar_day', 'day_of_bar', 'bar_days']
 
-# %% ../nbs/03_sessions.ipynb #9f1c6a0d
+# %% ../nbs/03_sessions.ipynb #5f4233c1
 import datetime as dt
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TypeAlias
@@ -32,6 +33,22 @@ def as_day(day: Day) -> pd.Timestamp:
         raise ValueError(f"A day is needed, such as '2024-01-05', but got {day!r}.")
     stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
     return stamp.normalize().as_unit("ns")
+
+# %% ../nbs/03_sessions.ipynb #eb5d3ef4
+_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.,+Z-]+)?", re.ASCII)
+
+
+def written(text: object) -> str:
+    "A text that reads like 2024-01-05 or 2024-01-05T09:30:00-05:00, as it is; ValueError for any other."
+    if not isinstance(text, str) or not _WRITTEN.fullmatch(text):
+        raise ValueError(f"{text!r} is no day or moment")
+    return text
+
+
+def as_written(text: object) -> pd.Timestamp:
+    "The day or the moment that such a text names, in UTC; ValueError where there is none."
+    stamp = pd.Timestamp(written(text))
+    return stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
 
 # %% ../nbs/03_sessions.ipynb #8b5e0511
 FIRST_YEAR, LAST_YEAR = 1990, 2040

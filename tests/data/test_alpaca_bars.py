@@ -257,6 +257,13 @@ def test_a_bar_from_tomorrow_is_refused(service: Loopback):
         source_of(service).bars("ACME")
 
 
+@pytest.mark.parametrize("day", ["", "\0", "nan", "NaT", "now", "today", "2024", "2024-03-05\0", "2024-03-05T09:30:00Z", None, 5])
+def test_a_dividend_without_a_day_is_refused_and_does_not_vanish(day: object):
+    event = {"symbol": "ACME", "ex_date": day, "rate": 0.25}
+    with pytest.raises(ValueError, match="is no day"):
+        actions_table({"cash_dividends": [event]}, "ACME")
+
+
 def test_events_of_one_day_are_multiplied_and_added_and_others_symbols_left_out():
     told = {
         "forward_splits": [{"symbol": "A", "ex_date": "2024-01-02", "new_rate": 3, "old_rate": 1}],

@@ -175,9 +175,9 @@ ALPACA: dict[str, tuple[bool, Callable[[list[dict[str, Any]]], object], str]] = 
     "an impossible half of a whole hour": (False, lambda rows: rows[3].update(h=9.5), "high is below open or close"),
     "a null in a half of an hour": (False, lambda rows: rows[3].update(o=None), "NoneType in place of"),
     "a day that begins at six": (True, lambda rows: rows[2].update(t="2024-03-06T11:00:00Z"), "a day that begins at 06:00"),
-    "a price as text": (True, lambda rows: rows[2].update(c="10"), "a str in place of a moment or a number"),
-    "true for a price": (True, lambda rows: rows[2].update(v=True), "a bool in place of a moment or a number"),
-    "a moment as a number": (True, lambda rows: rows[2].update(t=1709701200), "in place of a moment"),
+    "a price as text": (True, lambda rows: rows[2].update(c="10"), "a str in place of a number"),
+    "true for a price": (True, lambda rows: rows[2].update(v=True), "a bool in place of a number"),
+    "a moment as a number": (True, lambda rows: rows[2].update(t=1709701200), "1709701200 is no day or moment"),
 }  # fmt: skip
 
 

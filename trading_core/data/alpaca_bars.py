@@ -7,11 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'by_day', 'frame_of', 'NoKeysError',
-           'AlpacaSaidNoError', 'actions_table', 'rate_of', 'with_actions', 'TurningError', 'AlpacaLineData', 'named',
-           'ascending', 'latest_of', 'AlpacaRows', 'AlpacaReading', 'finished', 'AlpacaBatches', 'AlpacaMany',
-           'AlpacaBars']
+           'AlpacaSaidNoError', 'actions_table', 'ex_date_of', 'rate_of', 'with_actions', 'TurningError',
+           'AlpacaLineData', 'named', 'ascending', 'latest_of', 'AlpacaRows', 'AlpacaReading', 'finished',
+           'AlpacaBatches', 'AlpacaMany', 'AlpacaBars']
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #54cd9f13
+# %% ../../nbs/13b_alpaca_bars.ipynb #6bbf1416
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,9 +30,9 @@ from .sources import COLUMNS, DAY, MINUTE, BadBarsError, NoBarsError, Source, as
 from .sources import complete_bars, in_window, latest_table, moment, on_sessions
 from ..errors import ConfigError, DataError
 from ..model import Asset
-from ..sessions import Day
+from ..sessions import Day, as_written, written
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #f9eb8839
+# %% ../../nbs/13b_alpaca_bars.ipynb #9cedb1ce
 URL = "https://data.alpaca.markets"
 FRAMES = {"1m": "1Min", "5m": "5Min", "15m": "15Min", "30m": "30Min", "1h": "30Min", "1d": "1Day"}  # what is asked for
 COINS = FRAMES | {"1h": "1Hour", "1d": "1Hour"}
@@ -49,10 +49,10 @@ def by_day(begun: pd.DataFrame) -> pd.DataFrame:
 
 def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     "Bars as they are sent, by their beginnings; ValueError where something is no moment or no number."
-    moments, values = [row["t"] for row in rows], [[row[name[0]] for name in COLUMNS] for row in rows]
-    odd = set(map(type, moments)) - {str} or {type(value) for row in values for value in row} - {int, float}
+    moments, values = [written(row["t"]) for row in rows], [[row[name[0]] for name in COLUMNS] for row in rows]
+    odd = {type(value) for row in values for value in row} - {int, float}
     if odd:
-        raise ValueError(f"a {odd.pop().__name__} in place of a moment or a number")
+        raise ValueError(f"a {odd.pop().__name__} in place of a number")
     index = pd.DatetimeIndex(pd.to_datetime(moments, utc=True, format="ISO8601")).as_unit("ns")
     return pd.DataFrame(values, index, list(COLUMNS), dtype="float64")
 
@@ -91,7 +91,7 @@ class AlpacaSaidNoError(DataError):
             )
         return ""
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #518086dc
+# %% ../../nbs/13b_alpaca_bars.ipynb #1aabcf71
 PROCESSED = 120  # days after its ex-date within which a dividend is paid
 KINDS = ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends")
 
@@ -101,7 +101,7 @@ def actions_table(answer: Mapping[str, list[Mapping[str, Any]]], symbol: str) ->
     found: list[tuple[pd.Timestamp, float, float]] = []
     for kind in KINDS:
         for event in (event for event in answer.get(kind, []) if event["symbol"] == symbol):
-            day = pd.to_datetime(event["ex_date"], format="%Y-%m-%d", utc=True)
+            day = ex_date_of(event)
             if kind == "cash_dividends":
                 found.append((day, 1.0, rate_of(event, "rate")))
             elif kind == "stock_dividends":
@@ -113,10 +113,18 @@ def actions_table(answer: Mapping[str, list[Mapping[str, Any]]], symbol: str) ->
     return days.agg({"split": "prod", "dividend": "sum"}).rename_axis(None)
 
 
+def ex_date_of(event: Mapping[str, Any]) -> pd.Timestamp:
+    "The day on which an event happens; ValueError if it is none."
+    day = as_written(event["ex_date"])
+    if f"{day:%Y-%m-%d}" != event["ex_date"]:
+        raise ValueError(f"{event['ex_date']!r} is no day")
+    return day
+
+
 def rate_of(event: Mapping[str, Any], name: str) -> float:
-    "A figure of an event; ValueError if it is none above zero, or there is no day for it."
+    "A figure of an event; ValueError if it is none above zero."
     value = event[name]
-    if type(value) not in (int, float) or not 0 < value < math.inf or not isinstance(event["ex_date"], str):
+    if type(value) not in (int, float) or not 0 < value < math.inf:
         raise ValueError(f"{name} is {value!r} on {event['ex_date']!r}")
     return float(value)
 

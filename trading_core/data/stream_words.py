@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Message', 'Heard', 'KINDS', 'MINUTE', 'NEVER', 'NEVER_HTTP', 'BrokenFrameError', 'messages_in', 'Trade', 'BidAsk',
            'MinuteBar', 'trade_of', 'bid_ask_of', 'bar_of', 'heard_in', 'StreamRefusedError']
 
-# %% ../../nbs/18a_stream_words.ipynb #91ebb495
+# %% ../../nbs/18a_stream_words.ipynb #a340ae64
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import pandas as pd
 
 from ..errors import ExecutionError
+from ..sessions import as_written
 
 # %% ../../nbs/18a_stream_words.ipynb #83d7635c
 Message: TypeAlias = Mapping[str, Any]
@@ -100,17 +101,16 @@ class MinuteBar(NamedTuple):
 Heard: TypeAlias = Trade | BidAsk | MinuteBar
 KINDS: dict[str, type[Heard]] = {"trades": Trade, "quotes": BidAsk, "bars": MinuteBar}
 
-# %% ../../nbs/18a_stream_words.ipynb #9e7beb4c
+# %% ../../nbs/18a_stream_words.ipynb #bd29b06e
 MINUTE = 60_000_000_000  # nanoseconds
 
 
 def _moment(value: Any) -> int:
     if type(value) is int and 0 < value < 1 << 62:
         return value
-    if isinstance(value, str):
-        stamp = pd.Timestamp(value)
-        if stamp is not pd.NaT and stamp.year >= 1970:
-            return int(stamp.tz_convert("UTC").as_unit("ns").value)
+    stamp = as_written(value)
+    if stamp.year >= 1970:
+        return int(stamp.as_unit("ns").value)
     raise ValueError("no moment")
 
 

@@ -11,7 +11,7 @@ __all__ = ['Answer', 'LONGEST_ID', 'LOOKS', 'MANY', 'OVERLAP', 'PAGE', 'KINDS', 
            'AlpacaNames', 'AlpacaFills', 'AlpacaLines', 'AlpacaLog', 'account_of', 'AlpacaAccount', 'AlpacaAssets',
            'quotes_of', 'AlpacaQuotes', 'time_of', 'AlpacaTime', 'AlpacaNews', 'AlpacaExecutor']
 
-# %% ../../nbs/55a_alpaca.ipynb #3dfc8cb3
+# %% ../../nbs/55a_alpaca.ipynb #c90b15a2
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -28,7 +28,6 @@ from trading_core.execution.alpaca_words import (
     fee_of,
     figure,
     fill_of,
-    moment,
     moment_of,
     order_of,
     order_text,
@@ -54,6 +53,7 @@ from trading_core.model import (
     OrderStatus,
     PositionInfo,
 )
+from ..sessions import as_written
 from ..model import OrderType
 
 # %% ../../nbs/55a_alpaca.ipynb #61109a3d
@@ -388,11 +388,11 @@ class AlpacaAssets(AlpacaAccount):
         described = {symbol: self._described(symbol) for symbol in wanted}
         return {symbol: answer for symbol, answer in described.items() if answer}
 
-# %% ../../nbs/55a_alpaca.ipynb #02561622
+# %% ../../nbs/55a_alpaca.ipynb #527ac1f0
 def quotes_of(answer: Mapping[str, Any]) -> dict[str, Quote]:
     "The last trades as Alpaca tells them."
     trades = answer["trades"].items()
-    found = {s: Quote(s, figure(trade["p"]), moment(trade["t"])) for s, trade in trades}
+    found = {s: Quote(s, figure(trade["p"]), as_written(trade["t"])) for s, trade in trades}
     wrong = [quote for quote in found.values() if quote.price <= 0]
     if wrong:
         raise ValueError(f"{wrong[0].symbol} at {wrong[0].price}")
@@ -425,10 +425,10 @@ class AlpacaQuotes(AlpacaAssets):
             return {s: q for symbol in symbols for s, q in self._quotes([symbol], path, version).items()}
         return self._read(what, quotes_of, answer)
 
-# %% ../../nbs/55a_alpaca.ipynb #0a0085e6
+# %% ../../nbs/55a_alpaca.ipynb #128d0c92
 def time_of(answer: Mapping[str, Any]) -> pd.Timestamp:
     "The moment at which Alpaca's clock was read."
-    return moment(answer["timestamp"])
+    return as_written(answer["timestamp"])
 
 
 class AlpacaTime(AlpacaQuotes):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['QUOTED_IN', 'NINE', 'STOPS', 'STATUSES', 'DIVIDENDS', 'PAYMENTS', 'our_symbol', 'position_symbol', 'plain', 'tick_of',
-           'price_text', 'time_in_force', 'order_text', 'figure', 'word', 'moment', 'order_of', 'result_of', 'day_of',
+           'price_text', 'time_in_force', 'order_text', 'figure', 'word', 'order_of', 'result_of', 'day_of',
            'moment_of', 'fill_of', 'fee_of', 'payment_of', 'splits_in', 'asset_of', 'instrument_of', 'position_of']
 
-# %% ../../nbs/55a_alpaca_words.ipynb #a93c4883
+# %% ../../nbs/55a_alpaca_words.ipynb #64c0cafd
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from functools import lru_cache
@@ -32,6 +32,7 @@ from trading_core.model import (
     Side,
 )
 from ..model import TimeInForce, money
+from ..sessions import as_written
 
 # %% ../../nbs/55a_alpaca_words.ipynb #e853f5e1
 QUOTED_IN = ("USDT", "USDC", "USD", "BTC")
@@ -102,7 +103,7 @@ def order_text(order: OrderRequest, quantity: str = "", tick: Decimal | None = N
         text["trail_percent"] = plain(order.trail_percent)
     return text
 
-# %% ../../nbs/55a_alpaca_words.ipynb #6167abdd
+# %% ../../nbs/55a_alpaca_words.ipynb #fab38e0f
 def figure(value: Any) -> Decimal:
     "A finite number of an answer; ValueError where it is none."
     if type(value) not in (str, int, float) or not (told := money(value)).is_finite():
@@ -115,14 +116,6 @@ def word(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r} is no name")
     return value
-
-
-def moment(value: Any) -> pd.Timestamp:
-    "A moment of an answer, in UTC; ValueError where it is none."
-    stamp = pd.Timestamp(word(value))
-    if stamp is pd.NaT:
-        raise ValueError(f"{value!r} is no moment")
-    return stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
 
 # %% ../../nbs/55a_alpaca_words.ipynb #f7c706af
 def _amount(text: Any) -> Decimal | None:
@@ -165,7 +158,7 @@ def result_of(answer: Mapping[str, Any]) -> OrderResult:
         message = f"replaced by {answer['replaced_by']}"
     return OrderResult(word(answer["client_order_id"]), status, word(answer["id"]), message, filled)
 
-# %% ../../nbs/55a_alpaca_words.ipynb #603df05e
+# %% ../../nbs/55a_alpaca_words.ipynb #b769ae3d
 def day_of(when: pd.Timestamp, crypto: bool) -> pd.Timestamp:
     "The day that a moment belongs to: in UTC for coins, at the exchange for shares."
     local = when if crypto else when.tz_convert("America/New_York")
@@ -174,7 +167,7 @@ def day_of(when: pd.Timestamp, crypto: bool) -> pd.Timestamp:
 
 def moment_of(line: Mapping[str, Any]) -> pd.Timestamp:
     "When the venue wrote a line of its activity log."
-    return moment(line.get("transaction_time") or line.get("created_at") or line["date"])
+    return as_written(line.get("transaction_time") or line.get("created_at") or line["date"])
 
 
 def fill_of(line: Mapping[str, Any], client_id: str, fee: Decimal = Decimal(0)) -> Fill:
@@ -224,7 +217,7 @@ def payment_of(line: Mapping[str, Any]) -> Fill | None:
         reason=PAYMENTS[line["activity_type"]], moment=when,
     )  # fmt: skip
 
-# %% ../../nbs/55a_alpaca_words.ipynb #697d2cbb
+# %% ../../nbs/55a_alpaca_words.ipynb #36565d70
 def splits_in(answer: Mapping[str, Any]) -> list[tuple[str, pd.Timestamp, float]]:
     "Symbol, ex-date and new shares for an old one of each split that an answer tells of."
     told = answer["corporate_actions"]
@@ -234,7 +227,7 @@ def splits_in(answer: Mapping[str, Any]) -> list[tuple[str, pd.Timestamp, float]
     if wrong:
         raise ValueError(f"{wrong[0]} is no split")
     return [
-        (word(x["symbol"]), moment(x["ex_date"]), float(figure(x["new_rate"])) / float(figure(x["old_rate"])))
+        (word(x["symbol"]), as_written(x["ex_date"]), float(figure(x["new_rate"])) / float(figure(x["old_rate"])))
         for x in lines
     ]
 
