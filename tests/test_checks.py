@@ -54,6 +54,11 @@ def test_the_package_is_what_the_notebooks_export(tmp_path: Path):
     assert not different, f"run nbdev-export: {different} differ from their notebooks"
 
 
+def test_exported_modules_import_only_what_they_use():
+    "What only a notebook's examples need is imported in a cell that is not exported."
+    ran("ruff", "check", "--isolated", "--select", "F401", "trading_core")
+
+
 def test_every_module_comes_from_a_notebook():
     by_hand = {"trading_core/__init__.py", "trading_core/_modidx.py"}
     strays = [

@@ -257,7 +257,9 @@ def test_a_bar_from_tomorrow_is_refused(service: Loopback):
         source_of(service).bars("ACME")
 
 
-@pytest.mark.parametrize("day", ["", "\0", "nan", "NaT", "now", "today", "2024", "2024-03-05\0", "2024-03-05T09:30:00Z", None, 5])
+@pytest.mark.parametrize(
+    "day", ["", "\0", "nan", "NaT", "now", "today", "2024", "2024-03-05\0", "2024-03-05T09:30:00Z", None, 5]
+)
 def test_a_dividend_without_a_day_is_refused_and_does_not_vanish(day: object):
     event = {"symbol": "ACME", "ex_date": day, "rate": 0.25}
     with pytest.raises(ValueError, match="is no day"):

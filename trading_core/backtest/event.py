@@ -11,7 +11,6 @@ __all__ = ['ArrayFeed', 'ordinals_of', 'has_bar', 'create_bt_feeds', 'Record', '
 
 # %% ../../nbs/40_event.ipynb #1bb8f71c
 import array
-import warnings
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import FIELDS, Panel
-from ..model import Asset, AssetClass, BookedAction, Fill, OrderRequest, Side, cash_of, money
+from ..model import AssetClass, BookedAction, Fill, OrderRequest, Side, cash_of, money
 from .result import actions_table
 from ..portfolio.actions import actions_on, after_split, booked_on
 from ..portfolio.breaker import Breaker

@@ -203,7 +203,27 @@ def trade_metrics(trades: pd.DataFrame) -> dict[str, float]:
 
 # %% ../../nbs/42_metrics.ipynb #1d47d2a6
 _METRICS = pd.Index(
-    ["total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown", "max_drawdown_day", "recovered_day", "time_under_water", "trades", "win_rate", "profit_factor", "avg_trade", "turnover", "fees", "exposure", "best_day", "worst_day"]
+    [
+        "total_return",
+        "cagr",
+        "volatility",
+        "sharpe",
+        "sortino",
+        "calmar",
+        "max_drawdown",
+        "max_drawdown_day",
+        "recovered_day",
+        "time_under_water",
+        "trades",
+        "win_rate",
+        "profit_factor",
+        "avg_trade",
+        "turnover",
+        "fees",
+        "exposure",
+        "best_day",
+        "worst_day",
+    ]
 )
 
 

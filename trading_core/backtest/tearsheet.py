@@ -24,7 +24,6 @@ import pandas as pd
 from .edge import Honesty
 from .metrics import returns_of
 from .more_metrics import quantstats
-from .sharpe import moments
 
 # %% ../../nbs/47a_tearsheet.ipynb #2d2bdd5b
 LEAST_DAYS = 10  # with fewer, its tables and charts have nothing to show

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .accounts import SUMS
 from .kernel import TIE, affordable, as_cash, as_price, fee_of, whole_lots
 
 # %% ../../nbs/45aa_two_lines.ipynb #c736a713

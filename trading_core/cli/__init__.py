@@ -12,7 +12,7 @@ __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 
 # %% ../../nbs/73_cli.ipynb #32040660
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

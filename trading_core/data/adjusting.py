@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from .sources import COLUMNS, asked_for
+from .sources import COLUMNS
 from ..errors import ConfigError, DataError
 from ..sessions import Day, as_day
 

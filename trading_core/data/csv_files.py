@@ -40,7 +40,7 @@ from .panel import UnknownSymbolError
 from .sources import ACTIONS, COLUMNS, STEPS, NoBarsError, Source, asked_for, faults, has_days
 from ..errors import ConfigError, DataError
 from ..model import Asset
-from ..sessions import Day, as_day, session_number, sessions
+from ..sessions import session_number, sessions
 
 # %% ../../nbs/12_csv.ipynb #182c4c97
 def is_even(text: str, fields: int) -> bool:

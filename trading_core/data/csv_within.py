@@ -11,7 +11,6 @@ __all__ = ['on_the_clock', 'ended_bars', 'wanted_bars', 'bars_within']
 # %% ../../nbs/12a_csv_within.ipynb #c78b9834
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from .csv_files import CsvBars, Table, check_gaps, check_sessions

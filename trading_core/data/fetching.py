@@ -10,7 +10,6 @@ __all__ = ['Told', 'IN_A_ROW', 'Fetched', 'NothingFetchedError', 'progress_bar',
 
 # %% ../../nbs/13d_fetching.ipynb #bb8f6656
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager

@@ -11,7 +11,7 @@ __all__ = ['Severity', 'SEVERITIES', 'RULES', 'KEPT', 'Finding', 'ranked', 'find
 
 # %% ../../nbs/17_findings.ipynb #139f5f72
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 

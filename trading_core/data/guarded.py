@@ -10,7 +10,7 @@ __all__ = ['ROWS', 'OLDEST', 'PRICED', 'ACTED', 'usable_bars', 'GuardedPanel', '
            'barred_of', 'tradable_panel']
 
 # %% ../../nbs/17za_guarded.ipynb #7b9c4f90
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 
 from .findings import Finding, refusals_of
-from .normalizer import HybridDataNormalizer
 from .panel import FIELDS, Panel
 from .sources import ACTIONS
 from .readable import read_bars

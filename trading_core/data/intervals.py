@@ -17,7 +17,7 @@ import pandas as pd
 
 from .sources import DAY, MINUTE, STEPS, BadBarsError, step_of
 from ..errors import DataError
-from ..sessions import Day, as_day, hours, zone_of
+from ..sessions import Day, hours, zone_of
 
 # %% ../../nbs/10a_intervals.ipynb #276622ee
 @dataclass(frozen=True)

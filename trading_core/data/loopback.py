@@ -11,7 +11,6 @@ __all__ = ['Say', 'Answer', 'Speaker', 'Listener', 'Loopback']
 # %% ../../nbs/12b_loopback.ipynb #0f70b5c7
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

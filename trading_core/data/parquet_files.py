@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,6 @@ from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_f
 from .sources import has_days, in_window, on_sessions
 from ..errors import DataError
 from ..model import Asset
-from ..sessions import Day
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,13 +10,11 @@ __all__ = ['LOOK_BACK', 'PORTION', 'QualityInputError', 'quality_of']
 
 # %% ../../nbs/17z_quality.ipynb #55952270
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from .findings import Finding, Thresholds, findings_table, ranked, refusals_of
+from .findings import Finding, Thresholds, ranked
 from .quality_actions import differences, dividends
 from .quality_adjusted import dividends_twice, splits_inverted, splits_twice
 from .quality_days import behind, echoes, holidays, missing_days, silences

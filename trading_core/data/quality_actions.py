@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['dividends', 'differences']
 
 # %% ../../nbs/17e_quality_actions.ipynb #2bfcf774
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd

@@ -12,7 +12,6 @@ __all__ = ['LARGE', 'SMALL', 'volume_shift', 'splits_twice', 'splits_inverted', 
 from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 
 from .findings import Finding
 from .stack import Runs

@@ -41,7 +41,6 @@ from trading_core.data.store_index import (
 )
 from .store_ranges import DAY, Span, day_of
 from .store_reading import Shelf
-from .store_tidying import left_over
 
 # %% ../../nbs/16g_store_care.ipynb #685e495c
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import pandas as pd
 from .sources import ACTIONS, BarSource, NoBarsError, checked_bars, in_window, step_of
 from .store_index import covered, last_bars
 from .store_learning import Learnt, learn, told_with_actions
-from .store_ranges import DAY, EVER, Span, bounds, day_number, day_of, hull, without
+from .store_ranges import DAY, EVER, Span, bounds, day_of, hull, without
 from .store_reading import Shelf, read_bars
 from ..errors import DataError
 from ..model import Asset

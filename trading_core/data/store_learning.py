@@ -17,7 +17,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from .sources import ACTIONS, COLUMNS
+from .sources import ACTIONS
 from trading_core.data.store_files import (
     SPLIT,
     VALUES,

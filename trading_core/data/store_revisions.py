@@ -20,7 +20,7 @@ from .normalizer import HybridDataNormalizer
 from .panel import FIELDS, Panel
 from .store import BarStore, as_known
 from .store_files import CLOSE, VALUES, Versions
-from .store_index import FOREVER, chunks_of, moment_of
+from .store_index import chunks_of, moment_of
 from .store_reading import carry_column, latest_of, shares_then, splits_of, versions_in
 
 # %% ../../nbs/16i_store_revisions.ipynb #dbb4b4ed

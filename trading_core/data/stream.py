@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
@@ -285,10 +285,10 @@ class _Hearing(_Putting):
 def _loaded(calendar: str) -> None:
     "Load what takes a moment, and look through memory once: now, and not between two prices."
     import gc
+    from importlib import import_module
 
-    import msgpack
-    import websockets.asyncio.client
-
+    for library in ("msgpack", "websockets.asyncio.client"):
+        import_module(library)
     session_at(calendar, 0)
     gc.collect()
 

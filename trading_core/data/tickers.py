@@ -12,7 +12,7 @@ __all__ = ['TickerError', 'Use', 'NamesRead', 'Tickers', 'RenamedBars']
 import csv
 import datetime as dt
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self

@@ -22,7 +22,7 @@ import pandas as pd
 
 from .intervals import Interval, bar_spans
 from .loopback import Answer, Loopback
-from .sources import ACTIONS, COLUMNS, DAY, moment, step_of
+from .sources import COLUMNS, DAY, moment, step_of
 from ..model import Asset
 from ..sessions import Day, hours, zone_of
 

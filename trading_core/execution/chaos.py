@@ -52,7 +52,7 @@ from .venue.faults import CALL_FAULTS, DEFAULT, Call, Fault, Faults, Wheel, chec
 from .venue.line import Line
 from .venue.local import LocalAdapter
 from .venue.market import ManualClock
-from ..ledger import AccountLock, AccountLockedError, Cycle, Ledger, account_lock
+from ..ledger import AccountLock, Cycle, Ledger, account_lock
 from ..ledger import tables as t
 from ..ledger.ready import driver_of
 from ..model import AccountInfo, OrderStatus, OrderType, Side, money

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..errors import RefusedError
 from .comparison import Comparison, MismatchError
-from .journal import FEED, MANUAL, Journal
+from .journal import MANUAL, Journal
 from .splits import LOOKED
 from ..ledger import Ledger
 from ..ledger import tables as t

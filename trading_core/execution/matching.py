@@ -12,7 +12,6 @@ __all__ = ['Line', 'Working', 'Hit', 'reach', 'meet', 'lines', 'first_hit']
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from .path import Point, Session, price_in

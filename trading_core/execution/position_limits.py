@@ -12,7 +12,7 @@ __all__ = ['ABOUT_POSITIONS', 'FRESH_SECONDS', 'Picture', 'picture_of', 'decided
 # %% ../../nbs/55ea_position_limits.ipynb #d86b255a
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from sqlalchemy import bindparam, select

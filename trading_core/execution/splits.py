@@ -23,16 +23,7 @@ from ..data.panel import Panel
 from ..ledger import Ledger, positions_of
 from ..ledger import tables as t
 from ..ledger.ready import Query
-from trading_core.model import (
-    SHARE_STEP,
-    BookedAction,
-    Fill,
-    OrderRequest,
-    OrderStatus,
-    PositionInfo,
-    in_new_shares,
-    money,
-)
+from ..model import SHARE_STEP, BookedAction, Fill, OrderStatus, PositionInfo, in_new_shares, money
 from ..portfolio.actions import actions_on
 from ..sessions import as_day
 

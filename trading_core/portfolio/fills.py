@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ..model import Asset, Fill, OrderRequest, Side, money
+from ..model import Asset, Fill, OrderRequest, Side
 from .costs import Costs, Terms
 
 # %% ../../nbs/36_fills.ipynb #3984492f

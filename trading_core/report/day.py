@@ -36,7 +36,7 @@ from .backtest_page import reason_text, rebased
 from .markup import count, days_text, quantity_text
 from .signals_page import Wish, wishes_of
 from .venue_state import VenueState, venue_state
-from ..sessions import as_day, bar_text, bar_word, is_open, next_session, sessions
+from ..sessions import as_day, bar_text, bar_word, is_open, next_session
 from ..strategies.strategy import Strategy, explain
 
 # %% ../../nbs/64_day.ipynb #602b6af5

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..figures import day_text, dollars, percent, sparkline, svg
+from ..figures import day_text, dollars, sparkline, svg
 from .markup import Html, badge, change, count, el, fold, joined, section
 from .pages import error_line, next_step
 from .shell import links, page

@@ -9,11 +9,10 @@ from __future__ import annotations
 __all__ = ['POLICY', 'variables', 'contrast', 'style_sheet', 'notebook_style', 'page', 'links']
 
 # %% ../../nbs/61_shell.ipynb #510ae045
-import re
 from collections.abc import Mapping, Sequence
 
 from ..figures import DARK, PALETTE, VARIABLES
-from .markup import Html, badge, el, joined, safe
+from .markup import Html, el
 
 # %% ../../nbs/61_shell.ipynb #8744bc94
 _LIGHT = {

@@ -22,7 +22,7 @@ from ..sessions import bar_text
 from ..data.panel import Panel
 from ..figures import bar_chart, day_text, percent
 from .backtest_page import both_sizes
-from .markup import Html, beside, count, el, fold, joined, section, table, tiles
+from .markup import Html, beside, el, fold, section, table, tiles
 from ..strategies.strategy import Strategy, checked_signals, phrases_of
 
 # %% ../../nbs/63_signals_page.ipynb #21c60260

@@ -13,7 +13,6 @@ __all__ = ['BROKEN', 'Read', 'read_symbols', 'thresholds_of', 'findings_of', 'ma
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -33,9 +32,6 @@ from ..errors import DataError
 from ..model import OrderRequest, Side
 from ..portfolio import Holding, Plan
 from ..portfolio.fills import Refusal
-
-if TYPE_CHECKING:
-    from trading_core.ledger import Ledger
 
 # %% ../../nbs/70_trusted.ipynb #ad5222d2
 BROKEN = (

@@ -12,13 +12,12 @@ __all__ = ['project_files', 'floor_code', 'code_hash', 'Certificate', 'check_cau
 # %% ../../nbs/25c_certificate.ipynb #d0f16059
 import ast
 import hashlib
-import inspect
 import json
 import os
 import pickle
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache

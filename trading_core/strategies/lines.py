@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import Panel
-from .indicators import on_own_bars, sma, sma_part, stretches
+from .indicators import sma, sma_part, stretches
 from .strategy import Strategy
 
 # %% ../../nbs/21a_lines.ipynb #065ebadb

@@ -15,14 +15,13 @@ import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-import pandas as pd
 
 from ...errors import ExecutionError
 from .account import VenueRefusal
@@ -31,7 +30,6 @@ from .faults import Call, Fault, Faults
 from .line import Line, Reply
 from .market import Row
 from .orders import VenueOrder, Wish
-from ...model import Side
 
 # %% ../../../nbs/55c_binance_loopback.ipynb #8de24c0b
 class SpotBook(PaperVenue):

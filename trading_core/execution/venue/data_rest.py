@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -26,7 +26,6 @@ from ..path import price_in
 from .account import VenueRefusal, stamp
 from .book import PaperVenue
 from .market import Row, span_of
-from ...model import AssetClass
 
 # %% ../../../nbs/53f_venue_data.ipynb #2a701cda
 Query: TypeAlias = Mapping[str, str]

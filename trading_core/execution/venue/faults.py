@@ -13,7 +13,6 @@ __all__ = ['CALL_FAULTS', 'ORDER_FAULTS', 'STREAM_FAULTS', 'CLOCK_FAULTS', 'PRIC
 # %% ../../../nbs/54a_venue_faults.ipynb #9e01cfc6
 import random
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate

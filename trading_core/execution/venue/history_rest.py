@@ -17,7 +17,6 @@ from typing import Any
 
 import pandas as pd
 
-from .account import VenueRefusal
 from .book import PaperVenue
 from .orders import NOT_UNIQUE, unfit
 from .trading_rest import Query, number, when

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
-from ..path import price_in
 from .account import stamp
 from .data_rest import bar_item, quote_item, trade_item
 from .faults import EventLine, PriceLine
