@@ -153,3 +153,22 @@ def test_notebooks_of_runs_are_stored_without_outputs_and_keep_their_tag():
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         assert not [cell for cell in cells if cell.get("outputs")], path.name
         assert [cell["metadata"].get("tags") for cell in cells].count(["parameters"]) == 1, path.name
+
+
+@pytest.mark.parametrize("package", ["trading_core.backtest", "trading_core.strategies"])
+def test_names_that_are_loaded_when_they_are_used_are_there_from_the_beginning(package: str):
+    program = (
+        f"import {package} as package\n"
+        "assert set(package.__all__) <= set(dir(package))\n"
+        "assert all(getattr(package, name).__name__ == name for name in package.__all__ if hasattr(getattr(package, name), '__name__'))\n"
+        "try:\n    package.nothing\nexcept AttributeError as error:\n    assert package.__name__ in str(error)\n"
+        "else:\n    raise AssertionError('nothing is there')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_a_backtest_is_imported_without_what_it_does_not_need():
+    program = "from trading_core.backtest import backtest; import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True)
+    heavy = {"numba", "matplotlib", "sqlalchemy", "trading_core.strategies.causal", "trading_core.strategies.voting"}
+    assert heavy.isdisjoint(done.stdout.split())

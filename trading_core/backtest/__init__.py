@@ -8,18 +8,39 @@ __all__ = ['walk_forward', 'search', 'Between', 'BacktestResult', 'check_engines
            'compare_results', 'compared', 'create_bt_feeds', 'deflated_sharpe', 'drawdown', 'honesty',
            'independent_trials', 'metrics_of', 'minimum_track_record', 'monthly_returns', 'overfitting_figure',
            'probabilistic_sharpe', 'rolling_sharpe', 'shared_out', 'sharpe_interval', 'shown_metrics', 'sweep',
-           'streaks', 'tail_metrics', 'trades_from_fills', 'verdict']
+           'SweepTable', 'streaks', 'tail_metrics', 'trades_from_fills', 'verdict']
 
-# %% ../../nbs/49_backtest_init.ipynb #87d184d4
+# %% ../../nbs/49_backtest_init.ipynb #6a6076c9
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .engines import backtest
 from .metrics import benchmark_of, drawdown, metrics_of, monthly_returns, trades_from_fills
 from .result import BacktestResult, shown_metrics
 from .terms import annual_days, shared_out
 
-# %% ../../nbs/49_backtest_init.ipynb #d3c85660
+if TYPE_CHECKING:
+    from trading_core.backtest.edge import Honesty, honesty, verdict
+    from trading_core.backtest.event import create_bt_feeds
+    from trading_core.backtest.forward import walk_forward
+    from trading_core.backtest.judged import check_engines, judge
+    from trading_core.backtest.more_metrics import by_period, by_symbol, compared, rolling_sharpe, streaks, tail_metrics
+    from trading_core.backtest.overfitting import Overfitting, overfitting_figure
+    from trading_core.backtest.parity import Parity, compare_results
+    from trading_core.backtest.searching import Between, search
+    from trading_core.backtest.sharpe import (
+        Trials,
+        deflated_sharpe,
+        independent_trials,
+        minimum_track_record,
+        probabilistic_sharpe,
+        sharpe_interval,
+    )
+    from trading_core.backtest.sweep_table import SweepTable
+    from trading_core.backtest.sweeping import sweep
+    from trading_core.backtest.trials import record_trials
+
+# %% ../../nbs/49_backtest_init.ipynb #4f48032e
 _LATER = {
     "walk_forward": "forward",
     "search": "searching",
@@ -55,13 +76,18 @@ _LATER = {
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return found
 
-# %% ../../nbs/49_backtest_init.ipynb #b671a013
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+# %% ../../nbs/49_backtest_init.ipynb #8fb34900
 _all_ = [
     "walk_forward", "search", "Between", "BacktestResult", "check_engines", "judge", "record_trials", "Honesty", "Overfitting", "Parity", "Trials", "annual_days", "backtest",
     "benchmark_of", "by_period", "by_symbol", "compare_results", "compared", "create_bt_feeds",
     "deflated_sharpe", "drawdown", "honesty", "independent_trials", "metrics_of", "minimum_track_record",
     "monthly_returns", "overfitting_figure", "probabilistic_sharpe", "rolling_sharpe", "shared_out",
-    "sharpe_interval", "shown_metrics", "sweep", "streaks", "tail_metrics", "trades_from_fills", "verdict",
+    "sharpe_interval", "shown_metrics", "sweep", "SweepTable", "streaks", "tail_metrics", "trades_from_fills", "verdict",
 ]  # fmt: skip

@@ -158,7 +158,7 @@ def sweep(
     refused = f", {len(table.failures):,} refused: {table.failures['problem'].iloc[0]}" if len(table.failures) else ""
     typer.echo(f"{len(table):,} combinations run{refused}\nSaved: {folder.resolve()}")
 
-# %% ../../nbs/78e_cli_research.ipynb #2f28b03d
+# %% ../../nbs/78e_cli_research.ipynb #6aabb724
 def walk_forward(
     strategy: Tried, grid: Grids = None, param: Given = None, metric: Metric = "sharpe",
     train: Annotated[str, typer.Option(help="Days to choose on, such as 2y or 90d.")] = "2y",
@@ -174,9 +174,19 @@ def walk_forward(
     config = config_of(settings, set_)
     kind, tried = tried_of(config, strategy, pairs(param), grid)
     panel, terms = ground(config, as_of)
-    spans = {"train": train, "test": test, "embargo": embargo}
     with recorded_as("backtest", config.ledger_url):
-        walk = engines.walk_forward(kind, tried, panel, **spans, anchored=anchored, metric=metric, yes=yes, **terms)
+        walk = engines.walk_forward(
+            kind,
+            tried,
+            panel,
+            train=train,
+            test=test,
+            embargo=embargo,
+            anchored=anchored,
+            metric=metric,
+            yes=yes,
+            **terms,
+        )
     folder = walk.result.to_csv(folder_for(config, "walk_forward"))
     walk.windows.to_csv(folder / "windows.csv", index=False, date_format="%Y-%m-%d")
     if json:

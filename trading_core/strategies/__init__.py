@@ -10,24 +10,11 @@ __all__ = ['CausalReport', 'Certificate', 'CryptoReversal', 'EqualWeight', 'Equi
            'code_hash', 'explain', 'find_certificate', 'keep_certificate', 'load_sizer', 'load_strategy', 'no_bar',
            'with_sizer']
 
-# %% ../../nbs/29_strategies_init.ipynb #30579ad8
-from .causal_search import CausalReport, check_sizer
-from trading_core.strategies.causal import (
-    Certificate,
-    UncertifiedError,
-    check_causal,
-    code_hash,
-    find_certificate,
-    keep_certificate,
-)
-from .lines import Lines, LineStrategy
-from .macd import MacdTrend
-from .mean_reversion import MeanReversion
-from .momentum import Momentum
-from .reversal import CryptoReversal, EquityReversal, ReversalStrategy
-from .rsi import RsiReversion
+# %% ../../nbs/29_strategies_init.ipynb #e3f90379
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .sizing import EqualWeight, History, InverseVolatility, RiskPerTrade, Sizer
-from .sma import SmaCross
 from trading_core.strategies.strategy import (
     ParameterError,
     SignalError,
@@ -40,7 +27,60 @@ from trading_core.strategies.strategy import (
     no_bar,
     with_sizer,
 )
-from .voting import Member, VotingEnsemble
+
+if TYPE_CHECKING:
+    from trading_core.strategies.causal import (
+        Certificate,
+        UncertifiedError,
+        check_causal,
+        code_hash,
+        find_certificate,
+        keep_certificate,
+    )
+    from trading_core.strategies.causal_search import CausalReport, check_sizer
+    from trading_core.strategies.lines import LineStrategy, Lines
+    from trading_core.strategies.macd import MacdTrend
+    from trading_core.strategies.mean_reversion import MeanReversion
+    from trading_core.strategies.momentum import Momentum
+    from trading_core.strategies.reversal import CryptoReversal, EquityReversal, ReversalStrategy
+    from trading_core.strategies.rsi import RsiReversion
+    from trading_core.strategies.sma import SmaCross
+    from trading_core.strategies.voting import Member, VotingEnsemble
+
+# %% ../../nbs/29_strategies_init.ipynb #8cf8b65b
+_LATER = {
+    "Certificate": "causal",
+    "UncertifiedError": "causal",
+    "check_causal": "causal",
+    "code_hash": "causal",
+    "find_certificate": "causal",
+    "keep_certificate": "causal",
+    "CausalReport": "causal_search",
+    "check_sizer": "causal_search",
+    "LineStrategy": "lines",
+    "Lines": "lines",
+    "MacdTrend": "macd",
+    "MeanReversion": "mean_reversion",
+    "Momentum": "momentum",
+    "CryptoReversal": "reversal",
+    "EquityReversal": "reversal",
+    "ReversalStrategy": "reversal",
+    "RsiReversion": "rsi",
+    "SmaCross": "sma",
+    "Member": "voting",
+    "VotingEnsemble": "voting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
 
 # %% ../../nbs/29_strategies_init.ipynb #d6a5f656
 _all_ = [

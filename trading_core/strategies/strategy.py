@@ -449,13 +449,18 @@ def _refuse_others(spec: str, kind: object) -> None:
         missing = ", ".join(sorted(kind.__abstractmethods__))
         raise StrategyLoadError(spec, f"{kind.__name__} is not complete, it lacks {missing}")
 
-# %% ../../nbs/21_strategy.ipynb #f3823b6c
+# %% ../../nbs/21_strategy.ipynb #9126135a
 def strategy_classes(module: ModuleType) -> dict[str, type[Strategy]]:
     "The strategies in `module` that can be used, by name."
+    names = dict.fromkeys(
+        [*vars(module), *getattr(module, "__all__", ())]
+    )  # some may be loaded when they are asked for
     return {
         name: kind
-        for name, kind in vars(module).items()
-        if isinstance(kind, type) and issubclass(kind, Strategy) and not inspect.isabstract(kind)
+        for name in names
+        if isinstance(kind := getattr(module, name, None), type)
+        and issubclass(kind, Strategy)
+        and not inspect.isabstract(kind)
     }
 
 # %% ../../nbs/21_strategy.ipynb #b3161f62
