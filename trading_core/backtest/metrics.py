@@ -32,7 +32,7 @@ def drawdown(equity: pd.Series) -> pd.Series:
     "How far each day's account value is below the highest one so far: 0 at a high, -0.1 is 10 % below it."
     return equity / equity.cummax() - 1
 
-# %% ../../nbs/42_metrics.ipynb #ea2983af
+# %% ../../nbs/42_metrics.ipynb #507c7368
 def worst_fall(equity: pd.Series) -> pd.Series:
     """The deepest drawdown and the days it spans.
 
@@ -58,7 +58,7 @@ def _fall(equity: pd.Series) -> tuple[float, int, int, int, float]:
     "The deepest fall: its depth, the rows of the high before, the low and the recovery; and the longest wait in days."
     from trading_core.backtest.summary import falls  # numba comes with it: a second that only a backtest should pay
 
-    days = pd.DatetimeIndex(equity.index)
+    days = equity.index if isinstance(equity.index, pd.DatetimeIndex) else pd.DatetimeIndex(equity.index)
     moments = days.asi8 if days.unit == "ns" else days.as_unit("ns").asi8
     depth, high, low, back, wait = falls(equity.to_numpy(dtype=float), moments)
     return float(depth), int(high), int(low), int(back), wait // 1_000_000_000 // 86_400
