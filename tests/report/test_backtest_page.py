@@ -1,3 +1,4 @@
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from trading_core import report
 from trading_core.backtest.metrics import metrics_of, trades_from_fills
-from trading_core.figures import smoothed
+from trading_core.figures import percent, smoothed
 from trading_core.report.backtest_page import cost_text, headline, luck_sentence
 
 days = pd.date_range("2018-01-01", "2019-06-28", tz="UTC")
@@ -153,3 +154,10 @@ def test_what_only_lost_did_not_make_the_most():
         {"reason": ["stop_loss", "time_stop", "time_stop"], "pnl": [-5.0, -20.0, 1.0], "return": [-0.1, -0.2, 0.1]}
     )
     assert "Stop-loss lost the least, time-stop lost $19" in report.reasons_section(trades)
+
+
+def test_the_picture_for_phones_tells_the_same_drawdown_as_the_wide_one():
+    result = made()
+    result.equity["2018-04-11"] *= 2  # a high in the middle of a week
+    said = re.findall(r">(now [^<]+)<", report.equity_section(result))
+    assert said == [f"now {percent(result.equity.iloc[-1] / result.equity.max() - 1)}"] * 2

@@ -183,22 +183,19 @@ def both_sizes(wide: Any, narrow: Any, alt: str) -> Html:
     "A figure for wide screens and one for phones."
     return Html(svg(wide, alt, "fig wide") + svg(narrow, alt, "fig narrow"))
 
-# %% ../../nbs/62_backtest_page.ipynb #6d2276d1
+# %% ../../nbs/62_backtest_page.ipynb #a55f86e4
 def equity_section(result: Result, benchmark: pd.Series | None = None) -> Html:
     "Equity against the benchmark, drawdown below."
     equity, other = result.equity, rebased(benchmark, result.equity)
     names = ("Strategy", str(other.name) if other is not None else "")
     depth, high, low, back = drawdown_spell(equity)
-    weekly = [
-        None if line is None else line.resample("W").last() if len(line) > 400 else line for line in (equity, other)
-    ]
     title = drawdown_title(equity)
     told = [f"From the high of {day_text(high)} to the low of {day_text(low)}"] if depth < 0 else []
     told += [f"back on {day_text(back)}"] if depth < 0 and back is not None else []
     told += [f"{names[1]} at worst {percent(drawdown_spell(other)[0])}"] if other is not None else []
     figures = both_sizes(
         equity_figure(equity, other, "", names=names, size=(1120, 440)),
-        equity_figure(weekly[0], weekly[1], "", names=names, size=(340, 330)),
+        equity_figure(equity, other, "", names=names, size=(340, 330)),
         f"Account value against the benchmark. {title}",
     )
     return section(title, figures, sub="; ".join(told))
