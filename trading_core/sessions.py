@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'as_day', 'written', 'as_written', 'CalendarRangeError', 'sessions', 'is_session',
-           'next_session', 'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open', 'bar_text',
-           'bar_word', 'bar_day', 'day_of_bar', 'bar_days']
+__all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'NoDayError', 'as_day', 'written', 'as_written', 'CalendarRangeError', 'sessions',
+           'is_session', 'next_session', 'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open',
+           'bar_text', 'bar_word', 'bar_day', 'day_of_bar', 'bar_days']
 
-# %% ../nbs/03_sessions.ipynb #5f4233c1
+# %% ../nbs/03_sessions.ipynb #7b4a8531
 import datetime as dt
 import re
 from collections.abc import Iterable
@@ -20,17 +20,31 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from .errors import DataError, UnknownNameError
+from .errors import ConfigError, DataError, UnknownNameError
 
-# %% ../nbs/03_sessions.ipynb #57844284
+# %% ../nbs/03_sessions.ipynb #e2e274c9
 Day: TypeAlias = str | dt.date  # whatever a person would call a day; a Timestamp is a date, too
+
+
+class NoDayError(ConfigError, ValueError):
+    "Something that names no day, where one was needed."
+
+    def __init__(self, given: object):
+        self.given = given
+        super().__init__(given)
+
+    def __str__(self) -> str:
+        return f"A day is needed, such as '2024-01-05', but got {self.given!r}."
 
 
 def as_day(day: Day) -> pd.Timestamp:
     "The UTC midnight with which `day` begins; text and naive times are taken as UTC."
-    stamp = pd.Timestamp(day)
+    try:
+        stamp = pd.Timestamp(day)
+    except ValueError:
+        raise NoDayError(day) from None
     if stamp is pd.NaT:
-        raise ValueError(f"A day is needed, such as '2024-01-05', but got {day!r}.")
+        raise NoDayError(day)
     stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
     return stamp.normalize().as_unit("ns")
 

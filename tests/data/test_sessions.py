@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trading_core.errors import UnknownNameError
-from trading_core.sessions import CalendarRangeError, as_day, is_session, next_session, session_number, sessions
+from trading_core.sessions import (
+    CalendarRangeError,
+    NoDayError,
+    as_day,
+    is_session,
+    next_session,
+    session_number,
+    sessions,
+)
 
 DAYS = st.dates(dt.date(1991, 1, 1), dt.date(2039, 12, 31))
 
@@ -53,6 +62,13 @@ def test_an_unknown_calendar_is_refused_with_the_nearest_name():
 def test_what_is_no_day_is_refused(day):
     with pytest.raises((ValueError, TypeError)):
         as_day(day)
+
+
+def test_a_day_that_no_calendar_has_is_told_as_it_was_written_in_any_process():
+    with pytest.raises(NoDayError, match=r"^A day is needed, such as '2024-01-05', but got '2026-02-30'\.$") as told:
+        as_day("2026-02-30")
+    again = pickle.loads(pickle.dumps(told.value))
+    assert (str(again), again.exit_code) == (str(told.value), 2)
 
 
 @given(DAYS, DAYS)
