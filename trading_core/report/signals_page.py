@@ -67,7 +67,7 @@ def _wishes(name: str, strategy: Strategy, panel: Panel) -> list[Wish]:
     first = next(iter(last), "")
     return sorted(rows, key=lambda wish: (not wish.wanted, wish.values.get(first, math.nan), wish.symbol))
 
-# %% ../../nbs/63_signals_page.ipynb #c65b7c67
+# %% ../../nbs/63_signals_page.ipynb #74153641
 def signals_summary(strategies: Mapping[str, tuple[Strategy, float]], panel: Panel) -> dict[str, Any]:
     "How many symbols each strategy covers and wants, whether it decides today and when next; ready for JSON."
     facts: dict[str, dict[str, Any]] = {}
@@ -79,14 +79,30 @@ def signals_summary(strategies: Mapping[str, tuple[Strategy, float]], panel: Pan
             "decides": strategy.is_decision_day(panel, panel.last), "next": None if following is None else bar_text(following),
         }  # fmt: skip
     wanted = sum(len(fact["wanted"]) for fact in facts.values())
-    return {"strategies": facts, "wanted": wanted, "covers": sum(fact["covers"] for fact in facts.values())}
+    return {
+        "strategies": facts, "wanted": wanted, "covers": sum(fact["covers"] for fact in facts.values()),
+        "headline": _headline(facts, "today" if panel.daily else "at this bar"),
+    }  # fmt: skip
 
-# %% ../../nbs/63_signals_page.ipynb #4f27be65
+
+def _headline(facts: Mapping[str, Mapping[str, Any]], when: str) -> str:
+    "How much is wanted, and by whom; of nothing that was not decided on it is said that nobody wants it."
+    wanted = {name: len(fact["wanted"]) for name, fact in facts.items() if fact["wanted"]}
+    deciding = [fact["covers"] for fact in facts.values() if fact["decides"]]
+    covers = sum(fact["covers"] for fact in facts.values())
+    if wanted:
+        by = ": " + ", ".join(f"{n} by {name}" for name, n in wanted.items()) if len(wanted) > 1 else ""
+        return f"{sum(wanted.values())} wanted of {covers}{by}"
+    if not deciding:
+        return f"No strategy decides {when}"
+    if len(deciding) < len(facts):
+        return f"Nothing is wanted of the {sum(deciding)} symbols decided on {when}"
+    return f"Nothing is wanted, of {covers} symbols"
+
+# %% ../../nbs/63_signals_page.ipynb #81a7db54
 def signals_head(strategies: Mapping[str, tuple[Strategy, float]], panel: Panel) -> Html:
     "Heading, and a number for each strategy."
     facts = signals_summary(strategies, panel)
-    parts = [f"{len(fact['wanted'])} by {name}" for name, fact in facts["strategies"].items() if fact["wanted"]]
-    title = f"{facts['wanted']} wanted of {facts['covers']}" + (": " + ", ".join(parts) if len(parts) > 1 else "")
     four = []
     for name, fact in facts["strategies"].items():
         following = day_text(pd.Timestamp(fact["next"])) if fact["next"] else "not in the next 31 days"
@@ -99,9 +115,7 @@ def signals_head(strategies: Mapping[str, tuple[Strategy, float]], panel: Panel)
                 note,
             )
         )
-    return Html(
-        el("h1", title if facts["wanted"] else f"Nothing is wanted, of {facts['covers']} symbols") + tiles(four)
-    )
+    return Html(el("h1", facts["headline"]) + tiles(four))
 
 # %% ../../nbs/63_signals_page.ipynb #efc6f704
 def value_text(name: str, value: float) -> str:
@@ -162,7 +176,18 @@ def _picture(near: pd.Series, wanted: list[str]) -> Html:
     wide, narrow = (bar_chart(near, unit=unit, highlight=wanted or ["–"], width=width) for width in (500, 320))
     return Html(el("h3", f"{name.capitalize()}: the first {len(near)} in order") + both_sizes(wide, narrow, alt))
 
-# %% ../../nbs/63_signals_page.ipynb #49905a68
+# %% ../../nbs/63_signals_page.ipynb #684f62b7
+def _none_wanted(wishes: list[Wish], today: bool, when: str) -> list[Html]:
+    "The nearest of what is not wanted; one sentence where all have the same reason, such as a closed exchange."
+    reasons = {wish.why for wish in wishes}
+    if len(wishes) > 1 and len(reasons) == 1:
+        decided = "" if today else "is decided "
+        return [el("p", f"Nothing {decided}{when}: {min(reasons)}, for all {len(wishes)}.", cls="mut")]
+    idle = f"Nothing {when}; the nearest:" if today else f"Nothing is decided {when}. As the values stand now:"
+    nearest = table([(wish.symbol, wish.why) for wish in wishes[:8]], {"Symbol": "s", "Why": "why"})
+    return [el("p", idle, cls="mut"), nearest]
+
+
 def strategy_section(name: str, strategy: Strategy, panel: Panel, share: float = 1.0) -> Html:
     "One strategy: what it wants, a picture, and the rest folded."
     wishes = wishes_of(name, strategy, panel)
@@ -171,9 +196,7 @@ def strategy_section(name: str, strategy: Strategy, panel: Panel, share: float =
     told = f"{name}, {percent(share, 0)} of the account; {parameters}"
     today = strategy.is_decision_day(panel, panel.last)
     when = "today" if panel.daily else "at this bar"
-    idle = f"Nothing {when}; the nearest:" if today else f"Nothing is decided {when}. As the values stand now:"
-    nearest = table([(wish.symbol, wish.why) for wish in wishes[:8]], {"Symbol": "s", "Why": "why"})
-    shown = [_wish_table(wanted)] if wanted else [el("p", idle, cls="mut"), nearest]
+    shown = [_wish_table(wanted)] if wanted else _none_wanted(wishes, today, when)
     both = beside(shown, [_picture(near_misses(wishes), [w.symbol for w in wanted])])
     label = f"{'The other' if wanted else 'All'} {len(rest)}, and why not"
     others = fold(label, _wish_table(rest)) if rest else None

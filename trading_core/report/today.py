@@ -86,11 +86,11 @@ def nav_of(pages: Sequence[str], index: str, current: str = "") -> Html:
     named = {"Today": "report.html"} | {title_of(name): f"{name}.html" for name in pages} | {"All runs": index}
     return links(named, current)
 
-# %% ../../nbs/66_today.ipynb #251f3103
+# %% ../../nbs/66_today.ipynb #16e3e3b0
 def page_cards(run: Mapping[str, Any], remembered: Mapping[str, Any], index: str) -> Html:
     "The way to the other pages, each with its finding."
     backtest, signals = remembered.get("backtest") or {}, remembered.get("signals") or {}
-    wanted = f"{signals['wanted']} wanted of {signals['covers']}, with the values behind each" if signals else ""
+    wanted = f"{signals['headline']}; the values behind each" if signals.get("headline") else ""
     trade = "Targets against holdings, account before and after"
     swept = (remembered.get("sweep") or {}).get("headline", "")
     said = {

@@ -43,7 +43,7 @@ def target_rows(day: DayReport) -> list[tuple[str, float | None, float, str, str
         rows.append((symbol, day.targets.get(symbol), held[symbol].weight if symbol in held else 0.0, did, why))
     return rows
 
-# %% ../../nbs/67_trade_page.ipynb #93c24405
+# %% ../../nbs/67_trade_page.ipynb #7d181ac6
 def targets_section(day: DayReport) -> Html:
     "Targets against holdings, each with its order or reason."
     rows = target_rows(day)
@@ -60,7 +60,7 @@ def targets_section(day: DayReport) -> Html:
     return section(
         title,
         table(cells, columns),
-        sub="Shares of the account's equity at the close; – means no opinion today, what is held is kept",
+        sub="Shares of the account's equity at the close; – means no opinion today: what is held is kept unless an exit sells it, and orders made before still wait",
     )
 
 # %% ../../nbs/67_trade_page.ipynb #9511f821
