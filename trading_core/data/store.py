@@ -427,7 +427,7 @@ class StorePanels(StorePlaced):
         span = EVER if start is None else day_number(start), -EVER if end is None else day_number(end)
         return self.shelf(interval).steady(lambda: self._placed(asked, span, interval, known, assets, skip_empty))
 
-# %% ../../nbs/16h_store.ipynb #0b02142c
+# %% ../../nbs/16h_store.ipynb #7def8b99
 class BarStore(StorePanels):
     __doc__ = StoreSource.__doc__
 
@@ -463,11 +463,11 @@ class BarStore(StorePanels):
 
     def check(self) -> list[Damage]:
         "What is not as it was written; nothing, if all is well."
-        return [found for shelf in self.shelves().values() for found in check(shelf)]
+        return [found for interval in STEPS for found in check(self.shelf(interval))]
 
     def repair(self) -> list[Repaired]:
         "Set aside what is damaged, keep what is whole, and forget the days that are lost, so that they are fetched again."
-        return [done for shelf in self.shelves().values() if (done := repair(shelf)).aside]
+        return [done for interval in STEPS if (done := repair(self.shelf(interval))).aside]
 
     def compact(self) -> dict[str, Tidied]:
         "Put the files of each interval together, and remove what killed processes left over; nothing is forgotten."

@@ -97,12 +97,12 @@ def damage(shelf: Shelf, line: sqlite3.Connection) -> Iterator[Damage]:
         else:
             yield from _damage_in(file, by_file[name])
 
-# %% ../../nbs/16g_store_care.ipynb #78274d27
+# %% ../../nbs/16g_store_care.ipynb #9e0de4d5
 def check(shelf: Shelf) -> list[Damage]:
     "What is wrong with a shelf; nothing, if all is well."
-    if not shelf.index.made():
-        return []
     try:
+        if not shelf.index.made():
+            return []
         with shelf.index.reading() as line:
             for (said,) in line.execute("pragma integrity_check").fetchall():
                 if said != "ok":
@@ -167,14 +167,14 @@ def _forget(line: sqlite3.Connection, chunks: Iterable[Chunk], done: Repaired) -
         done.lost.append((chunk.symbol, day_of(first), day_of(last), chunk.rows))
     uncover(line, spans)
 
-# %% ../../nbs/16g_store_care.ipynb #020d6c4b
+# %% ../../nbs/16g_store_care.ipynb #ebb7ce39
 def repair(shelf: Shelf) -> Repaired:
     "Set damaged files aside, keep what is whole in them, and forget the days of what is not."
     done = Repaired()
-    if not shelf.index.made():
-        return done
     if any(one.file == "index.db" for one in check(shelf)):
         return made_anew(shelf)
+    if not shelf.index.made():
+        return done
     with shelf.index.writing() as line:
         found: dict[str, list[Damage]] = {}
         for one in damage(shelf, line):
@@ -225,12 +225,12 @@ def _found_in(shelf: Shelf, name: str) -> Written:
             )
     return Written(path, groups, tuple(chunks))
 
-# %% ../../nbs/16g_store_care.ipynb #de602215
+# %% ../../nbs/16g_store_care.ipynb #7e29307e
 def made_anew(shelf: Shelf) -> Repaired:
     "Make the index from the files; one that cannot be read is set aside."
     done = Repaired()
-    for name in ("index.db", "index.db-journal"):
-        if (shelf.folder / name).exists():
+    for name in ("index.db", "index.db-journal", "index.sum"):
+        if (shelf.folder / name).exists() or name == "index.db":  # which may be gone
             set_aside(shelf, name)
             done.aside.append(name)
     shelf.index.make()

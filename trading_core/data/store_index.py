@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VERSION', 'TABLES', 'TOLD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'IndexFile', 'moment',
-           'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of', 'groups_of', 'last_bars',
-           'covered', 'cover', 'uncover', 'noted', 'note']
+__all__ = ['VERSION', 'TABLES', 'TOLD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'sum_of', 'SummedFile',
+           'IndexFile', 'moment', 'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of',
+           'groups_of', 'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
 
-# %% ../../nbs/16b_store_index.ipynb #20384c78
+# %% ../../nbs/16b_store_index.ipynb #986dfb72
 import json
+import os
+import secrets
 import sqlite3
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -68,12 +71,51 @@ class StoreIndexError(DataError):
             f"files of bars, which are not touched."
         )
 
-# %% ../../nbs/16b_store_index.ipynb #64da51ef
+# %% ../../nbs/16b_store_index.ipynb #20c837d2
+def sum_of(line: sqlite3.Connection) -> str:
+    "The number of the last change of a database, and the sum of its bytes."
+    image = line.serialize()
+    return f"{int.from_bytes(image[24:28], 'big')} {zlib.crc32(image)}"
+
+
+class SummedFile:
+    "A database file and the sum of its bytes beside it."
+
+    def __init__(self, path: Path):
+        self.path, self.beside = path, path.with_suffix(".sum")
+        self.seen: tuple[int, ...] = ()  # the state that was compared last
+
+    def _state(self) -> tuple[int, ...]:
+        own = self.path.stat()
+        return own.st_ino, own.st_size, own.st_mtime_ns
+
+    def note(self, line: sqlite3.Connection) -> None:
+        "Write down the sum, after a change."
+        part = self.path.with_name(f"sum-{os.getpid()}-{secrets.token_hex(4)}.part")
+        part.write_text(sum_of(line), encoding="ascii")
+        os.replace(part, self.beside)
+
+    def faulty(self, line: sqlite3.Connection) -> bool:
+        "Whether the bytes are others than those that were summed; each state is looked at once."
+        line.execute("select 1 from sqlite_master").fetchone()  # from here on nobody changes the file
+        if (state := self._state()) == self.seen:
+            return False
+        try:
+            noted = self.beside.read_text(encoding="ascii")
+        except (OSError, ValueError):
+            noted = ""
+        found = sum_of(line) if noted else ""
+        wrong = found != noted and found.split()[:1] == noted.split()[:1]
+        self.seen = () if wrong else state
+        return wrong
+
+# %% ../../nbs/16b_store_index.ipynb #0a48941e
 class IndexFile:
     "The database in a folder of bars: opened for each question, so that threads and forks never share a connection."
 
     def __init__(self, folder: Path, wait: float = 60.0):
         self.folder, self.path, self.wait = folder, folder / "index.db", wait
+        self.summed = SummedFile(self.path)
 
     @contextmanager
     def _opened(self, begin: str) -> Iterator[sqlite3.Connection]:
@@ -81,13 +123,17 @@ class IndexFile:
         try:
             line = sqlite3.connect(self.path, timeout=self.wait, isolation_level=None, check_same_thread=False)
             line.execute(begin)
+            if self.summed.faulty(line):
+                raise StoreIndexError(self.folder.name, "its bytes are not those that were written")
             yield line
             line.execute("commit")
+            if begin != "begin":
+                self.summed.note(line)
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise StoreBusyError(self.folder.name, self.wait) from error
             raise StoreIndexError(self.folder.name, str(error)) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise StoreIndexError(self.folder.name, str(error)) from error
         finally:
             if line is not None:
@@ -105,13 +151,19 @@ class IndexFile:
         with self._opened("begin immediate") as line:
             yield line
 
-    def made(self) -> bool:
-        "Whether there is an index."
+    def _there(self) -> bool:
         return self.path.exists() and self.path.stat().st_size > 0
+
+    def made(self) -> bool:
+        "Whether there is an index; StoreIndexError where bars lie without one, as nothing of them would count."
+        there = self._there()
+        if not there and any(self.folder.glob("*.parquet")):
+            raise StoreIndexError(self.folder.name, "it is gone, and files of bars are there")
+        return there
 
     def make(self) -> None:
         "Make the tables where there are none."
-        if self.made():
+        if self._there():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.writing() as line:
