@@ -173,7 +173,7 @@ def test_a_result_displays_as_a_table_with_its_figures(result):
         ({"cash": 0}, CashError, "cash above 0"),
         ({"cash": "1000"}, CashError, "got '1000'"),
         ({"start": "2030-01-01"}, PeriodError, "the bars reach from 2020-06-01"),
-        ({"start": "2021-03-01", "end": "2021-02-01"}, PeriodError, "2021-03-01 to 2021-02-01"),
+        ({"start": "2021-03-01", "end": "2021-02-01"}, PeriodError, "from 2021-03-01 to 2021-02-01, which is earlier"),
     ],
 )
 def test_a_wrong_option_is_refused_with_what_is_needed(panel, options, error, words):

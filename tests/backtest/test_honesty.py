@@ -113,9 +113,9 @@ def test_it_composes_what_the_parts_say():
     [
         (account(1, 0.0020), Trials(1000), "With 1,000 tries a Sharpe ratio of 1.15 is what luck alone would give; 2.94 is more than luck explains"),
         (account(2, 0.0004), Trials(1000), "With 1,000 tries a Sharpe ratio of 1.15 is what luck alone would give; −0.19 is not even that much"),
-        (account(3, 0.0004), Trials(1), "With one try, 1.08 is more than luck explains"),
-        (account(4, -0.0010), Trials(1), "With one try, −1.52 is a loss"),
-        (account(5, 0.0002), None, "How much was tried before is not known; if this was the first try, 0."),
+        (account(3, 0.0004), Trials(1), "With one try, a Sharpe ratio of 1.08 is more than luck explains"),
+        (account(4, -0.0010), Trials(1), "With one try, a Sharpe ratio of −1.52 is a loss"),
+        (account(5, 0.0002), None, "How much was tried before is not known; if this was the first try, a Sharpe ratio of 0."),
     ],
     ids=["found", "luck", "alone", "loss", "unknown"],
 )  # fmt: skip

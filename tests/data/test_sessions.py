@@ -65,7 +65,7 @@ def test_what_is_no_day_is_refused(day):
 
 
 def test_a_day_that_no_calendar_has_is_told_as_it_was_written_in_any_process():
-    with pytest.raises(NoDayError, match=r"^A day is needed, such as '2024-01-05', but got '2026-02-30'\.$") as told:
+    with pytest.raises(NoDayError, match=r"'2026-02-30'.*2024-01-05|2024-01-05.*'2026-02-30'") as told:
         as_day("2026-02-30")
     again = pickle.loads(pickle.dumps(told.value))
     assert (str(again), again.exit_code) == (str(told.value), 2)

@@ -142,5 +142,9 @@ def remembered(day: DayReport) -> dict[str, Any]:
     backtest = {
         "headline": "10.0 % a year", "luck": "", "sharpe": 0.95, "sharpe_low": 0.32, "sharpe_high": 1.6, "years": 8.7, "trades": 100,
     }  # fmt: skip
-    notes = {"trade": day.to_dict(), "backtest": backtest, "signals": {"wanted": 7, "covers": 67, "headline": "7 wanted of 67"}}
+    notes = {
+        "trade": day.to_dict(),
+        "backtest": backtest,
+        "signals": {"wanted": 7, "covers": 67, "headline": "7 wanted of 67"},
+    }
     return dict(json.loads(json.dumps(notes)))

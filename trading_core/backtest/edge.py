@@ -105,7 +105,7 @@ class Honesty:
     def _repr_html_(self) -> str:
         return _html(self)
 
-# %% ../../nbs/46b_edge.ipynb #dcf03cde
+# %% ../../nbs/46b_edge.ipynb #a25d80ed
 def _tries(count: float) -> str:
     return "one try" if count == 1 else f"{count:,.0f} tries"
 
@@ -124,7 +124,8 @@ def _about_luck(of: Honesty) -> str:
         known = f"With {_tries(of.trials)} a Sharpe ratio of {of.luck:.2f} is what luck alone would give; "
     else:
         known = "With one try, "
-    ratio = f"{of.sharpe:.2f}".replace("-", "−")
+    named = "" if of.trials is not None and of.trials > 1 else "a Sharpe ratio of "
+    ratio = named + f"{of.sharpe:.2f}".replace("-", "−")
     if of.deflated >= 0.95:
         return f"{known}{ratio} is more than luck explains ({asked})."
     if of.sharpe <= of.luck:

@@ -78,7 +78,7 @@ def described(strategies: Strategies) -> dict[str, dict[str, Any]]:
         for name, (s, share) in strategies.items()
     }
 
-# %% ../../nbs/43_terms.ipynb #20dc142b
+# %% ../../nbs/43_terms.ipynb #d89808d4
 class PeriodError(ConfigError):
     "A period in which the panel has no day."
 
@@ -88,6 +88,8 @@ class PeriodError(ConfigError):
 
     def __str__(self) -> str:
         start, end, first, last = map(bar_text, (self.start, self.end, self.first, self.last))
+        if self.end < self.start <= self.last:
+            return f"The backtest was asked to run from {start} to {end}, which is earlier. Name the earlier day first."
         return (
             f"The backtest was asked to run from {start} to {end}, but the bars reach from "
             f"{first} to {last}. Ask for days in between, or load more."

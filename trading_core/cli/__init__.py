@@ -345,13 +345,13 @@ people_commands.add_to(app)
 books_commands.add_to(app)
 journal_commands.add_to(app)
 
-# %% ../../nbs/73_cli.ipynb #c587cd33
+# %% ../../nbs/73_cli.ipynb #a9d1052c
 def _told_how(message: str) -> int:
     "Exit code for a slip in the command itself, or for none at all, when help is all that was wanted."
     if message.startswith("Usage"):
         typer.echo(message)
         return 0
-    told = f"{message.rstrip('.')}. `trading --help` lists commands, `trading COMMAND --help` their options."
+    told = f"{message.removesuffix('.')}{'' if message.endswith('?') else '.'} `trading --help` lists commands, `trading COMMAND --help` their options."
     typer.echo(told, err=True)
     return 2
 
