@@ -155,7 +155,7 @@ def test_notebooks_of_runs_are_stored_without_outputs_and_keep_their_tag():
         assert [cell["metadata"].get("tags") for cell in cells].count(["parameters"]) == 1, path.name
 
 
-@pytest.mark.parametrize("package", ["trading_core.backtest", "trading_core.strategies"])
+@pytest.mark.parametrize("package", ["trading_core.backtest", "trading_core.data", "trading_core.strategies"])
 def test_names_that_are_loaded_when_they_are_used_are_there_from_the_beginning(package: str):
     program = (
         f"import {package} as package\n"

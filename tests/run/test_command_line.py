@@ -132,6 +132,18 @@ def test_a_fault_of_the_program_ends_with_1_and_says_how_to_see_more(
     assert "Traceback" in Said(capsys, "runs").err
 
 
+@pytest.mark.parametrize("arguments", [["backtest"], ["run", "daily"], ["sweep", "SmaCross", "-g", "fast=5,10"]])
+def test_a_folder_that_cannot_be_written_is_named_and_is_no_fault_of_the_program(
+    capsys: pytest.CaptureFixture[str], book: Path, arguments: list[str]
+):
+    (book / "taken").write_text("a file where a folder is needed")
+    said = Said(capsys, *arguments, "--set", "paths.outputs=taken", "--set", "ledger.database_url=sqlite:///books.db")
+    assert said.code == 1
+    assert f"{book / 'taken'}" in said.err
+    assert "not a directory. Make it readable and writable, or name another place" in said.err
+    assert "should not happen" not in said.err
+
+
 def test_init_writes_what_is_missing_and_touches_nothing_else(book: Path, capsys: pytest.CaptureFixture[str]):
     (book / "runs").mkdir()
     (book / "runs" / "trade.ipynb").write_text("mine")

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from trading_core.config import TradingConfig
     from trading_core.run.runner import Progress, RunResult
 
-# %% ../../nbs/73_cli.ipynb #dd71ca58
+# %% ../../nbs/73_cli.ipynb #690e4d30
 def guarded(work: Callable[[], Any]) -> int:
     "Do `work`; the exit code, after a sentence on the error stream if it went wrong."
     from trading_core.errors import TradingError
@@ -66,11 +66,22 @@ def guarded(work: Callable[[], Any]) -> int:
     except BrokenPipeError:  # `trading ledger | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _say_and_code(_file_trouble(error), 1)
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        return _say_and_code(
-            f"{text}\nThis should not happen. `TRADING_DEBUG=1 trading …` shows where it comes from.", 1
-        )
+        return _say_and_code(_own_fault(error), 1)
+
+
+def _own_fault(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}\nThis should not happen. `TRADING_DEBUG=1 trading …` shows where it comes from."
+
+
+def _file_trouble(error: OSError) -> str:
+    "A file or folder that the system does not give: the program is not at fault, and a person can mend it."
+    if not error.filename or not error.strerror:
+        return _own_fault(error)
+    what = error.strerror[:1].lower() + error.strerror[1:]
+    return f"{error.filename}: {what}. Make it readable and writable, or name another place; what runs write goes to `[paths] outputs`."
 
 
 def _say_and_code(text: str, code: int) -> int:

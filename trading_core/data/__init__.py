@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trading_core.data.stream import PriceStream
     from trading_core.data.yahoo import YahooBars
 
-# %% ../../nbs/19_data_init.ipynb #e8730103
+# %% ../../nbs/19_data_init.ipynb #f5c72f4f
 _LATER = {
     "AlpacaBars": "alpaca_bars",
     "BarStore": "store",
@@ -59,6 +59,10 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
 
 # %% ../../nbs/19_data_init.ipynb #61615e25
 _all_ = [

@@ -133,16 +133,17 @@ def _placed(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], inter
     carry(arrays, real)
     return Panel(days, tuple(bars), assets, arrays, real, None, interval, placed_actions(bars, days))
 
-# %% ../../nbs/15_normalizer.ipynb #475ca057
+# %% ../../nbs/15_normalizer.ipynb #6383c999
 def load_panel(
     source: BarSource,
-    symbols: Iterable[str],
+    symbols: Iterable[str] | str,
     start: Day | None = None,
     end: Day | None = None,
     assets: Mapping[str, Asset] | None = None,
     interval: str = "1d",
 ) -> Panel:
-    "The bars of `symbols` from `start` to `end` as a panel."
+    "The bars of `symbols`, or of one symbol, from `start` to `end` as a panel."
     how = () if interval == "1d" else (interval,)  # a source of daily bars need not know the word
-    bars = {symbol: source.bars(symbol, start, end, *how) for symbol in dict.fromkeys(symbols)}
+    names = [symbols] if isinstance(symbols, str) else dict.fromkeys(symbols)  # a text is one name, not its letters
+    bars = {symbol: source.bars(symbol, start, end, *how) for symbol in names}
     return HybridDataNormalizer().normalize(bars, assets, interval)
