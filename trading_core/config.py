@@ -12,7 +12,7 @@ __all__ = ['Names', 'Limit', 'Count', 'SECRETS', 'HEADER', 'NOTES', 'split_names
            'TradingConfig', 'SettingError', 'read_ini', 'split_setting', 'load_config', 'settings_text',
            'write_settings']
 
-# %% ../nbs/02_config.ipynb #7fdda3db
+# %% ../nbs/02_config.ipynb #74e74659
 import re
 from collections.abc import Mapping
 from configparser import ConfigParser
@@ -33,6 +33,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_serializer,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -70,7 +71,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #6ac65995
+# %% ../nbs/02_config.ipynb #58503ab5
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
@@ -119,6 +120,13 @@ class MarketSettings(Section):
         description="alpaca and ccxt: another address than their own; empty: their own",
     )
     allow_gaps: bool = Field(False, description="accept days on which an asset should have traded and has no bar")
+
+    @field_validator("known")
+    @classmethod
+    def _a_moment(cls, text: str) -> str:
+        if text and not re.fullmatch(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d[\d:.]*(Z|[+-]\d\d:?\d\d)?)?", text, re.ASCII):
+            raise ValueError("a moment written as 2024-03-28T00:10, or nothing")
+        return text
 
 # %% ../nbs/02_config.ipynb #14cc7d73
 class ClassCosts(Section):

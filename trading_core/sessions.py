@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'NoDayError', 'as_day', 'written', 'as_written', 'CalendarRangeError', 'sessions',
-           'is_session', 'next_session', 'within_days', 'session_number', 'hours', 'zone_of', 'half_days', 'is_open',
-           'bar_text', 'bar_word', 'bar_day', 'day_of_bar', 'bar_days']
+__all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'NoDayError', 'written', 'as_moment', 'as_day', 'as_written', 'CalendarRangeError',
+           'sessions', 'is_session', 'next_session', 'within_days', 'session_number', 'hours', 'zone_of', 'half_days',
+           'is_open', 'bar_text', 'bar_word', 'bar_day', 'day_of_bar', 'bar_days']
 
 # %% ../nbs/03_sessions.ipynb #7b4a8531
 import datetime as dt
@@ -22,34 +22,20 @@ import pandas as pd
 
 from .errors import ConfigError, DataError, UnknownNameError
 
-# %% ../nbs/03_sessions.ipynb #e2e274c9
+# %% ../nbs/03_sessions.ipynb #941cb888
 Day: TypeAlias = str | dt.date  # whatever a person would call a day; a Timestamp is a date, too
+_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.,+Z-]+)?", re.ASCII)
 
 
-class NoDayError(ConfigError, ValueError):
-    "Something that names no day, where one was needed."
+class NoDayError(DataError, ValueError):
+    "What was given for a day is none."
 
-    def __init__(self, given: object):
-        self.given = given
+    def __init__(self, given: str):
         super().__init__(given)
+        self.given = given
 
     def __str__(self) -> str:
-        return f"A day is needed, such as '2024-01-05', but got {self.given!r}."
-
-
-def as_day(day: Day) -> pd.Timestamp:
-    "The UTC midnight with which `day` begins; text and naive times are taken as UTC."
-    try:
-        stamp = pd.Timestamp(day)
-    except ValueError:
-        raise NoDayError(day) from None
-    if stamp is pd.NaT:
-        raise NoDayError(day)
-    stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    return stamp.normalize().as_unit("ns")
-
-# %% ../nbs/03_sessions.ipynb #eb5d3ef4
-_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.,+Z-]+)?", re.ASCII)
+        return f"{self.given} is no day. Write year, month and day, such as 2024-01-05."
 
 
 def written(text: object) -> str:
@@ -59,6 +45,22 @@ def written(text: object) -> str:
     return text
 
 
+def as_moment(day: Day) -> pd.Timestamp:
+    "The moment that a day or a time names, in UTC; text and naive times are taken as UTC."
+    try:
+        stamp = pd.Timestamp(written(day) if isinstance(day, str) else day).as_unit("ns")
+    except ValueError:  # also a 13th month, or a year that is too far away to be counted in nanoseconds
+        raise NoDayError(repr(day)) from None
+    if stamp is pd.NaT:
+        raise NoDayError(repr(day))
+    return stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
+
+
+def as_day(day: Day) -> pd.Timestamp:
+    "The UTC midnight with which `day` begins."
+    return as_moment(day).normalize()
+
+# %% ../nbs/03_sessions.ipynb #2c11c3a1
 def as_written(text: object) -> pd.Timestamp:
     "The day or the moment that such a text names, in UTC; ValueError where there is none."
     stamp = pd.Timestamp(written(text))

@@ -28,7 +28,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
 
 
 def test_a_store_is_filled_damaged_and_mended(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    assert said(capsys, "check") == (0, "All is as it was written.\n")
+    assert said(capsys, "check") == said(capsys, "quality") == (0, "The store is empty. Fill it: trading data fetch\n")
     assert said(capsys, "coverage") == (0, "The store is empty. Fill it: trading data fetch\n")
     code, told = said(capsys, "fetch", "--end", "2024-06-28", "--json")
     first = json.loads(told)
@@ -96,3 +96,48 @@ def test_bars_of_two_sources_are_kept_apart(capsys: pytest.CaptureFixture[str], 
     said(capsys, "fetch", "--end", "2024-03-28")
     code, told = said(capsys, "check", "--set", "market.source=yahoo")
     assert (code, "holds bars of 'simulated'" in told) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["fetch", "coverage"])
+@pytest.mark.parametrize(
+    ("days", "why"),
+    [
+        (["--start", "now"], "'now' is no day"),
+        (["--start", "NaT"], "'NaT' is no day"),
+        (["--end", "2024-13-01"], "'2024-13-01' is no day"),
+        (["--start", "2024"], "'2024' is no day"),
+        (["--end", "05/03/2024"], "'05/03/2024' is no day"),
+        (["--start", "2024-05-01", "--end", "2024-04-01"], "Let --end follow --start"),
+        (["--start", "2090-01-02"], "Give an earlier --start"),
+    ],
+)
+def test_days_that_are_none_are_refused_and_nothing_is_asked(
+    capsys: pytest.CaptureFixture[str], folder: Path, command: str, days: list[str], why: str
+) -> None:
+    code, told = said(capsys, command, *days)
+    assert (code, why in told) == (2, True)
+    assert not (folder / "bars").exists()
+
+
+def test_a_universe_without_a_member_in_these_days_is_refused(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / "index.csv").write_text("symbol,start,end\nMERL,2020-01-01,2022-02-01\n")
+    code, told = said(capsys, "fetch", "--universe", "index.csv")
+    assert (code, "index.csv: nobody is a member in these days" in told) == (2, True)
+
+
+@pytest.mark.parametrize("picture", ["nowhere/coverage.png", "coverage.xyz"])
+def test_a_picture_that_cannot_be_written_is_refused_with_a_sentence(
+    capsys: pytest.CaptureFixture[str], picture: str
+) -> None:
+    said(capsys, "fetch", "--end", "2024-01-31")
+    code, told = said(capsys, "coverage", "--picture", picture)
+    assert (code, f"--picture {picture} cannot be written" in told) == (2, True)
+
+
+@pytest.mark.parametrize("known", ["now", "NaT", "2024", "yesterday"])
+def test_a_moment_of_knowledge_that_is_none_is_refused_by_name(capsys: pytest.CaptureFixture[str], known: str) -> None:
+    code, told = said(capsys, "--set", f"market.known={known}")
+    assert (code, f"[market]: known needs a moment written as 2024-03-28T00:10, or nothing, but '{known}'" in told) == (
+        2,
+        True,
+    )

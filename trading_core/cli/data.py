@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Start', 'End', 'File', 'store_of', 'bars', 'symbols_of', 'fetch', 'check', 'repair', 'quality', 'compact', 'coverage',
-           'instruments', 'said_of', 'add_to']
+__all__ = ['Start', 'End', 'File', 'EMPTY', 'store_of', 'bars', 'symbols_of', 'check_window', 'fetch', 'check', 'repair',
+           'quality', 'compact', 'coverage', 'instruments', 'said_of', 'add_to']
 
 # %% ../../nbs/79c_cli_data.ipynb #b078d976
 from pathlib import Path
@@ -52,7 +52,7 @@ def bars(
     if not json:
         typer.echo(repr(panel))
 
-# %% ../../nbs/79c_cli_data.ipynb #a27aa8d4
+# %% ../../nbs/79c_cli_data.ipynb #85696097
 Start = Annotated[str, typer.Option(metavar="DAY", help="First day; by default market.start.")]
 End = Annotated[str, typer.Option(metavar="DAY", help="Last day; by default the last one that is over.")]
 File = Annotated[
@@ -62,13 +62,35 @@ File = Annotated[
 
 
 def symbols_of(config: TradingConfig, store: BarStore, file: str, start: str, end: str) -> list[str]:
-    "The members in a universe file, or the symbols of the settings."
-    from trading_core.data.universe import Universe
+    "The members in a universe file, or the symbols of the settings; refused where nobody is a member in these days."
+    from trading_core.data.sources import asked_for
+    from trading_core.data.universe import Universe, UniverseError
     from trading_core.run.context import wanted
 
-    if file:
-        return Universe.read(file).symbols(start or config.market.start, end or None)
-    return list(wanted(store, config))
+    if not file:
+        return list(wanted(store, config))
+    since, until = start or config.market.start, end or None
+    names = Universe.read(file).symbols(since, until)
+    if not names:
+        needed = f"a stay {asked_for(since, until)} is needed"
+        raise UniverseError(Path(file).name, 0, "nobody is a member in these days", needed)
+    return names
+
+
+def check_window(config: TradingConfig, store: BarStore, start: str, end: str) -> None:
+    "Refuse days from `start` to `end` of which there can be no bar yet, or none at all."
+    from trading_core.errors import ConfigError
+    from trading_core.sessions import as_day
+
+    first, today = as_day(start or config.market.start), store.now()
+    if end and as_day(end) < first:
+        raise ConfigError(
+            f"The days from {first:%Y-%m-%d} to {as_day(end):%Y-%m-%d} are none. Let --end follow --start."
+        )
+    if first > today:
+        raise ConfigError(
+            f"There are no bars from {first:%Y-%m-%d} on yet, as it is {today:%Y-%m-%d}. Give an earlier --start."
+        )
 
 
 def fetch(
@@ -86,6 +108,7 @@ def fetch(
     "Ask the source for what the store lacks, and keep it; what fails is told and asked for next time."
     config = config_of(settings, set_)
     with store_of(config) as store:
+        check_window(config, store, start, end)
         names = symbols_of(config, store, universe, start, end)
         since, how = start or config.market.start, interval or config.market.interval
         done = store.fetch(names, since, end or None, how, again=again, progress=None)
@@ -96,17 +119,22 @@ def fetch(
         typer.echo(str(done))
     return 1 if done.failed else 0
 
-# %% ../../nbs/79c_cli_data.ipynb #49140c8c
+# %% ../../nbs/79c_cli_data.ipynb #d2246e96
+EMPTY = "The store is empty. Fill it: trading data fetch"  # or its name is misspelt
+
+
 def check(set_: Set = None, settings: Settings = "settings.ini", json: Json = False) -> int:
     "Compare every byte of the store with what was written; exit code 1 if something is damaged."
-    found = store_of(config_of(settings, set_)).check()
+    store = store_of(config_of(settings, set_))
+    found = store.check()
     if json:
         facts = [{"file": one.file, "group": one.group, "what": one.what, "symbols": one.symbols} for one in found]
         show_facts({"damaged": facts})
     else:
         for one in found:
             typer.echo(str(one))
-        typer.echo("`trading data repair` mends it." if found else "All is as it was written.")
+        whole = "All is as it was written." if store.shelves() else EMPTY
+        typer.echo("`trading data repair` mends it." if found else whole)
     return 1 if found else 0
 
 
@@ -131,7 +159,7 @@ def quality(set_: Set = None, settings: Settings = "settings.ini", json: Json = 
     with store_of(config) as store:
         names = store.kept(config.market.interval)
         found = quality_of(store.bars_many(names, interval=config.market.interval, as_of_known=store.now()))
-    show(findings_table(found), json, f"{len(names)} symbols, nothing is wrong with the prices.")
+    show(findings_table(found), json, f"{len(names)} symbols, nothing is wrong with the prices." if names else EMPTY)
     return 1 if any(finding.severity == "fatal" for finding in found) else 0
 
 
@@ -140,7 +168,7 @@ def compact(set_: Set = None, settings: Settings = "settings.ini") -> None:
     for interval, done in store_of(config_of(settings, set_)).compact().items():
         typer.echo(f"{interval}: {done}")
 
-# %% ../../nbs/79c_cli_data.ipynb #ea14bda5
+# %% ../../nbs/79c_cli_data.ipynb #6f28cdae
 def coverage(
     universe: File = "",
     start: Start = "",
@@ -153,19 +181,26 @@ def coverage(
 ) -> None:
     "What the store knows of each symbol: first and last bar, gaps, days that were never asked for."
     from trading_core.data.coverage import coverage_states, coverage_table, coverage_title
+    from trading_core.errors import ConfigError
 
     config = config_of(settings, set_)
     store, how = store_of(config), interval or config.market.interval
+    check_window(config, store, start, end)
     names = symbols_of(config, store, universe, start, end) if universe else store.kept(how)
     if not names:
-        typer.echo("[]" if json else "The store is empty. Fill it: trading data fetch")
+        typer.echo("[]" if json else EMPTY)
         return
     states = coverage_states(store, names, start or None, end or None, how)
     show(coverage_table(states), json, "")
     if picture:
         from trading_core.report.coverage_picture import coverage_figure
 
-        coverage_figure(states).savefig(Path(picture))
+        try:
+            coverage_figure(states).savefig(Path(picture))
+        except (OSError, ValueError) as error:  # no such folder, or no kind of picture
+            raise ConfigError(
+                f"--picture {picture} cannot be written ({error}). Name a file such as coverage.png."
+            ) from None
     if not json:
         typer.echo(coverage_title(states) + (f". Picture: {picture}" if picture else "."))
 

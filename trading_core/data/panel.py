@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['FIELDS', 'ByDay', 'PanelArrays', 'PanelTables', 'PanelAges', 'BeforePanelError', 'end_of', 'PanelPast',
            'UnknownSymbolError', 'PanelColumns', 'become', 'PanelAdjusted', 'fingerprint', 'lives', 'overview', 'Panel']
 
-# %% ../../nbs/14_panel.ipynb #d4dfecdb
+# %% ../../nbs/14_panel.ipynb #acd0696d
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ import pandas as pd
 from .intervals import closings
 from ..errors import DataError, did_you_mean
 from ..model import Asset
-from ..sessions import Day, as_day, session_number
+from ..sessions import Day, as_day, as_moment, session_number
 
 # %% ../../nbs/14_panel.ipynb #594fb838
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -215,7 +215,7 @@ class PanelAges(PanelTables):
         marks = sessions if self.daily else closings(calendar, sessions)
         return np.asarray(self.days.isin(marks))
 
-# %% ../../nbs/14_panel.ipynb #2890fbea
+# %% ../../nbs/14_panel.ipynb #f7be06ec
 class BeforePanelError(DataError):
     "A day was asked for before the panel's first one, when nothing is known yet."
 
@@ -234,8 +234,7 @@ class BeforePanelError(DataError):
 def end_of(day: Day) -> pd.Timestamp:
     "The moment in UTC at which a date is over; a text with a time and a Timestamp are moments already."
     if isinstance(day, dt.datetime) or (isinstance(day, str) and ":" in day):
-        moment = pd.Timestamp(day)
-        return (moment.tz_localize("UTC") if moment.tz is None else moment.tz_convert("UTC")).as_unit("ns")
+        return as_moment(day)
     return as_day(day) + pd.Timedelta(days=1)
 
 

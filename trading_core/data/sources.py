@@ -11,7 +11,7 @@ __all__ = ['COLUMNS', 'MINUTE', 'DAY', 'STEPS', 'ACTIONS', 'faults', 'BadBarsErr
            'IntervalError', 'DaysBackError', 'moment', 'Asked', 'latest_table', 'asked_for', 'has_days', 'NoBarsError',
            'Source', 'OneMethod', 'as_source']
 
-# %% ../../nbs/10_sources.ipynb #65b323e5
+# %% ../../nbs/10_sources.ipynb #96918016
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
@@ -22,7 +22,7 @@ import pandas as pd
 
 from ..errors import DataError, RefusedError, UnknownNameError
 from ..model import Asset
-from ..sessions import Day, as_day, sessions
+from ..sessions import Day, as_day, as_moment, sessions
 
 # %% ../../nbs/10_sources.ipynb #5ebca767
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -279,13 +279,12 @@ class DaysBackError(DataError):
         beside = f" beside start={as_day(self.start):%Y-%m-%d}" if self.start is not None else ""
         return f"days_back={self.days_back!r} arrived{beside}, but a whole number of days above 0 stands in place of start."
 
-# %% ../../nbs/10_sources.ipynb #36f526e8
+# %% ../../nbs/10_sources.ipynb #135f3f58
 def moment(today: Day | None) -> pd.Timestamp:
     "`today` as a moment in UTC, with its time of day if it has one; None is the clock's."
     if today is None:
         return pd.Timestamp.now(tz="UTC").as_unit("ns")
-    stamp = pd.Timestamp(today)
-    return (stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")).as_unit("ns")
+    return as_moment(today)
 
 # %% ../../nbs/10_sources.ipynb #8051d840
 class Asked:

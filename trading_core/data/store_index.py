@@ -10,7 +10,7 @@ __all__ = ['VERSION', 'TABLES', 'TOLD', 'CHUNKS', 'FOREVER', 'StoreBusyError', '
            'IndexFile', 'moment', 'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of',
            'groups_of', 'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
 
-# %% ../../nbs/16b_store_index.ipynb #986dfb72
+# %% ../../nbs/16b_store_index.ipynb #b2dd2c5e
 import json
 import os
 import secrets
@@ -27,6 +27,7 @@ import pandas as pd
 from .store_files import Chunk, Group, Written, sync_folder
 from .store_ranges import Span, joined, without
 from ..errors import DataError, LockedError
+from ..sessions import as_moment
 
 # %% ../../nbs/16b_store_index.ipynb #cd37a4f1
 VERSION = 1
@@ -173,12 +174,10 @@ class IndexFile:
                 line.execute("insert into about values ('version', ?)", (str(VERSION),))
         sync_folder(self.folder)
 
-# %% ../../nbs/16b_store_index.ipynb #353a2d32
+# %% ../../nbs/16b_store_index.ipynb #b30b3a62
 def moment(time: Any) -> int:
     "A time as microseconds since 1970; text and naive times are taken as UTC."
-    stamp = pd.Timestamp(time)
-    stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp
-    return int(stamp.value // 1000)
+    return int(as_moment(time).value // 1000)
 
 
 def moment_of(known: int) -> pd.Timestamp:
