@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TickerError', 'Use', 'NamesRead', 'Tickers', 'RenamedBars']
+__all__ = ['TickerError', 'TickerFileError', 'Use', 'NamesRead', 'Tickers', 'RenamedBars']
 
-# %% ../../nbs/16l_tickers.ipynb #ace55a24
+# %% ../../nbs/16l_tickers.ipynb #5fe5e852
 import csv
 import datetime as dt
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,7 @@ from .sources import NoBarsError, Source, as_source, asked_for
 from ..errors import DataError
 from ..sessions import Day, as_day
 
-# %% ../../nbs/16l_tickers.ipynb #5f636178
+# %% ../../nbs/16l_tickers.ipynb #1402cf13
 class TickerError(DataError):
     "Names that contradict each other, or a name that nobody had."
 
@@ -33,6 +33,18 @@ class TickerError(DataError):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.what}. Correct the file of names, or ask for other days."
+
+
+class TickerFileError(DataError):
+    "A file of names, or a line of it, that cannot be used; line 0 is the file itself."
+
+    def __init__(self, file: str, line: int, arrived: str, needed: str):
+        super().__init__(file, line, arrived, needed)
+        self.file, self.line, self.arrived, self.needed = file, line, arrived, needed
+
+    def __str__(self) -> str:
+        where = f"{self.file}, line {self.line}" if self.line else self.file
+        return f"{where}: {self.arrived}, but {self.needed}. Correct the file of names and read it again."
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ class Use:
         "Whether it had it on `day`."
         return self.first <= day <= self.last
 
-# %% ../../nbs/16l_tickers.ipynb #71bd3383
+# %% ../../nbs/16l_tickers.ipynb #22e5bb79
 @dataclass(frozen=True)
 class NamesRead:
     "Which company had which ticker on which days, from a file."
@@ -67,21 +79,51 @@ class NamesRead:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
-        "From a CSV file with the columns current_symbol, last_date and ticker."
+        "From a CSV file with the columns current_symbol, last_date and ticker; TickerFileError where it is none."
+        since: dict[str, dt.date] = {}
         last: dict[str, dt.date] = {}
         uses = []
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
-                company, day = row["current_symbol"], dt.date.fromisoformat(row["last_date"])
-                if company in last:
-                    uses.append(Use(company, row["ticker"], last[company], day))
-                last[company] = day + dt.timedelta(days=1) if company in last else day
-        return cls(_joined(uses))
+        for line, company, day, ticker in _names_in(Path(path)):
+            if company not in last:
+                since[company] = day
+            elif day < last[company]:
+                arrived = f"{company} has {day} after {last[company]}"
+                raise TickerFileError(Path(path).name, line, arrived, "the days of a company ascend")
+            elif since[company] <= day:
+                uses.append(Use(company, ticker, since[company], day))
+                since[company] = day + dt.timedelta(days=1)
+            last[company] = day
+        return cls(tuple(uses))
 
 
-def _joined(uses: Iterable[Use]) -> tuple[Use, ...]:
-    "Without empty stretches."
-    return tuple(use for use in uses if use.first <= use.last)
+_LATEST = dt.date(2200, 1, 1)  # who is to have a name for ever has it until then
+
+
+def _names_in(path: Path) -> Iterator[tuple[int, str, dt.date, str]]:
+    "Line, company, last day and ticker of each row of a file of names."
+    names = ("current_symbol", "last_date", "ticker")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TickerFileError(path.name, 0, f"it cannot be read ({error})", "a CSV file in UTF-8 is needed") from None
+    header = [name.strip() for name in rows[0]] if rows else []
+    if not set(names) <= set(header):
+        raise TickerFileError(path.name, 1, f"the header is {','.join(header)}", f"it has {', '.join(names)}")
+    places = [header.index(name) for name in names]
+    for line, row in enumerate(rows[1:], start=2):
+        if any(row):
+            company, day, ticker = (row[place].strip() if place < len(row) else "" for place in places)
+            if not company or not ticker:
+                raise TickerFileError(path.name, line, ",".join(row), "a name has a company, a day and a ticker")
+            yield line, company, _day(path.name, line, day), ticker
+
+
+def _day(file: str, line: int, text: str) -> dt.date:
+    try:
+        return min(dt.date.fromisoformat(text), _LATEST)
+    except ValueError:
+        raise TickerFileError(file, line, f"{text!r} is no day", "days are written as 2015-03-20") from None
 
 # %% ../../nbs/16l_tickers.ipynb #198a346c
 class Tickers(NamesRead):
@@ -112,7 +154,7 @@ class Tickers(NamesRead):
             for use in sorted(own, key=lambda use: use.first)
         ]
 
-# %% ../../nbs/16l_tickers.ipynb #96a8a507
+# %% ../../nbs/16l_tickers.ipynb #1c80df15
 class RenamedBars(Source):
     "A source that goes by company, around one that goes by the tickers of the time."
 
@@ -152,7 +194,7 @@ class RenamedBars(Source):
         found = []
         for use in self.tickers.parts(symbol, start, end):
             try:
-                found.append(self.source.bars(use.ticker, use.first, min(use.last, dt.date(2200, 1, 1)), interval))
+                found.append(self.source.bars(use.ticker, use.first, min(use.last, _LATEST), interval))
             except NoBarsError:
                 continue
         if not found:
