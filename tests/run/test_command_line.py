@@ -137,7 +137,8 @@ def test_a_folder_that_cannot_be_written_is_named_and_is_no_fault_of_the_program
     capsys: pytest.CaptureFixture[str], book: Path, arguments: list[str]
 ):
     (book / "taken").write_text("a file where a folder is needed")
-    said = Said(capsys, *arguments, "--set", "paths.outputs=taken", "--set", "ledger.database_url=sqlite:///books.db")
+    books = f"ledger.database_url=sqlite:///{book / 'books.db'}"
+    said = Said(capsys, *arguments, "--set", "paths.outputs=taken", "--set", books)
     assert said.code == 1
     assert f"{book / 'taken'}" in said.err
     assert "not a directory. Make it readable and writable, or name another place" in said.err
