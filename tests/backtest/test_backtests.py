@@ -1,17 +1,20 @@
 import json
+import re
+from functools import partial
 
 import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
 
-from trading_core.backtest import backtest, create_bt_feeds
-from trading_core.backtest.terms import CashError, PeriodError, SharesError
+from trading_core.backtest import backtest, create_bt_feeds, sweep
+from trading_core.backtest.terms import CashError, PeriodError, SharesError, TermsError
 from trading_core.data import HybridDataNormalizer, SimulatedBars, load_panel
 from trading_core.errors import UnknownNameError
 from trading_core.portfolio import Costs, RiskLimits
 from trading_core.sessions import sessions
 from trading_core.strategies import CryptoReversal, EquityReversal, SmaCross, Strategy
+from trading_core.strategies.strategy import BrokenSignalsError
 
 BOTH = {"equity": (EquityReversal(), 0.5), "crypto": (CryptoReversal(), 0.5)}
 
@@ -206,3 +209,40 @@ def test_a_wish_for_an_asset_before_its_first_bar_is_kept_as_a_refusal():
     early = result.refusals[result.refusals["reason"] == "no_price"]
     assert early[["day", "symbol"]].to_numpy().tolist() == [[day, "LATE"] for day in days[:5]]
     assert result.fills["symbol"].tolist() == ["STAYS", "LATE"]
+
+
+@pytest.mark.parametrize("run", [backtest, partial(sweep, SmaCross, {"fast": [20]})], ids=["backtest", "sweep"])
+@pytest.mark.parametrize(
+    ("mistaken", "sentence"),
+    [
+        ({"panel": None}, "A backtest's panel needs to be a Panel, as load_panel(source, symbols, start, end) makes one, but got None."),
+        ({"costs": 0.001}, "A backtest's costs needs to be Costs, such as Costs(rate=0.001), but got 0.001."),
+        ({"limits": {"max_weight": 0.1}}, "A backtest's limits needs to be RiskLimits, such as RiskLimits(max_weight=0.1), but got"),
+        ({"resize": -0.1}, "A backtest's resize needs to be a fraction from 0 upwards, such as 0.2, or None for never, but got -0.1."),
+        ({"resize": float("nan")}, "or None for never, but got nan."),
+        ({"resize": "0.1"}, "or None for never, but got '0.1'."),
+    ],
+)  # fmt: skip
+def test_terms_that_are_mistaken_for_each_other_are_refused_in_a_sentence(panel, run, mistaken, sentence):
+    asked = partial(run, SmaCross()) if run is backtest else run
+    with pytest.raises(TermsError, match=re.escape(sentence)):
+        asked(**{"panel": panel} | mistaken)
+
+
+class Broken(Strategy):
+    "Fails on one asset of many, as a stranger's code does."
+
+    def signals(self, panel):
+        for symbol in panel.symbols:
+            {"BTC/USD": {}}.get(symbol, {"ratio": 1})["ratio"]
+        return panel.close * 0.0
+
+
+@pytest.mark.parametrize("engine", ["fast", "backtrader"])
+def test_a_strategy_that_raises_on_one_asset_is_refused_in_its_name_and_the_assets(panel, engine):
+    with pytest.raises(
+        BrokenSignalsError, match=r"^Broken\.signals raised an error for BTC/USD: KeyError: 'ratio'\. Mend"
+    ):
+        backtest({"other": (EquityReversal(), 0.5), "broken": (Broken(), 0.5)}, panel, engine=engine)
+    rest = panel.select([symbol for symbol in panel.symbols if symbol != "BTC/USD"])
+    assert len(backtest(Broken(), rest, engine=engine).fills) == 0

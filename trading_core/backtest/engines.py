@@ -8,11 +8,11 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['ENGINES', 'backtest']
 
-# %% ../../nbs/44b_engines.ipynb #11533ecd
+# %% ../../nbs/44b_engines.ipynb #4fbcb9b5
 from typing import TYPE_CHECKING
 
 from .holdout import holdout_here, sealed_end
-from .terms import Strategies, cash_given, period, shared_out
+from .terms import Strategies, cash_given, costs_given, panel_given, period, shared_out
 from .trials import RECORDER, Market, family_of, outcome_of
 from ..data.panel import Panel
 from ..errors import UnknownNameError
@@ -24,7 +24,7 @@ from ..strategies.strategy import Strategy
 if TYPE_CHECKING:
     from trading_core.backtest.result import BacktestResult
 
-# %% ../../nbs/44b_engines.ipynb #afe26f6a
+# %% ../../nbs/44b_engines.ipynb #72868121
 ENGINES = ("fast", "backtrader")
 
 
@@ -73,8 +73,8 @@ def backtest(
     """
     if engine not in ENGINES:
         raise UnknownNameError("backtest(engine=…)", engine, ENGINES)
-    money, paid = cash_given(cash), Costs() if costs is None else costs
-    first, last = period(panel, start, end if holdout else sealed_end(panel, start, end, holdout_here()))
+    money, paid = cash_given(cash), costs_given(costs, limits, resize)
+    first, last = period(panel_given(panel), start, end if holdout else sealed_end(panel, start, end, holdout_here()))
     where = Market(panel, first, last, paid, limits, resize)
     if isinstance(strategy, type) and any(base.__module__.startswith("backtrader.") for base in strategy.__mro__):
         from trading_core.backtest.in_backtrader import native_backtest

@@ -10,7 +10,7 @@ __all__ = ['lot_parts', 'Sessions', 'asset_table', 'sessions_of', 'action_rows',
            'opinions_of', 'Opinions', 'at_once', 'Run', 'simulate', 'fills_frame', 'refusals_frame', 'actions_frame',
            'pending_frame', 'exposure_frame', 'fast_backtest']
 
-# %% ../../nbs/44a_fast.ipynb #06f5f11a
+# %% ../../nbs/44a_fast.ipynb #d1108609
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ from ..portfolio.fills import Refusal
 from ..portfolio.risk import RiskLimits
 from ..sessions import bar_days, session_number
 from ..strategies.sizing import EqualWeight, History, RiskPerTrade
-from ..strategies.strategy import Strategy, checked_signals, strengths_of
+from ..strategies.strategy import Strategy, asked_strengths, checked_signals
 
 # %% ../../nbs/44a_fast.ipynb #9917583f
 def lot_parts(lot: Decimal) -> tuple[float, float]:
@@ -436,7 +436,7 @@ def exposure_frame(run: Run) -> pd.DataFrame:
     np.subtract(1, parts[0] + parts[1], out=parts[2])
     return pd.DataFrame(parts.T, run.days, ["equity", "crypto", "cash"], copy=False)
 
-# %% ../../nbs/44a_fast.ipynb #da1c223e
+# %% ../../nbs/44a_fast.ipynb #06081071
 def _last_signals(panel: Panel, strengths: Mapping[str, np.ndarray]) -> pd.Series:
     "The strengths of the last day, of whichever strategy has an opinion."
     counted = panel.real[-1] | np.isnan(panel.arrays["close"][-1])
@@ -450,7 +450,7 @@ def fast_backtest(
 ) -> BacktestResult:  # fmt: skip
     "Run strategies through a panel in the compiled engine."
     began, told, seen = time.perf_counter(), described(strategies), panel.until(end)
-    strengths = {name: strengths_of(strategy, seen) for name, (strategy, _) in strategies.items()}
+    strengths = {name: asked_strengths(strategy, seen) for name, (strategy, _) in strategies.items()}
     alone = len(strategies) == 1
     parts = {name: opinions_of(s, share, seen, strengths[name], alone) for name, (s, share) in strategies.items()}
     opinions = Opinions.of(parts)

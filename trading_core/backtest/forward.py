@@ -10,7 +10,7 @@ __all__ = ['METRICS', 'SpanError', 'Span', 'Window', 'NoWindowError', 'windows_o
            'part_of', 'metric_text', 'metric_name', 'choices_figure', 'WalkForward', 'WalkForwardResult', 'walk_html',
            'walk_forward']
 
-# %% ../../nbs/45f_walk_forward.ipynb #136799b8
+# %% ../../nbs/45f_walk_forward.ipynb #a06e6a4b
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from ..data.panel import Panel
 from ..errors import ConfigError, UnknownNameError
 from .sweep_table import SweepTable
 from .sweeping import sweep
+from .terms import panel_given
 from .switching import Idle, Switching, open_days, run_switching
 from .trials import MOST, record_trials, recorded_as
 from .trials import table as known_trials
@@ -371,7 +372,7 @@ def _count(
     walk = [(told, float(result.metrics["sharpe"]) / root)]
     record_trials(kind, walk, first=windows[0].test_start, last=last.test_end, source="walk_forward", **asked)
 
-# %% ../../nbs/45f_walk_forward.ipynb #48c04a47
+# %% ../../nbs/45f_walk_forward.ipynb #0e277684
 def walk_forward(
     kind: type[Strategy], grid: Mapping[str, Iterable[Any]], panel: Panel, *, train: str | int = "2y", test: str | int = "6m",
     embargo: str | int = 0, anchored: bool = False, metric: str = "sharpe", cash: float = 100_000.0, costs: Costs | None = None,
@@ -407,7 +408,7 @@ def walk_forward(
     metric = checked_metric(metric, "walk_forward")
     tried = Grid.of(kind, grid)
     values = dict(zip(tried.names, tried.values, strict=True))
-    panel = open_days(panel)
+    panel = open_days(panel_given(panel))
     windows = windows_of(panel.days, *asked, anchored)
     terms = {"cash": cash, "costs": costs, "limits": limits, "resize": resize, "sizer": sizer}
     choices = [choose(kind, values, panel, window, metric, yes=yes, **terms) for window in windows]

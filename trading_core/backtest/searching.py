@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Space', 'SpaceError', 'Between', 'Choices', 'space_of', 'OptunaMissingError', 'silent_optuna', 'Tried',
            'NothingFoundError', 'Search', 'SearchResult', 'search']
 
-# %% ../../nbs/45g_search.ipynb #6746b2c6
+# %% ../../nbs/45g_search.ipynb #13d16530
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from .sweep_table import LESS_IS_BETTER, NoCombinationError, SweepTable
 from .sweeping import sweep
 from .trials import record_trials, recorded_as
 from .trials import of as known_trials
-from .terms import annual_days, period
+from .terms import annual_days, panel_given, period
 from ..data.panel import Panel
 from ..errors import ConfigError
 from ..portfolio.costs import Costs
@@ -331,7 +331,7 @@ def _last_day(panel: Panel, first: pd.Timestamp, end: pd.Timestamp, unseen: str 
         raise NoWindowError(first, end, f"unseen={unseen!r}", "no day to search on")
     return panel.days[max(int(panel.days.searchsorted(border, side="right")) - 1, 0)]
 
-# %% ../../nbs/45g_search.ipynb #3fc797a5
+# %% ../../nbs/45g_search.ipynb #dc33de8c
 def _count(
     kind: type[Strategy],
     table: SweepTable,
@@ -375,7 +375,7 @@ def search(
         optuna is missing, a space that is none, an unknown metric or parameter, or nothing that can be run.
     """
     asked, count, metric = space_of(kind, space), _checked_trials(trials), checked_metric(metric, "search")
-    first, final = period(panel, start, sealed_end(panel, start, end, holdout_here()))
+    first, final = period(panel_given(panel), start, sealed_end(panel, start, end, holdout_here()))
     days = period(panel, first, _last_day(panel, first, final, unseen))
     terms: dict[str, Any] = {"cash": cash, "costs": costs, "limits": limits, "resize": resize}
     seen = panel.until(days[1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['table_of', 'Tried', 'count_trials', 'seconds_for', 'refuse_many', 'run_all', 'sweep']
 
-# %% ../../nbs/45ad_sweeping.ipynb #335279e6
+# %% ../../nbs/45ad_sweeping.ipynb #fc4b2c27
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,15 @@ from .holdout import holdout_here, sealed_end
 from .shared_work import indicators_remembered
 from .sweep_job import Part, SweepJob, SweepWays, run_numbers
 from .sweep_table import NoCombinationError, SweepTable
-from .terms import NotAStrategyError, SharesError, annual_days, cash_given, period
+from trading_core.backtest.terms import (
+    NotAStrategyError,
+    SharesError,
+    annual_days,
+    cash_given,
+    costs_given,
+    panel_given,
+    period,
+)
 from .trials import RECORDER, SOURCE, Market
 from ..data.panel import Panel
 from ..portfolio.costs import Costs
@@ -121,7 +129,7 @@ def _share_given(share: float) -> float:
         raise SharesError({"the strategy": share})
     return float(share)
 
-# %% ../../nbs/45ad_sweeping.ipynb #d34b271b
+# %% ../../nbs/45ad_sweeping.ipynb #c3d7790d
 def sweep(
     strategy_class: type[Strategy], grid: Mapping[str, Iterable[Any]], panel: Panel, *,
     cash: float = 100_000.0, costs: Costs | None = None, limits: RiskLimits | None = None,
@@ -170,8 +178,8 @@ def sweep(
     if not (isinstance(strategy_class, type) and issubclass(strategy_class, Strategy)):
         raise NotAStrategyError(f"{strategy_class!r}; a sweep needs the class itself, such as SmaCross")
     workers, chosen = threads_given(threads), Grid.of(strategy_class, grid)
-    paid, money = Costs() if costs is None else costs, cash_given(cash)
-    first, last = period(panel, start, end if holdout else sealed_end(panel, start, end, holdout_here()))
+    paid, money = costs_given(costs, limits, resize), cash_given(cash)
+    first, last = period(panel_given(panel), start, end if holdout else sealed_end(panel, start, end, holdout_here()))
     seen = panel.until(last)
     row = int(seen.days.searchsorted(first))
     job = SweepJob(chosen, seen, row, money, paid, limits, resize, sizer, _share_given(share), equity)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Strategies', 'SharesError', 'NotAStrategyError', 'shared_out', 'described', 'PeriodError', 'period', 'CashError',
-           'cash_given', 'setup_of', 'annual_days', 'days_of_panel', 'exposure_of', 'run_terms']
+           'cash_given', 'TermsError', 'panel_given', 'costs_given', 'setup_of', 'annual_days', 'days_of_panel',
+           'exposure_of', 'run_terms']
 
 # %% ../../nbs/43_terms.ipynb #0f250ffa
 import datetime as dt
@@ -141,6 +142,42 @@ def cash_given(cash: object) -> float:
     if isinstance(cash, bool) or not isinstance(cash, int | float) or not 0 < cash < float("inf"):
         raise CashError(cash)
     return float(cash)
+
+# %% ../../nbs/43_terms.ipynb #393f243a
+class TermsError(ConfigError):
+    "Something else than a backtest can work with."
+
+    def __init__(self, name: str, given: str, needed: str):
+        super().__init__(name, given, needed)
+        self.name, self.given, self.needed = name, given, needed
+
+    def __str__(self) -> str:
+        return f"A backtest's {self.name} needs to be {self.needed}, but got {self.given}."
+
+
+def _shown(given: object) -> str:
+    "A value as a sentence can hold it."
+    text = repr(given)
+    return text if len(text) <= 40 and "\n" not in text else f"an object of the class {type(given).__name__}"
+
+
+def panel_given(panel: Panel) -> Panel:
+    "The panel, or TermsError."
+    if not isinstance(panel, Panel):
+        raise TermsError("panel", _shown(panel), "a Panel, as load_panel(source, symbols, start, end) makes one")
+    return panel
+
+
+def costs_given(costs: Costs | None, limits: RiskLimits | None, resize: float | None) -> Costs:
+    "The costs to work with, or TermsError for one of the three."
+    if costs is not None and not isinstance(costs, Costs):
+        raise TermsError("costs", _shown(costs), "Costs, such as Costs(rate=0.001)")
+    if limits is not None and not isinstance(limits, RiskLimits):
+        raise TermsError("limits", _shown(limits), "RiskLimits, such as RiskLimits(max_weight=0.1)")
+    number = isinstance(resize, int | float) and not isinstance(resize, bool)
+    if resize is not None and not (number and 0 <= resize < float("inf")):
+        raise TermsError("resize", _shown(resize), "a fraction from 0 upwards, such as 0.2, or None for never")
+    return Costs() if costs is None else costs
 
 # %% ../../nbs/43_terms.ipynb #c7f54334
 def setup_of(engine: str, strategies: Mapping[str, Any], cash: float, costs: Costs, **more: Any) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 'no_bar', 'bar_name', 'explain', 'phrases_of',
-           'SignalError', 'strengths_of', 'checked_signals', 'ParameterError', 'need_bars', 'need_fraction',
-           'WithExits', 'made', 'StrategyLoadError', 'strategy_classes', 'load_strategy', 'load_sizer']
+           'SignalError', 'strengths_of', 'BrokenSignalsError', 'asked_strengths', 'checked_signals', 'ParameterError',
+           'need_bars', 'need_fraction', 'WithExits', 'made', 'StrategyLoadError', 'strategy_classes', 'load_strategy',
+           'load_sizer']
 
-# %% ../../nbs/21_strategy.ipynb #7269fc53
+# %% ../../nbs/21_strategy.ipynb #b446db50
 import importlib
 import inspect
 import math
@@ -31,7 +32,7 @@ import pandas as pd
 
 from ..data.intervals import closings, grid
 from ..data.panel import Panel
-from ..errors import ConfigError, StrategyError, UnknownNameError
+from ..errors import ConfigError, StrategyError, TradingError, UnknownNameError
 from ..model import Asset, ExitRules
 from ..sessions import Day, as_day, sessions
 from .sizing import EqualWeight, Sizer
@@ -240,7 +241,7 @@ def _table(name: str, given: object, panel: Panel) -> pd.DataFrame:
     except (TypeError, ValueError) as error:
         raise SignalError(name, f"strengths must be numbers, but {error}. {cure}") from error
 
-# %% ../../nbs/21_strategy.ipynb #cb382035
+# %% ../../nbs/21_strategy.ipynb #91f95d06
 def strengths_of(strategy: Strategy, panel: Panel) -> np.ndarray:
     """The strategy's signals as floats of shape (n_days, n_symbols), not yet checked for what is in them.
 
@@ -249,7 +250,47 @@ def strengths_of(strategy: Strategy, panel: Panel) -> np.ndarray:
     seen = panel.adjusted
     return np.asarray(_table(strategy.name, strategy.signals(seen), seen).to_numpy())
 
+# %% ../../nbs/21_strategy.ipynb #2c3714a3
+class BrokenSignalsError(StrategyError):
+    "A strategy's own code raised an error. `symbols` are those with which alone it does so, too."
 
+    def __init__(self, strategy: str, problem: str, symbols: tuple[str, ...] = ()):
+        super().__init__(strategy, problem, symbols)
+        self.strategy, self.problem, self.symbols = strategy, problem, symbols
+
+    def __str__(self) -> str:
+        more = f" and {len(self.symbols) - 5:,} more" if len(self.symbols) > 5 else ""
+        where = f" for {', '.join(self.symbols[:5])}{more}" if self.symbols else ""
+        return (
+            f"{self.strategy}.signals raised an error{where}: {self.problem}. Mend the strategy"
+            f"{', or leave out what it cannot read' if self.symbols else ''}."
+        )
+
+
+def _guilty(strategy: Strategy, panel: Panel, kind: type[Exception]) -> tuple[str, ...]:
+    "The symbols with which alone the strategy raises an error of this kind; none if all do, or nobody."
+    found = []
+    for symbol in panel.symbols:
+        try:
+            strategy.signals(panel.select([symbol]))
+        except kind:
+            found.append(symbol)
+        except Exception:  # another trouble, of being alone
+            continue
+    return tuple(found) if len(found) < len(panel.symbols) or len(found) == 1 else ()
+
+
+def asked_strengths(strategy: Strategy, panel: Panel) -> np.ndarray:
+    "As `strengths_of`; BrokenSignalsError if the strategy's code raises an error of its own."
+    try:
+        return strengths_of(strategy, panel)
+    except TradingError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise BrokenSignalsError(strategy.name, said, _guilty(strategy, panel.adjusted, type(error))) from error
+
+# %% ../../nbs/21_strategy.ipynb #c74edb59
 def checked_signals(strategy: Strategy, panel: Panel) -> pd.DataFrame:
     """The strategy's signals as float64 of shape (n_days, n_symbols), symbols in the panel's order.
 
@@ -260,8 +301,10 @@ def checked_signals(strategy: Strategy, panel: Panel) -> pd.DataFrame:
     ------
     SignalError
         Rows or columns are not the panel's, or a strength is infinite or outside -1 to 1.
+    BrokenSignalsError
+        The strategy's own code raised an error.
     """
-    values = strengths_of(strategy, panel)
+    values = asked_strengths(strategy, panel)
     wrong = np.abs(values) > 1
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
