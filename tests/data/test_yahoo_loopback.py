@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trading_core.data import BarStore
 from trading_core.data.intervals import grid
 from trading_core.data.loopback import Answer
 from trading_core.data.promises import check_source
 from trading_core.data.sources import BadBarsError, NoBarsError
 from trading_core.data.yahoo import YahooBars, YahooError, fetch
-from trading_core.data.yahoo_loopback import YahooLoopback
+from trading_core.data.yahoo_loopback import YahooLoopback, chart_of
 from trading_core.errors import DataError
 from trading_core.sessions import as_day, sessions
 
@@ -287,6 +288,35 @@ def test_an_empty_answer_and_a_delisted_symbol_are_refused_by_name(home: Home):
         source.bars("ACME", "2024-02-20", "2024-03-01")
     with pytest.raises(NoBarsError, match=r"Yahoo has no bars of GONE.*possibly delisted"):
         source.bars("GONE")
+
+
+CRUMB = {"finance": {"result": None, "error": {"code": "Unauthorized", "description": "Invalid Crumb"}}}
+
+
+@pytest.mark.parametrize(
+    "no", [Answer(CRUMB, 401), Answer(CRUMB, 200), Answer("null", 200)], ids=["401", "200", "null"]
+)
+def test_a_no_that_is_not_about_the_symbol_is_never_remembered_as_days_without_bars(
+    home: Home, tmp_path: Path, no: Answer
+):
+    server, source = home({"ACME": daily("2024-01-02", "2024-03-07")}, "2024-03-08")
+    store = BarStore(tmp_path / "store", source)
+    server.fail("ACME", no)
+    failed = store.fetch(["ACME"], "2024-01-02").failed
+    assert isinstance(failed["ACME"], YahooError)
+    server.recorded.clear()
+    assert store.fetch(["ACME"], "2024-01-02").added == 46
+
+
+def test_two_bars_of_one_day_are_refused_also_while_trade_goes_on(home: Home):
+    server, source = home({"ACME": daily("2024-01-02", "2024-03-08")}, "2024-03-08 15:00")
+    asked = {"interval": "1d", "period1": "0", "period2": str(int(pd.Timestamp("2024-03-09", tz="UTC").timestamp()))}
+    told = chart_of(server.known["ACME"], asked, pd.Timestamp("2024-03-08 15:00", tz="UTC"))
+    stamps = told["chart"]["result"][0]["timestamp"]
+    stamps[11] = stamps[10]
+    server.record(told)
+    with pytest.raises(YahooError, match="1 of 47 bars share their day with another one"):
+        source.bars("ACME")
 
 
 def test_the_latest_price_is_todays_and_has_its_time(home: Home):

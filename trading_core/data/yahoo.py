@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'named', 'by_day', 'real_rows', 'plain', 'as_traded', 'yahoo_symbol', 'fetch',
-           'YahooError', 'ask', 'pages', 'once_each', 'on_marks', 'short_as_traded', 'YahooAsked', 'YahooReading',
-           'YahooBars']
+__all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'named', 'by_day', 'real_rows', 'plain', 'as_traded', 'yahoo_symbol',
+           'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks', 'short_as_traded',
+           'YahooAsked', 'YahooReading', 'YahooBars']
 
-# %% ../../nbs/13_yahoo.ipynb #47887a96
+# %% ../../nbs/13_yahoo.ipynb #c2a27480
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +24,10 @@ import pandas as pd
 
 from .answers import reading
 from .intervals import days_of, grid, labelled_by_end, stretches
-from .patience import NoAnswerError, Pace, SourceError, patiently
+from .patience import NoAnswerError, Pace, SourceError, patiently, words_of
 from .sources import COLUMNS, DAY, BadBarsError, NoBarsError, Source, asked_for, checked_bars
 from .sources import complete_bars, in_window, latest_table, moment, on_sessions
-from .yahoo_answer import Overheard, check_answer, check_zone, is_number
+from .yahoo_answer import Overheard, check_answer, check_zone, is_no, is_number
 from ..errors import RefusedError, TradingError
 from ..model import Asset
 from ..sessions import Day
@@ -84,7 +84,7 @@ def yahoo_symbol(symbol: str) -> str:
     "`symbol` in Yahoo's spelling."
     return re.sub("[/.]", "-", symbol)
 
-# %% ../../nbs/13_yahoo.ipynb #bf4df13a
+# %% ../../nbs/13_yahoo.ipynb #74aab7eb
 Fetch = Callable[..., pd.DataFrame]  # name, start, end, interval: see `fetch`
 
 
@@ -118,6 +118,18 @@ class _Switch:
 _HIDING = _Switch()
 
 
+def refuse_silence(answer: Any, error: Exception) -> None:
+    "NoAnswerError where yfinance takes for a no what the chart service did not say."
+    if answer is None or "YFTickerMissingError" not in {kind.__name__ for kind in type(error).__mro__}:
+        return
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not is_no(answer.status_code, body):
+        raise NoAnswerError(f"HTTP {answer.status_code} {words_of(answer.text)}".strip()) from error
+
+
 def fetch(
     name: str, start: pd.Timestamp | None, end: pd.Timestamp, interval: str = "1d", *,
     session: Any = None, timeout: float = 15.0,
@@ -129,9 +141,13 @@ def fetch(
     with _HIDING.off():
         ticker = yf.Ticker(name, session=session)
         ticker._data = heard = Overheard(ticker._data)
-        table: pd.DataFrame = ticker.history(
-            start=since, end=f"{end:%Y-%m-%d}", interval=interval, auto_adjust=False, keepna=True, timeout=timeout
-        )
+        try:
+            table: pd.DataFrame = ticker.history(
+                start=since, end=f"{end:%Y-%m-%d}", interval=interval, auto_adjust=False, keepna=True, timeout=timeout
+            )
+        except Exception as error:
+            refuse_silence(heard.last, error)
+            raise
         told = ticker._price_history._history_metadata or {}
     if heard.last is not None:  # a later yfinance may fetch in a way that cannot be heard
         until = pd.Timestamp(f"{end:%Y-%m-%d}", tz=ticker._tz).timestamp()

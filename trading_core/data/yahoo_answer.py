@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['SAME', 'FIELDS', 'PRICES', 'about_it', 'is_number', 'columns_of', 'check_events', 'rows_of', 'check_rows',
-           'check_answer', 'check_zone', 'Overheard']
+           'check_answer', 'is_no', 'check_zone', 'Overheard']
 
 # %% ../../nbs/12d_yahoo_answer.ipynb #41e54cf6
 import math
@@ -72,7 +72,7 @@ def check_events(events: Any) -> None:
             if type(event.get("date")) is not int:
                 raise ValueError(f"{kind} hold {str(event)[:80]}")
 
-# %% ../../nbs/12d_yahoo_answer.ipynb #74a8d86a
+# %% ../../nbs/12d_yahoo_answer.ipynb #e5608fa3
 PRICES = FIELDS[:4]
 
 
@@ -90,6 +90,9 @@ def check_rows(rows: Sequence[tuple[Any, ...]], kept: int, live: Any) -> None:
     "ValueError if fewer of an answer's daily rows were kept than there were; `live` is the second of the latest trade."
     lost = len(rows) - kept
     repeated = len(rows) > 1 and (rows[-1][0] == live or rows[-1][1:] == rows[-2][1:])
+    repeated = (
+        repeated and len({row[0] // 86_400 for row in rows[:-1]}) == len(rows) - 1
+    )  # no other one can be the lost one
     if lost > (1 if repeated else 0):
         raise ValueError(f"{lost} of {len(rows)} bars share their day with another one")
 
@@ -106,6 +109,11 @@ def check_answer(answer: Any, name: str, interval: str, table: pd.DataFrame, bef
         check_rows(rows, int(table[prices].notna().any(axis=1).sum()), live)
     elif len({row[0] for row in rows}) < len(set(rows)):
         raise ValueError("a moment is there twice")
+
+# %% ../../nbs/12d_yahoo_answer.ipynb #2cc7b828
+def is_no(status: int, body: Any) -> bool:
+    "Whether an answer is the chart service's own, so that it may say that there are no bars."
+    return status in (200, 400, 404, 422) and isinstance(body, dict) and isinstance(body.get("chart"), dict)
 
 # %% ../../nbs/12d_yahoo_answer.ipynb #8fa15839
 def check_zone(symbol: str, zone: Any, calendar: str) -> None:
