@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from random_panels import random_panel
@@ -129,6 +131,68 @@ def test_functions_and_classes_without_a_file_are_told_apart_by_what_they_do():
     one, two = typed("def f(panel):\n    return panel.close"), typed("def f(panel):\n    return panel.open")
     assert code_hash(one) == code_hash(typed("def f(panel):\n    return panel.close"))
     assert code_hash(one) != code_hash(two)
+
+
+TYPED = """
+from dataclasses import dataclass
+from trading_core.strategies import Strategy
+
+LEVEL, WORDS = 0.5, {"up", "down"}
+
+
+def helper(closes):
+    return closes > inner(closes) * LEVEL
+
+
+def inner(closes, days=1):
+    return closes.shift(days)
+
+
+class Base(Strategy):
+    LEVELS = [1, 2]
+
+    def signals(self, panel, days=2):
+        return (helper(panel.close) & (len(WORDS) > 1)).astype(float)
+
+
+@dataclass(frozen=True)
+class Typed(Base):
+    days: int = 3
+"""
+
+
+def hash_of_typed(text: str) -> str:
+    space: dict[str, object] = {"__name__": "a_notebook"}
+    sys.modules["a_notebook"] = ModuleType("a_notebook")
+    try:
+        exec(text, space)
+        return code_hash(space["Typed"]())
+    finally:
+        del sys.modules["a_notebook"]
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("LEVEL, WORDS = 0.5", "LEVEL, WORDS = 0.6"), ("shift(days)", "shift(-days)"), ("days=1", "days=-1"), ("days=2", "days=-2"),
+        ("[1, 2]", "[1, 3]"), ('"down"', '"flat"'), ("closes > inner", "closes < inner"), ("days: int = 3", "days: int = 4"),
+    ],
+)  # fmt: skip
+def test_a_strategy_typed_into_a_notebook_is_another_one_when_a_helper_a_constant_or_its_parent_is(was, now):
+    assert TYPED.count(was) == 1
+    assert hash_of_typed(TYPED.replace(was, now)) != hash_of_typed(TYPED)
+    assert hash_of_typed(TYPED + "\n\ndef nobody_asks(): pass\n") == hash_of_typed(TYPED)
+
+
+def test_a_typed_strategy_has_the_same_hash_in_every_process():
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_certificate as t; print(t.hash_of_typed(t.TYPED))"
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert seen == {hash_of_typed(TYPED) + "\n"}
 
 
 def test_a_certificate_survives_its_file_and_pickling(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['project_files', 'floor_code', 'code_hash', 'Certificate', 'check_causal', 'keep_certificate', 'find_certificate',
            'UncertifiedError', 'Permits']
 
-# %% ../../nbs/25c_certificate.ipynb #d0f16059
+# %% ../../nbs/25c_certificate.ipynb #dfb8260c
 import ast
 import hashlib
 import json
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from types import CodeType
+from types import CellType, CodeType
 from typing import Any
 
 import pandas as pd
@@ -80,24 +80,85 @@ def project_files(module: str) -> dict[str, Path]:
                 open_[other] = file
     return found
 
-# %% ../../nbs/25c_certificate.ipynb #613334a2
+# %% ../../nbs/25c_certificate.ipynb #bf507f37
 def _compiled(code: CodeType) -> Iterator[str]:
     "What a function does, without where it stands."
     yield code.co_code.hex()
     yield repr(code.co_names)
     for constant in code.co_consts:
-        yield from _compiled(constant) if isinstance(constant, CodeType) else (repr(constant),)
+        yield from _compiled(constant) if isinstance(constant, CodeType) else (_text(constant),)
+
+
+def _text(value: Any) -> str:
+    "A value's text, of a set the same one in every process."
+    return repr(sorted(map(repr, value))) if isinstance(value, set | frozenset) else repr(value)
+
+
+def _names(code: CodeType) -> set[str]:
+    "What a function and those inside it may look up in their module."
+    return set(code.co_names).union(*(_names(part) for part in code.co_consts if isinstance(part, CodeType)))
+
+
+def _is_plain(value: Any) -> bool:
+    "Whether a value is made of numbers and texts only, so that its text tells all of it."
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, tuple | list | set | frozenset):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
+
+# %% ../../nbs/25c_certificate.ipynb #02ba9754
+def _functions(value: Any) -> Iterator[Any]:
+    "The Python functions of a class's member: of a property up to three, of a method one, of a number none."
+    if isinstance(value, property):
+        made: tuple[Any, ...] = (value.fget, value.fset, value.fdel)
+    else:
+        made = (
+            getattr(value, "func", None),
+            getattr(value, "__func__", None),
+            getattr(value, "__wrapped__", None),
+            value,
+        )
+    yield from (function for function in made if hasattr(function, "__code__"))
+
+
+def _told_of(function: Any, known: set[int]) -> Iterator[str]:
+    "A function, its default values and the values that it keeps, and what it looks up."
+    yield from _compiled(function.__code__)
+    kept = [cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY]
+    keywords = (function.__kwdefaults__ or {}).values()
+    for value in (*(function.__defaults__ or ()), *keywords, *kept):
+        yield from _told(value, known)
+    for name in sorted(_names(function.__code__) & function.__globals__.keys()):
+        yield name
+        yield from _told(function.__globals__[name], known)
+
+
+_EMPTY = CellType()  # a name that was not given a value yet
+
+
+def _told(value: Any, known: set[int]) -> Iterator[str]:
+    "A value that typed code uses, as far as it can be told apart."
+    if _is_plain(value):
+        yield _text(value)
+    elif id(value) not in known and _file_of(getattr(value, "__module__", None) or "") is None:
+        known.add(id(value))
+        for function in _functions(value):
+            yield from _told_of(function, known)
+        if isinstance(value, type) and value.__module__ not in sys.stdlib_module_names - {"__main__"}:
+            yield from _told_class(value, known)
+
+
+def _told_class(kind: type, known: set[int]) -> Iterator[str]:
+    for name, value in vars(kind).items():
+        if name[:2] != "__" or hasattr(value, "__code__"):
+            yield name
+            yield from _told(value, known)
 
 
 def _typed_in(thing: Any) -> str:
     "A class or function that has no file, as far as it can be told apart."
-    told = [getattr(thing, "__qualname__", repr(thing))]
-    members = vars(thing).items() if isinstance(thing, type) else [("", thing)]
-    for name, value in members:
-        function = getattr(value, "fget", None) or getattr(value, "__func__", None) or value
-        code = getattr(function, "__code__", None)
-        plain = isinstance(value, str | int | float | tuple | frozenset)
-        told += [name, *_compiled(code)] if code else [name, repr(value)] if plain and name[:2] != "__" else []
+    told = [getattr(thing, "__qualname__", repr(thing)), *_told(thing, set())]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 # %% ../../nbs/25c_certificate.ipynb #59ce4be6
