@@ -341,7 +341,7 @@ def drawdown_title(equity: pd.Series) -> str:
     end = f"recovered in {(back - low).days} days" if back is not None else "not recovered yet"
     return f"Worst drawdown {percent(depth)}, {day_text(low.normalize(), weekday=False).split(' ', 1)[1]}, {end}"
 
-# %% ../nbs/05_figures.ipynb #ff58924e
+# %% ../nbs/05_figures.ipynb #7b10ef8e
 def equity_figure(
     equity: pd.Series, benchmark: pd.Series | None = None, title: str | None = None, *,
     names: tuple[str, str] = ("Strategy", "Benchmark"), size: tuple[int, int] = (760, 400),
@@ -349,6 +349,7 @@ def equity_figure(
     "Equity against its benchmark on top, how far each is below its last high underneath; the worst spell shaded."
     lines = {names[0]: equity} | ({names[1]: benchmark} if benchmark is not None else {})
     table = pd.DataFrame(lines).loc[equity.index[0] : equity.index[-1]]
+    table = table.ffill().where(table.bfill().notna())  # an index fund rests at weekends: its line goes on, no dashes
     colours, below = colours_of(list(table.columns), names[0]), table / table.cummax() - 1
     fig, log = sheet(*size), _is_log(table)
     ends = _ends(table, colours, names[0], "$", last=True)

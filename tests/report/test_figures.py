@@ -131,3 +131,14 @@ def test_a_figure_of_eleven_years_of_days_shows_each_of_them():
     assert figures.thinned(table, 1000) is table
     flat = pd.DataFrame({"a": np.ones(50_000)})
     assert len(figures.thinned(flat, 500)) <= 502
+
+
+def test_a_benchmark_that_rests_at_weekends_is_a_line_without_gaps_and_ends_where_it_ended():
+    days = pd.date_range("2024-01-01", "2024-03-31", tz="UTC")
+    equity = pd.Series(np.linspace(100, 120, len(days)), days)
+    fund = pd.Series(np.linspace(100, 90, len(days)), days)[days.day_of_week < 5]["2024-01-10":"2024-02-29"]
+    lines = figures.equity_figure(equity, fund).axes[0].lines
+    (drawn,) = (line.get_ydata() for line in lines if line.get_color() == figures.PALETTE["benchmark"])
+    known = np.flatnonzero(~np.isnan(np.asarray(drawn, dtype=float)))
+    assert (known[0], known[-1]) == (days.get_loc("2024-01-10"), days.get_loc("2024-02-29"))
+    assert len(known) == known[-1] - known[0] + 1
