@@ -7833,6 +7833,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'trading_core/run/explaining.py'),
                                              'trading_core.run.explaining.verdict_of': ( 'why.html#verdict_of',
                                                                                          'trading_core/run/explaining.py'),
+                                             'trading_core.run.explaining.waiting_steps': ( 'why.html#waiting_steps',
+                                                                                            'trading_core/run/explaining.py'),
                                              'trading_core.run.explaining.why': ('why.html#why', 'trading_core/run/explaining.py')},
             'trading_core.run.pages': { 'trading_core.run.pages.PageError': ('pages.html#pageerror', 'trading_core/run/pages.py'),
                                         'trading_core.run.pages.PageError.__init__': ( 'pages.html#pageerror.__init__',

@@ -106,3 +106,14 @@ def test_any_answer_about_assets_gives_instruments_or_a_typed_refusal(assets: An
         return
     possible(found)
     assert len(found) == len({str(one["symbol"]) for one in assets})
+
+
+@pytest.mark.parametrize("asked", ["", "NaT", "nan", "now", "2024", None, 5])
+def test_instruments_that_were_asked_for_at_no_moment_are_none(tmp_path: Path, asked: Any) -> None:
+    (tmp_path / "instruments-venue.json").write_text(json.dumps(KEPT | {"asked": asked}), encoding="utf-8")
+
+    def away() -> dict[str, Instrument]:
+        raise ConnectionError("the venue is away")
+
+    with pytest.raises(ConnectionError):
+        instruments_of(tmp_path, "venue", away)

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['InstrumentError', 'Instrument', 'of_alpaca', 'Known', 'instruments_of']
 
-# %% ../../nbs/16m_instruments.ipynb #605c03a1
+# %% ../../nbs/16m_instruments.ipynb #0def71ba
 import json
 import os
 import re
@@ -24,6 +24,7 @@ from .answers import reading
 from .store_files import put_in_place
 from ..errors import DataError
 from ..model import Asset
+from ..sessions import as_written
 
 # %% ../../nbs/16m_instruments.ipynb #77b1ce56
 class InstrumentError(DataError):
@@ -84,7 +85,7 @@ def of_alpaca(assets: Iterable[Mapping[str, Any]]) -> dict[str, Instrument]:
             )
     return found
 
-# %% ../../nbs/16m_instruments.ipynb #3010ae91
+# %% ../../nbs/16m_instruments.ipynb #dbc85766
 @dataclass(frozen=True)
 class Known:
     "Instruments of a venue, and when it was asked."
@@ -103,7 +104,7 @@ def _read(path: Path) -> Known | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         rows = {row["symbol"]: Instrument(**_plain(row)) for row in kept["instruments"]}
-        return Known(rows, pd.Timestamp(kept["asked"]).tz_convert("UTC"))
+        return Known(rows, as_written(kept["asked"]))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, DataError):
         return None
 
