@@ -50,6 +50,22 @@ def test_every_symbol_has_an_answer_on_every_day_and_orders_are_never_overlooked
             json.dumps(answer.to_dict())
 
 
+def test_on_a_day_without_a_session_an_order_that_waits_for_the_next_one_is_told_first() -> None:
+    "Whoever asks on a Saturday about a share that will be sold on Monday must not read that nothing was ordered."
+    ledger = Ledger("sqlite://", account="small", write=True)
+    days = PANEL.days[(PANEL.days >= "2024-03-25") & (PANEL.days <= "2024-04-06")]
+    for as_of in days:
+        cycle(ledger, as_of, panel=PANEL.until(as_of))
+    shares = [order for order in ledger.pending() if "/" not in order.symbol]
+    assert shares
+    for order in shares:
+        decided = ledger.orders().set_index("client_id").loc[order.client_id, "as_of"]
+        answer = asked(ledger, order.symbol, days[-1])
+        assert answer.verdict.startswith(f"No order that day, but one still waits: {order.side} ")
+        assert f"decided on {decided:%Y-%m-%d}: {order.client_id} is accepted" in answer.verdict
+        assert asked(ledger, order.symbol, decided).verdict.startswith("It was ordered")
+
+
 def test_the_margins_of_every_limit_are_those_of_the_decision(books: Ledger) -> None:
     answer = asked(books, "ACME", "2024-03-28T00:00Z")
     checks = {step.facts["name"]: step.facts for step in answer.steps if step.kind == "check"}

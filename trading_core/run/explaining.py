@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Step', 'Why', 'bar_step', 'signal_step', 'held_step', 'margin_of', 'check_steps', 'order_steps', 'verdict_of', 'why']
+__all__ = ['Step', 'Why', 'bar_step', 'signal_step', 'held_step', 'margin_of', 'check_steps', 'waiting_steps', 'order_steps',
+           'verdict_of', 'why']
 
 # %% ../../nbs/70_why.ipynb #22ff8f08
 from collections.abc import Iterator, Mapping
@@ -30,12 +31,12 @@ from ..report.day import stop_price
 from ..sessions import is_session, bar_text
 from ..strategies.strategy import Strategy, checked_signals, explain
 
-# %% ../../nbs/70_why.ipynb #adac6352
+# %% ../../nbs/70_why.ipynb #d1971842
 @dataclass(frozen=True)
 class Step:
     "One thing that was the case, or was done."
 
-    kind: str  # bar, signal, held, target, check, refusal, order, event, approval, fill
+    kind: str  # bar, signal, held, target, check, refusal, waiting, order, event, approval, fill
     text: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -211,7 +212,22 @@ def check_steps(case: _Case) -> list[Step]:
         steps.append(Step("check", f"{told}: {check.sentence}.", facts | {"margin": margin_of(check)}))
     return steps
 
-# %% ../../nbs/70_why.ipynb #8702f0d6
+# %% ../../nbs/70_why.ipynb #5c7b60b9
+def waiting_steps(case: _Case) -> Iterator[Step]:
+    "The orders in the symbol that were decided on an earlier day and still may fill."
+    table, pending = case.ledger.orders(), {order.client_id for order in case.ledger.pending()}
+    for row in table[(table["symbol"] == case.symbol) & (table["as_of"] < case.day)].itertuples():
+        if row.client_id in pending:
+            told = f"{row.side} {row.quantity:f}, {reason_text(row.reason)}, decided on {bar_text(row.as_of)}"
+            facts = {
+                "client_id": row.client_id,
+                "status": row.status,
+                "reason": row.reason,
+                "as_of": bar_text(row.as_of),
+            }
+            yield Step("waiting", f"{told}: {row.client_id} is {row.status}", facts | {"quantity": str(row.quantity)})
+
+
 def order_steps(case: _Case) -> Iterator[Step]:
     "The orders in the symbol that were decided on that day, their events, approvals and fills."
     table = case.ledger.orders()
@@ -260,15 +276,18 @@ def _fill(fill: Fill) -> Step:
     facts = {"venue_id": fill.venue_id, "quantity": str(fill.quantity), "price": str(fill.price), "fee": str(fill.fee)}
     return Step("fill", text, facts | {"day": bar_text(fill.day), "client_id": fill.client_id})
 
-# %% ../../nbs/70_why.ipynb #dc1d6e04
+# %% ../../nbs/70_why.ipynb #74447e20
 def verdict_of(case: _Case, steps: list[Step]) -> str:
     "What happened, or why nothing did, in one sentence."
     first = {
-        kind: next((s for s in steps if s.kind == kind), None) for kind in ("bar", "order", "refusal", "held", "fill")
+        kind: next((s for s in steps if s.kind == kind), None)
+        for kind in ("bar", "waiting", "order", "refusal", "held", "fill")
     }
     if order := first["order"]:
         asked = "waits for approval" in order.text
         return f"{'It waits for you' if asked else 'It was ordered'}: {order.text}."
+    if (waiting := first["waiting"]) and case.cycle is not None:
+        return f"No order that day, but one still waits: {waiting.text}."
     bar = first["bar"]
     if case.symbol not in case.panel.symbols or (bar and not case.has_bar):
         return f"No order. {bar.text if bar else ''}".strip()
@@ -293,7 +312,7 @@ def _no_cycle(case: _Case) -> str:
         return f"the account's last decision is of {bar_text(days.max())}."
     return "no cycle ran for it. The signals below are what would have been said."
 
-# %% ../../nbs/70_why.ipynb #be8fc283
+# %% ../../nbs/70_why.ipynb #0183606e
 def _steps(case: _Case) -> Iterator[Step]:
     "Everything there is to say, in the order in which it came about."
     yield bar_step(case.panel, case.symbol, case.day)
@@ -310,6 +329,7 @@ def _steps(case: _Case) -> Iterator[Step]:
     yield from check_steps(case) if known else []
     for refusal in (r for r in plan["refusals"] if r["symbol"] == case.symbol):
         yield Step("refusal", f"{reason_text(refusal['reason'])}: {refusal['detail']}.", refusal)
+    yield from waiting_steps(case)
     yield from order_steps(case)
     for row in case.ledger.events("alarm", case.symbol).itertuples():
         if case.covers(pd.Timestamp(row.detail["at"])):
