@@ -17,13 +17,14 @@ from trading_core.data.intervals import (
     check_labels,
     days_of,
     grid,
+    in_session,
     interval_of,
     label_of,
     labelled_by_end,
     resample,
     stretches,
 )
-from trading_core.data.sources import BadBarsError
+from trading_core.data.sources import COLUMNS, BadBarsError
 from trading_core.errors import UnknownNameError
 from trading_core.sessions import half_days, hours
 
@@ -239,3 +240,15 @@ def test_a_bar_that_is_there_twice_or_out_of_order_is_not_put_together():
     for wrong in (pd.concat([bars, bars.iloc[[5]]]).sort_index(), bars.iloc[::-1]):
         with pytest.raises(BadBarsError, match=r"ACME, 2024-03-0[45] .* twice or follows a later one"):
             resample(wrong, "1h", "XNYS", symbol="ACME")
+
+
+def test_no_bars_stay_none_and_bars_without_a_zone_are_refused():
+    bars = pd.DataFrame(
+        dict.fromkeys(COLUMNS, 1.0), pd.date_range("2024-03-05 14:31", periods=60, freq="1min", tz="UTC", unit="ns")
+    )
+    assert resample(bars[:0], "1h", "XNYS").empty
+    assert in_session(bars[:0], "XNYS").empty
+    naive = bars.tz_localize(None)
+    for ask in (lambda: resample(naive, "1h", "XNYS", symbol="ACME"), lambda: in_session(naive, "XNYS")):
+        with pytest.raises(BadBarsError, match="the times have no time zone, but bars are labelled in UTC"):
+            ask()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['EXTENDED', 'RULES', 'Interval', 'ExtendedError', 'stretches', 'bar_spans', 'grid', 'days_of', 'label_of',
-           'labelled_by_end', 'check_labels', 'interval_of', 'kept_bars', 'in_session', 'closings', 'resample']
+           'labelled_by_end', 'check_labels', 'interval_of', 'kept_bars', 'placed', 'in_session', 'closings',
+           'resample']
 
 # %% ../../nbs/10a_intervals.ipynb #70ec9573
 from dataclasses import dataclass
@@ -301,7 +302,7 @@ def _are_in(some: np.ndarray, of: np.ndarray) -> bool:
     "Whether all of `some` are among the ascending `of`."
     return bool(len(of) and (of[np.minimum(np.searchsorted(of, some), len(of) - 1)] == some).all())
 
-# %% ../../nbs/10a_intervals.ipynb #0072bb1e
+# %% ../../nbs/10a_intervals.ipynb #3f8736d4
 def _placed(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Which labels lie in a span (its start is excluded, its end is not), and in which."
     place = np.searchsorted(right, labels, side="left")
@@ -323,9 +324,25 @@ def kept_bars(bars: pd.DataFrame, inside: np.ndarray) -> pd.DataFrame:
     return kept.assign(**told)
 
 
+def placed(symbol: str, bars: pd.DataFrame) -> pd.DatetimeIndex:
+    "The labels of bars in nanoseconds, or BadBarsError where they name no moments."
+    index = bars.index
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
+        arrived = (
+            "the times have no time zone"
+            if isinstance(index, pd.DatetimeIndex)
+            else f"the index is a {type(index).__name__}"
+        )
+        cure = "Write bars.tz_localize('UTC'), or whose clock it was and then tz_convert('UTC')."
+        raise BadBarsError(symbol, "", arrived, "bars are labelled in UTC", cure)
+    return index.as_unit("ns")
+
+
 def in_session(bars: pd.DataFrame, calendar: str, extended: bool = False) -> pd.DataFrame:
     "The `bars` of the session, also those before and after it where it is `extended`."
-    index = pd.DatetimeIndex(bars.index).as_unit("ns")
+    index = placed("bars", bars)
+    if not len(bars):
+        return bars
     first, last = days_of(index[[0, -1]], interval_of(index), calendar)
     inside, _ = _placed(index.asi8, *stretches(calendar, first, last, extended))
     return kept_bars(bars, inside)
@@ -339,7 +356,7 @@ def closings(calendar: str, days: pd.DatetimeIndex, extended: bool = False) -> p
     closes = hours(calendar, days[0], days[-1])["close"].reindex(days)
     return pd.DatetimeIndex(closes + pd.Timedelta(hours=later)).as_unit("ns")
 
-# %% ../../nbs/10a_intervals.ipynb #4eeaf14c
+# %% ../../nbs/10a_intervals.ipynb #5b77538a
 RULES = {
     "open": "first",
     "high": "max",
@@ -371,7 +388,9 @@ def resample(
     BadBarsError
         A bar would have to be cut in two, or one is there twice and would be counted twice.
     """
-    length, index = Interval.of(interval), bars.index.as_unit("ns")
+    length, index = Interval.of(interval), placed(symbol, bars)
+    if not len(bars):
+        return bars
     back = np.flatnonzero(np.diff(index.asi8) <= 0)
     if len(back):
         where = f"{index[back[0] + 1]:%Y-%m-%d %H:%M}"
