@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import sys
 from dataclasses import dataclass
 from time import process_time
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -507,3 +509,50 @@ def test_the_order_of_a_year_of_minutes_is_found_at_once():
     assert process_time() - began < 3.0  # it was a minute when each turn copied what was left
     assert len(order) == len(set(order)) == len(opinion) - 1
     assert opinion[order[:5]].tolist() == [True] * 4 + [False]
+
+
+MEMORY: dict[str, pd.Series] = {}
+LAST: list[pd.DataFrame] = []
+longest = None
+
+
+def z_scores(closes):
+    return ((closes - closes.mean()) / closes.std() < -0.5).astype(float)
+
+
+@functools.cache
+def level_of(symbol):
+    return {"panel": None}
+
+
+class Remembering(Strategy):
+    "Keeps what it made of the first panel, in one of five places."
+
+    KEPT: ClassVar[dict[str, pd.DataFrame]] = {}
+
+    def __init__(self, place):
+        self.place = place
+
+    def signals(self, panel):
+        global longest
+        fresh = z_scores(panel.close.where(panel.observed))
+        if self.place == "table":
+            fresh = pd.DataFrame({symbol: MEMORY.setdefault(symbol, fresh[symbol]) for symbol in panel.symbols})
+        elif self.place == "list":
+            LAST.append(fresh)
+            fresh = LAST[0]
+        elif self.place == "class":
+            fresh = self.KEPT.setdefault("first", fresh)
+        elif self.place == "cache":
+            fresh = level_of("any")["panel"] = fresh if level_of("any")["panel"] is None else level_of("any")["panel"]
+        else:
+            fresh = longest = fresh if longest is None or len(longest) < len(fresh) else longest
+        return fresh.reindex(panel.days).where(panel.observed)
+
+
+@pytest.mark.parametrize("place", ["table", "list", "class", "cache", "global"])
+def test_a_leak_is_found_though_the_code_remembers_the_first_answer_outside_the_strategy(place):
+    found = check_causal(Remembering(place), random_panel(3), days=30)
+    assert not found.ok
+    assert found.change.how in ("hidden", "another")
+    assert (MEMORY, LAST, Remembering.KEPT, longest) == ({}, [], {}, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['LEAST', 'CausalReport', 'Weighing', 'Asked', 'Cutter', 'piece', 'declared_memory', 'asker', 'Turns', 'Paced', 'Whole',
            'Search', 'examine', 'check_sizer']
 
-# %% ../../nbs/25a_causal_search.ipynb #656f8f9f
+# %% ../../nbs/25a_causal_search.ipynb #8670f02c
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -23,7 +23,17 @@ import pandas as pd
 from ..data.panel import Panel
 from ..sessions import bar_text, bar_word
 from .causal_cores import Crew, packed
-from .futures import Change, Futures, Question, cut_order, first_change, fitted, question_of
+from trading_core.strategies.futures import (
+    Change,
+    Futures,
+    Question,
+    cut_order,
+    first_change,
+    fitted,
+    forgetting,
+    spaces_of,
+    question_of,
+)
 from .sizing import History
 from .strategy import Strategy, checked_signals
 
@@ -349,7 +359,7 @@ class Search(Whole):
             if row not in self.done and (self.time_left() < 0 or not self.turn(self.cutter, row)):
                 return
 
-# %% ../../nbs/25a_causal_search.ipynb #8c6d3aa9
+# %% ../../nbs/25a_causal_search.ipynb #f628ad6e
 def examine(
     subject: Any, panel: Panel, days: int | None = None, seconds: float = 60.0, processes: int = 1
 ) -> CausalReport:
@@ -368,7 +378,8 @@ def examine(
     """
     panel = panel.adjusted  # what a strategy sees
     if isinstance(subject, Strategy):
-        checked_signals(fitted(deepcopy(subject), panel), panel)  # a broken contract is refused by name
+        with forgetting(spaces_of(subject)):
+            checked_signals(fitted(deepcopy(subject), panel), panel)  # a broken contract is refused by name
     search = Search(subject, panel, days, seconds, processes)
     search.run()
     return CausalReport(

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Futures', 'cut_order', 'Answers', 'Question', 'fitted', 'signals_question', 'FeatureError', 'features_question',
-           'SubjectError', 'question_of', 'Change', 'first_change']
+__all__ = ['Futures', 'cut_order', 'Answers', 'Question', 'spaces_of', 'forgetting', 'fitted', 'signals_question', 'FeatureError',
+           'features_question', 'SubjectError', 'question_of', 'Change', 'first_change']
 
-# %% ../../nbs/25_causal.ipynb #eb14e188
+# %% ../../nbs/25_causal.ipynb #5f39a5b8
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -108,7 +111,73 @@ class Question:
     whole: bool = False  # whether only a history from its beginning will do
     strategy: Strategy | None = None
 
-# %% ../../nbs/25_causal.ipynb #e4478f82
+# %% ../../nbs/25_causal.ipynb #17905ceb
+_OTHERS = {"trading_core", "backtrader", "numpy", "pandas", "builtins", *sys.stdlib_module_names} - {"__main__"}
+_LARGE = 10_000  # entries: that much was there before
+
+
+def _own(name: object) -> ModuleType | None:
+    "A loaded module of that name, unless it is of a library."
+    module = sys.modules.get(name) if isinstance(name, str) and name.partition(".")[0] not in _OTHERS else None
+    return None if module is None or "site-packages" in (getattr(module, "__file__", None) or "") else module
+
+
+def spaces_of(subject: Any) -> list[dict[str, Any]]:
+    "The names of the modules in which a strategy or a function is written, and of what these import from their project."
+    made = [subject, getattr(subject, "__self__", None), *getattr(subject, "__dict__", {}).values()]
+    kinds = [base for one in made for base in type(one).__mro__]
+    open_ = [module for one in (*made, *kinds) if (module := _own(getattr(one, "__module__", None)))]
+    found: dict[str, dict[str, Any]] = {}
+    while open_:
+        module = open_.pop()
+        if module.__name__ not in found:
+            found[module.__name__] = vars(module)
+            for value in list(vars(module).values()):
+                name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+                if other := _own(name):
+                    open_.append(other)
+    return list(found.values())
+
+
+def _boxes(spaces: list[dict[str, Any]]) -> Iterator[Any]:
+    "Where code can remember something: its modules themselves, tables, lists and sets in them and in their classes."
+    for space in spaces:
+        yield space
+        classes = [
+            vars(kind) for kind in space.values() if isinstance(kind, type) and kind.__module__ == space["__name__"]
+        ]
+        for names in (space, *classes):
+            own = [value for name, value in names.items() if name[:2] != "__"]
+            yield from (value for value in own if isinstance(value, dict | list | set) and len(value) < _LARGE)
+            for value in own:
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+
+
+def _put_back(box: Any, before: Any) -> None:
+    "What is in a box becomes what was in it, name by name: other threads may be looking at a module's."
+    if isinstance(box, dict):
+        for name in box.keys() - before.keys():
+            del box[name]
+        for name, value in before.items():
+            if name not in box or box[name] is not value:
+                box[name] = value
+    elif len(box) != len(before) or any(one is not two for one, two in zip(box, before, strict=True)):
+        box.clear()
+        (box.extend if isinstance(box, list) else box.update)(before)
+
+
+@contextmanager
+def forgetting(spaces: list[dict[str, Any]]) -> Iterator[None]:
+    "What modules remember in the block they have forgotten after it."
+    known = [(box, box.copy()) for box in _boxes(spaces)]
+    try:
+        yield
+    finally:
+        for box, before in known:
+            _put_back(box, before)
+
+# %% ../../nbs/25_causal.ipynb #cbdc3698
 def fitted(strategy: Strategy, panel: Panel) -> Strategy:
     "The strategy, trained on `panel` if it has a `fit`, which may return the trained one."
     fit = getattr(strategy, "fit", None)
@@ -118,11 +187,12 @@ def fitted(strategy: Strategy, panel: Panel) -> Strategy:
 
 def signals_question(strategy: Strategy) -> Question:
     "What does it want?"
-    untouched = deepcopy(strategy)
+    untouched, spaces = deepcopy(strategy), spaces_of(strategy)
 
     def ask(panel: Panel) -> Answers:
-        mine = fitted(deepcopy(untouched), panel)
-        table = _table(strategy.name, mine.signals(panel), panel)
+        with forgetting(spaces):
+            mine = fitted(deepcopy(untouched), panel)
+            table = _table(strategy.name, mine.signals(panel), panel)
         return Answers(panel.days, panel.symbols, table.to_numpy())
 
     return Question(strategy.name, "signal", ask, callable(getattr(strategy, "fit", None)), strategy)
@@ -167,15 +237,17 @@ def _numbers(name: str, table: pd.DataFrame) -> pd.DataFrame:
     table.index = table.index.tz_localize("UTC") if table.index.tz is None else table.index.tz_convert("UTC")
     return table if table.index.is_monotonic_increasing else table.sort_index()
 
-# %% ../../nbs/25_causal.ipynb #c63e87aa
+# %% ../../nbs/25_causal.ipynb #f933076c
 def features_question(pipeline: Callable[[Panel], Any], name: str = "") -> Question:
     "What does a pipeline make of it?"
     owner = getattr(pipeline, "__self__", None)
     called = getattr(pipeline, "__name__", type(pipeline).__name__)
     told = name or (f"{owner.name}.{called}" if isinstance(owner, Strategy) else called)
+    spaces = spaces_of(pipeline)
 
     def ask(panel: Panel) -> Answers:
-        table = _features(told, pipeline(panel), panel)
+        with forgetting(spaces):
+            table = _features(told, pipeline(panel), panel)
         return Answers(pd.DatetimeIndex(table.index), tuple(table.columns), table.to_numpy())
 
     return Question(told, "feature", ask)
