@@ -49,3 +49,12 @@ def test_one_reason_for_all_is_one_sentence_and_no_table_of_the_nearest(panel: P
     assert folded.count("no session") == 20
     friday = panel.until(pd.Timestamp("2022-06-24", tz="UTC"))
     assert "for all 20" not in report.strategy_sections({"equity": STRATEGIES["equity"]}, friday)
+
+
+def test_one_share_with_a_reason_of_its_own_does_not_bring_the_table_back():
+    market = SimulatedBars(today=date(2024, 1, 14))  # QUOR ended in 2023
+    stocks = [symbol for symbol in market.symbols() if "/" not in symbol]
+    saturday = load_panel(market, [*stocks, "BTC/USD"], "2023-03-01").until("2024-01-13")
+    shown, _ = report.strategy_sections({"equity": STRATEGIES["equity"]}, saturday).split("<details", 1)
+    assert f"Nothing is decided today: no session, for {len(stocks) - 1} of {len(stocks)}." in shown
+    assert "<table" not in shown

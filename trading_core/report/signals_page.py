@@ -176,13 +176,14 @@ def _picture(near: pd.Series, wanted: list[str]) -> Html:
     wide, narrow = (bar_chart(near, unit=unit, highlight=wanted or ["–"], width=width) for width in (500, 320))
     return Html(el("h3", f"{name.capitalize()}: the first {len(near)} in order") + both_sizes(wide, narrow, alt))
 
-# %% ../../nbs/63_signals_page.ipynb #684f62b7
+# %% ../../nbs/63_signals_page.ipynb #2f395aa1
 def _none_wanted(wishes: list[Wish], today: bool, when: str) -> list[Html]:
-    "The nearest of what is not wanted; one sentence where all have the same reason, such as a closed exchange."
-    reasons = {wish.why for wish in wishes}
+    "The nearest of what is not wanted; one sentence where they have the same reason, such as a closed exchange."
+    reasons = {wish.why for wish in wishes[:8]}
     if len(wishes) > 1 and len(reasons) == 1:
-        decided = "" if today else "is decided "
-        return [el("p", f"Nothing {decided}{when}: {min(reasons)}, for all {len(wishes)}.", cls="mut")]
+        decided, same = "" if today else "is decided ", sum(wish.why in reasons for wish in wishes)
+        told = f"all {same}" if same == len(wishes) else f"{same} of {len(wishes)}"
+        return [el("p", f"Nothing {decided}{when}: {min(reasons)}, for {told}.", cls="mut")]
     idle = f"Nothing {when}; the nearest:" if today else f"Nothing is decided {when}. As the values stand now:"
     nearest = table([(wish.symbol, wish.why) for wish in wishes[:8]], {"Symbol": "s", "Why": "why"})
     return [el("p", idle, cls="mut"), nearest]
