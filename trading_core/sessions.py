@@ -10,7 +10,7 @@ __all__ = ['Day', 'FIRST_YEAR', 'LAST_YEAR', 'NoDayError', 'written', 'as_moment
            'sessions', 'is_session', 'next_session', 'within_days', 'session_number', 'hours', 'zone_of', 'half_days',
            'is_open', 'bar_text', 'bar_word', 'bar_day', 'day_of_bar', 'bar_days']
 
-# %% ../nbs/03_sessions.ipynb #7b4a8531
+# %% ../nbs/03_sessions.ipynb #5f4233c1
 import datetime as dt
 import re
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from .errors import ConfigError, DataError, UnknownNameError
+from .errors import DataError, UnknownNameError
 
 # %% ../nbs/03_sessions.ipynb #941cb888
 Day: TypeAlias = str | dt.date  # whatever a person would call a day; a Timestamp is a date, too
