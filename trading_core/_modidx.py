@@ -1466,6 +1466,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'trading_core.config.TradingConfig.without_secrets': ( 'config.html#tradingconfig.without_secrets',
                                                                                             'trading_core/config.py'),
                                      'trading_core.config._built_in': ('config.html#_built_in', 'trading_core/config.py'),
+                                     'trading_core.config._day_as_written': ('config.html#_day_as_written', 'trading_core/config.py'),
                                      'trading_core.config._environment': ('config.html#_environment', 'trading_core/config.py'),
                                      'trading_core.config._known': ('config.html#_known', 'trading_core/config.py'),
                                      'trading_core.config._lines': ('config.html#_lines', 'trading_core/config.py'),

@@ -49,7 +49,7 @@ from pydantic_settings import (
 from .errors import ConfigError, UnknownNameError
 from .model import AssetClass
 
-# %% ../nbs/02_config.ipynb #effa13f7
+# %% ../nbs/02_config.ipynb #c7132384
 def split_names(value: Any) -> Any:
     "The comma or line separated names in a text; anything else as it is."
     if not isinstance(value, str):
@@ -59,6 +59,12 @@ def split_names(value: Any) -> Any:
 
 def _none_if_empty(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
+
+
+def _day_as_written(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", value.strip(), re.ASCII):
+        raise ValueError("a day such as 2015-01-01")
+    return value
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_names)]
@@ -71,11 +77,13 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #58503ab5
+# %% ../nbs/02_config.ipynb #735cb36b
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
-    source: str = Field("simulated", description="where bars come from: simulated, csv, parquet, yahoo, alpaca or ccxt")
+    source: Literal["simulated", "csv", "parquet", "yahoo", "alpaca", "ccxt"] = Field(
+        "simulated", description="where bars come from: simulated, csv, parquet, yahoo, alpaca or ccxt"
+    )
     path: str = Field("", description="csv and parquet: a folder, a file, or several of them separated by commas")
     symbols: Names = Field(
         (), description="separated by commas, such as AAPL, BTC/USD; empty: all that the source offers"
@@ -86,7 +94,9 @@ class MarketSettings(Section):
     benchmark: str = Field(
         "", description="symbol to compare with; empty: the source's own, else all symbols in equal parts"
     )
-    start: date = Field(date(2015, 1, 1), description="first day that is read; indicators always start here")
+    start: Annotated[date, BeforeValidator(_day_as_written)] = Field(
+        date(2015, 1, 1), description="first day that is read; indicators always start here"
+    )
     interval: Literal["1d", "1h", "30m", "15m", "5m", "1m"] = Field(
         "1d",
         description="how long a bar is: 1d, 1h, 30m, 15m, 5m or 1m; a run decides at the end of the last complete one",

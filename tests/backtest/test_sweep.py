@@ -306,6 +306,9 @@ def test_figures_can_be_drawn_of_any_shape_of_grid():
         table = sweep(Wobble, grid, panel)
         assert table.heat_map().axes
         assert table.parallel_coordinates("calmar").axes
+        for figure in (table.heat_map, table.parallel_coordinates):
+            with pytest.raises(UnknownNameError, match="Did you mean 'sharpe'"):
+                figure("sharp")
     assert sweep(SmaCross, {"fast": [2], "slow": [300]}, panel).heat_map().texts[0].get_text() == "No sharpe anywhere"
 
 

@@ -54,6 +54,11 @@ def test_a_scan_ticks_from_the_first_complete_bar_to_the_bell(day: str, count: i
         assert clock(found)[-1].endswith(last)
 
 
+def test_only_in_session_may_be_written_with_a_capital():
+    day = here("2024-07-03"), here("2024-07-04")
+    assert ticks(cron_time("scan", SCAN.replace("only in", "Only In")), *day) == ticks(cron_time("scan", SCAN), *day)
+
+
 def test_before_and_after_a_change_of_clocks_a_scan_keeps_new_yorks_time():
     scan = cron_time("scan", SCAN)
     spring = [f"{tick:%d %H:%M}" for tick in ticks(scan, utc("2024-03-08"), utc("2024-03-12"))]

@@ -134,7 +134,7 @@ def test_an_unknown_name_is_refused_with_its_file_and_section(text: str, sentenc
         ("[risk]\nmax_weight = 0.2 ; a fifth\n", r"A comment needs a line of its own"),
         ("[execution]\ncash = -5\n", r"cash needs greater than 0"),
         ("[execution]\nmode = livee\n", r"mode needs 'paper' or 'live'"),
-        ("[market]\nstart = 1.2.2015\n", r"start needs a valid date"),
+        ("[market]\nstart = 1.2.2015\n", r"start needs a day such as 2015-01-01"),
         ("[strategies.x]\nshare = 0.5\n", r"\[strategies\.x\]: class needs a value"),
         ("[strategies.x]\nclass = A\nshare = 0.7\n[strategies.y]\nclass = B\nshare = 0.7\n", r"add up to 1"),
         ("market = csv\n", r"^settings\.ini: the file needs lines like"),

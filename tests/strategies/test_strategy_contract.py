@@ -205,6 +205,13 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_one():
         load_strategy("SmaCross", fats=3)
 
 
+def test_a_script_that_ends_itself_is_refused_and_does_not_end_us(tmp_path, monkeypatch):
+    (tmp_path / "ends_itself.py").write_text("import sys\n\nsys.exit(7)\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StrategyLoadError, match=r"could not be imported \(SystemExit: 7\)"):
+        load_strategy("ends_itself:Mine")
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [

@@ -89,7 +89,7 @@ class SweepRows(pd.DataFrame):  # type: ignore[misc]
         found = {name: self.at[row, name] for name in self.parameters}
         return {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
 
-# %% ../../nbs/45ac_sweep_table.ipynb #40e19265
+# %% ../../nbs/45ac_sweep_table.ipynb #4a58fb7e
 def _axis_words(values: pd.Index) -> list[str]:
     "Values of a parameter as short texts."
     return [f"{value:.6g}" if isinstance(value, int | float | np.number) else str(value) for value in values]
@@ -97,6 +97,8 @@ def _axis_words(values: pd.Index) -> list[str]:
 
 def map_of(rows: SweepRows, metric: str, x: str | None = None, y: str | None = None) -> pd.DataFrame:
     "The median of a metric by two parameters, by default those with the most values: y down, x across."
+    if metric not in rows.metrics:
+        raise UnknownNameError("metrics of a sweep", metric, rows.metrics)
     sizes = {name: rows[name].astype(str).nunique() for name in rows.parameters}
     for name in (x, y):
         if name is not None and name not in sizes:

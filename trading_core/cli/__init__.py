@@ -201,7 +201,7 @@ def schedule(set_: Set = None, settings: Settings = "settings.ini", live: Live =
     options += ["--live"] if live else []
     run_schedule(config_of(settings, set_), Runner([*options, "--settings", settings]))
 
-# %% ../../nbs/73_cli.ipynb #8dc3660a
+# %% ../../nbs/73_cli.ipynb #692c1773
 def _cell(found: object) -> str:
     "A fact of run.json in a table; a dash for one that a run never came to know."
     return "–" if found is None else f"{found:,.2f}" if isinstance(found, float) else str(found)
@@ -209,7 +209,7 @@ def _cell(found: object) -> str:
 
 @app.command()
 def runs(
-    last: Annotated[int, typer.Option(help="How many.")] = 10,
+    last: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
     set_: Set = None,
     settings: Settings = "settings.ini",
     json: Json = False,

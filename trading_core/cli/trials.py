@@ -57,10 +57,10 @@ def by_family(tried: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(found, columns=columns).sort_values("tries", ascending=False, kind="stable", ignore_index=True)
     return table.assign(**{day: pd.to_datetime(table[day], utc=True) for day in ("first", "last")})
 
-# %% ../../nbs/78f_cli_trials.ipynb #4fe83b94
+# %% ../../nbs/78f_cli_trials.ipynb #da7113b0
 def trials(
     family: Annotated[str, typer.Option(help="A class such as SmaCross: each of its tries, best first.")] = "",
-    last: Annotated[int, typer.Option(help="How many rows.")] = 20,
+    last: Annotated[int, typer.Option(min=1, help="How many rows.")] = 20,
     set_: Set = None,
     settings: Settings = "settings.ini",
     json: Json = False,

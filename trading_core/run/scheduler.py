@@ -113,8 +113,8 @@ def calendar_of(config: TradingConfig) -> str:
         return named[0] if named else "24/7"
     return "24/7" if config.market.universe == "crypto" else Asset.of("SPY").calendar
 
-# %% ../../nbs/72_schedule.ipynb #6ccf34fe
-IN_SESSION = re.compile(r"[\s,]*\bonly in session(?:\s+of\s+(\S+))?\s*$")
+# %% ../../nbs/72_schedule.ipynb #8336fd71
+IN_SESSION = re.compile(r"[\s,]*\bonly in session(?:\s+of\s+(\S+))?\s*$", re.IGNORECASE)
 
 
 def cron_time(job: str, line: str, calendar: str = "XNYS") -> JobTime:
@@ -134,10 +134,9 @@ def cron_time(job: str, line: str, calendar: str = "XNYS") -> JobTime:
         raise SettingError(
             where, job, line, f"minute, hour, day, month and weekday, such as 10 0 * * * ({error})"
         ) from None
-    if found and made.get_next_fire_time(None, datetime.now(UTC)) is None:
-        raise SettingError(
-            where, job, line, f"a time within the sessions of {whose}, such as */5 9-16 * * mon-fri America/New_York"
-        )
+    if made.get_next_fire_time(None, datetime.now(UTC)) is None:
+        within = f"a time within the sessions of {whose}, such as */5 9-16 * * mon-fri America/New_York"
+        raise SettingError(where, job, line, within if found else "a time that comes, such as 10 0 * * *")
     return made
 
 # %% ../../nbs/72_schedule.ipynb #9f3f1ba0

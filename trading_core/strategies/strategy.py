@@ -466,13 +466,13 @@ class StrategyLoadError(StrategyError):
             f"trading_core.strategies:SmaCross or my_module:MyClass for my_module.py in the current folder."
         )
 
-# %% ../../nbs/21_strategy.ipynb #69db6ed6
+# %% ../../nbs/21_strategy.ipynb #b8176d67
 def _module(spec: str, name: str) -> ModuleType:
     "The module called `name`, also from the current folder."
     try:
         with _current_folder():
             return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself is no module of strategies
         raise StrategyLoadError(
             spec, f"the module {name!r} could not be imported ({type(error).__name__}: {error})"
         ) from error
