@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Names', 'Limit', 'Count', 'SECRETS', 'HEADER', 'NOTES', 'split_names', 'Section', 'MarketSettings', 'ClassCosts',
-           'CostSettings', 'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'MonitorSettings',
+__all__ = ['Names', 'Limit', 'Count', 'SOURCES', 'SECRETS', 'HEADER', 'NOTES', 'split_names', 'Section', 'MarketSettings',
+           'ClassCosts', 'CostSettings', 'StrategySettings', 'RiskSettings', 'ExecutionSettings', 'MonitorSettings',
            'ResearchSettings', 'QualitySettings', 'RunSettings', 'PathSettings', 'LedgerSettings', 'Sections',
            'TradingConfig', 'SettingError', 'read_ini', 'split_setting', 'load_config', 'settings_text',
            'write_settings']
@@ -77,13 +77,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-# %% ../nbs/02_config.ipynb #735cb36b
+# %% ../nbs/02_config.ipynb #1b30489f
+SOURCES = ("simulated", "csv", "parquet", "yahoo", "alpaca", "ccxt")
+
+
 class MarketSettings(Section):
     "Where bars come from, which symbols, and since when."
 
-    source: Literal["simulated", "csv", "parquet", "yahoo", "alpaca", "ccxt"] = Field(
-        "simulated", description="where bars come from: simulated, csv, parquet, yahoo, alpaca or ccxt"
-    )
+    source: str = Field("simulated", description="where bars come from: simulated, csv, parquet, yahoo, alpaca or ccxt")
     path: str = Field("", description="csv and parquet: a folder, a file, or several of them separated by commas")
     symbols: Names = Field(
         (), description="separated by commas, such as AAPL, BTC/USD; empty: all that the source offers"
@@ -375,7 +376,7 @@ class Sections(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
-# %% ../nbs/02_config.ipynb #5b002af4
+# %% ../nbs/02_config.ipynb #607e5c60
 SECRETS = ("alpaca_api_key", "alpaca_secret_key", "ccxt_api_key", "ccxt_secret_key")
 
 
@@ -409,7 +410,9 @@ class TradingConfig(Sections):
 
     @property
     def account(self) -> str:
-        "The account's name: `[ledger] account`, or the market source's name."
+        "The account's name: `[ledger] account`, or the market source's name; UnknownNameError where there is no such source."
+        if not self.ledger.account and self.market.source not in SOURCES:  # a slip is given no books of its own
+            raise UnknownNameError("market.source", self.market.source, SOURCES)
         return self.ledger.account or self.market.source
 
     @property

@@ -107,7 +107,7 @@ def test_help_imports_nothing_heavy():
         (["trials", "--last", "0"], "'--last': Input should be greater than or equal to 1"),
         (
             ["positions", "--set", "market.source=yahho"],
-            "source needs 'simulated', 'csv', 'parquet', 'yahoo', 'alpaca' or 'ccxt'",
+            "market.source: 'yahho' is not known here. Did you mean 'yahoo'?",
         ),
         (["data", "--set", "market.start=2015"], "start needs a day such as 2015-01-01, but '2015' arrived"),
         (["schedule", "--set", "schedule.daily=0 0 31 2 *"], "daily needs a time that comes, such as 10 0 * * *"),

@@ -117,12 +117,13 @@ def commit_of(folder: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
 
-# %% ../../nbs/71_runner.ipynb #38bd60d5
+# %% ../../nbs/71_runner.ipynb #fedd2431
 def first_facts(config: TradingConfig, job: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     "run.json as it is when a run has just begun."
     now = datetime.now(UTC)
     return {
-        "schema": SCHEMA, "run_id": new_run_id(job, now), "job": job, "account": config.account, "as_of": None,
+        "schema": SCHEMA, "run_id": new_run_id(job, now), "job": job, "as_of": None,
+        "account": config.ledger.account or config.market.source,  # which may not be there: the run will say so
         "status": "running", "pid": os.getpid(), "started": utc_text(now), "ended": None,
         "parameters": dict(parameters), "settings": config.public(), "versions": versions(),
         "commit": commit_of(config.root), "data": None, "pages": [],
