@@ -6000,6 +6000,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'trading_core.figures.style': ('figures.html#style', 'trading_core/figures.py'),
                                       'trading_core.figures.svg': ('figures.html#svg', 'trading_core/figures.py'),
                                       'trading_core.figures.thinned': ('figures.html#thinned', 'trading_core/figures.py')},
+            'trading_core.later': {'trading_core.later.later': ('later.html#later', 'trading_core/later.py')},
             'trading_core.ledger.audit': { 'trading_core.ledger.audit.ExportExistsError': ( 'ledger_audit.html#exportexistserror',
                                                                                             'trading_core/ledger/audit.py'),
                                            'trading_core.ledger.audit.ExportExistsError.__init__': ( 'ledger_audit.html#exportexistserror.__init__',

@@ -10,10 +10,10 @@ __all__ = ['walk_forward', 'search', 'Between', 'BacktestResult', 'check_engines
            'probabilistic_sharpe', 'rolling_sharpe', 'shared_out', 'sharpe_interval', 'shown_metrics', 'sweep',
            'SweepTable', 'streaks', 'tail_metrics', 'trades_from_fills', 'verdict']
 
-# %% ../../nbs/49_backtest_init.ipynb #6a6076c9
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+# %% ../../nbs/49_backtest_init.ipynb #99cb0faf
+from typing import TYPE_CHECKING
 
+from ..later import later
 from .engines import backtest
 from .metrics import benchmark_of, drawdown, metrics_of, monthly_returns, trades_from_fills
 from .result import BacktestResult, shown_metrics
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trading_core.backtest.sweeping import sweep
     from trading_core.backtest.trials import record_trials
 
-# %% ../../nbs/49_backtest_init.ipynb #4f48032e
+# %% ../../nbs/49_backtest_init.ipynb #d402b55b
 _LATER = {
     "walk_forward": "forward",
     "search": "searching",
@@ -71,17 +71,7 @@ _LATER = {
     "probabilistic_sharpe": "sharpe",
     "sharpe_interval": "sharpe",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+__getattr__, __dir__ = later(globals(), _LATER)
 
 # %% ../../nbs/49_backtest_init.ipynb #8fb34900
 _all_ = [

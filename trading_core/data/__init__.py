@@ -11,10 +11,10 @@ __all__ = ['AlpacaBars', 'BarSource', 'BarStore', 'CcxtBars', 'CsvBars', 'Fetche
            'fetch_bars', 'grid', 'label_of', 'labelled_by_end', 'load_panel', 'open_source', 'resample', 'source_of',
            'Thresholds', 'quality_of']
 
-# %% ../../nbs/19_data_init.ipynb #27a1e35e
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+# %% ../../nbs/19_data_init.ipynb #c602e6d2
+from typing import TYPE_CHECKING
 
+from ..later import later
 from .intervals import Interval, grid, label_of, labelled_by_end, resample
 from .normalizer import HybridDataNormalizer, load_panel
 from .panel import Panel
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trading_core.data.stream import PriceStream
     from trading_core.data.yahoo import YahooBars
 
-# %% ../../nbs/19_data_init.ipynb #f5c72f4f
+# %% ../../nbs/19_data_init.ipynb #b681ef04
 _LATER = {
     "AlpacaBars": "alpaca_bars",
     "BarStore": "store",
@@ -53,16 +53,7 @@ _LATER = {
     "quality_of": "quality",
     "source_of": "opening",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+__getattr__, __dir__ = later(globals(), _LATER)
 
 # %% ../../nbs/19_data_init.ipynb #61615e25
 _all_ = [

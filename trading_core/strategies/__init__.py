@@ -10,10 +10,10 @@ __all__ = ['CausalReport', 'Certificate', 'CryptoReversal', 'EqualWeight', 'Equi
            'code_hash', 'explain', 'find_certificate', 'keep_certificate', 'load_sizer', 'load_strategy', 'no_bar',
            'with_sizer']
 
-# %% ../../nbs/29_strategies_init.ipynb #e3f90379
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+# %% ../../nbs/29_strategies_init.ipynb #cc0da25d
+from typing import TYPE_CHECKING
 
+from ..later import later
 from .sizing import EqualWeight, History, InverseVolatility, RiskPerTrade, Sizer
 from trading_core.strategies.strategy import (
     ParameterError,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from trading_core.strategies.sma import SmaCross
     from trading_core.strategies.voting import Member, VotingEnsemble
 
-# %% ../../nbs/29_strategies_init.ipynb #8cf8b65b
+# %% ../../nbs/29_strategies_init.ipynb #398832b6
 _LATER = {
     "Certificate": "causal",
     "UncertifiedError": "causal",
@@ -70,17 +70,7 @@ _LATER = {
     "Member": "voting",
     "VotingEnsemble": "voting",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+__getattr__, __dir__ = later(globals(), _LATER)
 
 # %% ../../nbs/29_strategies_init.ipynb #d6a5f656
 _all_ = [
