@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trading_core.config import (
+    SOURCES,
     SettingError,
     TradingConfig,
     load_config,
@@ -18,6 +19,7 @@ from trading_core.config import (
     split_setting,
     write_settings,
 )
+from trading_core.data.opening import KINDS
 from trading_core.errors import ConfigError, RefusedError, UnknownNameError
 from trading_core.run.context import load_strategies
 from trading_core.strategies import EquityReversal, InverseVolatility
@@ -258,3 +260,7 @@ def test_a_sizer_that_cannot_be_meant_is_refused_in_a_sentence(line: str, senten
     with pytest.raises(RefusedError) as refused:
         load_strategies(load_config())
     assert sentence in str(refused.value)
+
+
+def test_the_sources_that_settings_know_are_those_that_can_be_opened():
+    assert set(SOURCES) == set(KINDS)
