@@ -633,6 +633,42 @@ def test_it_can_be_stopped_from_its_own_callback_and_begun_again(stage: Stage, m
     assert minutes(bars) == [1, 2, 3]
 
 
+def test_who_starts_it_while_a_callback_still_stops_it_gets_a_stream_that_runs(stage: Stage, made: Any) -> None:
+    stream, stopping, going = made().subscribe("AAPL", "trades").start(), threading.Event(), threading.Event()
+
+    def stop(one: Trade) -> None:
+        abandon = stream.belt.abandon
+        stream.belt.abandon = lambda: stopping.set() or going.wait(5) and abandon()
+        stream.stop()
+
+    stream.listen(stop)
+    assert stream.wait()
+    stage.say(trade())
+    assert stopping.wait(5)  # the lines have ended, and the callback is about to sweep up behind them
+    threading.Timer(0.2, going.set).start()
+    stream.start()
+    assert going.wait(5)
+    time.sleep(0.1)
+    assert stream.wait()
+
+
+def test_of_two_threads_that_stop_it_neither_waits_for_the_other(stage: Stage, made: Any) -> None:
+    stream, called = made().subscribe("AAPL", "trades").start(), threading.Event()
+
+    def stop(one: Trade) -> None:
+        called.set()
+        time.sleep(0.1)  # the notebook stops it meanwhile, and waits for this callback
+        stream.stop()
+
+    stream.listen(stop)
+    assert stream.wait()
+    stage.say(trade())
+    assert called.wait(5)
+    began = time.monotonic()
+    stream.stop()
+    assert time.monotonic() - began < 0.9
+
+
 def test_starting_twice_and_stopping_twice_is_once(stage: Stage, made: Any) -> None:
     stream = made().subscribe("AAPL").start()
     assert stream.wait()

@@ -371,7 +371,7 @@ class _Running(_Lines):
             if line.state == "listening":
                 self._begin_bars(coins)
 
-# %% ../../nbs/18f_stream.ipynb #e029a813
+# %% ../../nbs/18f_stream.ipynb #4ded13d4
 class _Begun(_Running):
     "The threads, and how they begin."
 
@@ -380,6 +380,7 @@ class _Begun(_Running):
         self.error: TradingError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: tuple[threading.Thread, ...] = ()
+        self._turn = threading.RLock()  # one thread begins or ends at a time
 
     @property
     def running(self) -> bool:
@@ -387,9 +388,12 @@ class _Begun(_Running):
         return bool(self._threads) and self._threads[0].is_alive()
 
     def begin(self) -> None:
-        "Begin to listen; returns at once."
-        if self.running:
-            return
+        "Begin to listen; returns at once, or when an end that is under way in another thread is over."
+        with self._turn:
+            if not self.running:
+                self._begin()
+
+    def _begin(self) -> None:
         self.error, self._wake, self._over = None, asyncio.Event(), asyncio.Event()
         self._counts["dropped"] += self.belt.dropped
         self.belt, self._loop = Belt(self.belt.most), asyncio.new_event_loop()
@@ -421,22 +425,29 @@ class _Begun(_Running):
             with contextlib.suppress(RuntimeError):  # it ended between the two lines
                 loop.call_soon_threadsafe(event.set)
 
-# %% ../../nbs/18f_stream.ipynb #294f9f4c
+# %% ../../nbs/18f_stream.ipynb #c1ba8c78
 class _Life(_Begun):
     "The end of the threads, within a second."
 
     def end(self, seconds: float = 1.0) -> None:
         "End within that time."
-        if not self._threads:
-            return
-        until, (lines, callbacks) = time.monotonic() + seconds, self._threads
         self.stir(self._over)
-        for thread in (lines, callbacks):
+        ours = threading.current_thread() in self._threads
+        if not self._turn.acquire(blocking=not ours):
+            return  # who ends us waits for this very thread
+        try:
+            self._end(time.monotonic() + seconds)
+        finally:
+            self._turn.release()
+
+    def _end(self, until: float) -> None:
+        for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout=max(until - time.monotonic(), 0.0))
-        self._counts["left"] += self.belt.abandon()
-        self._counts["dropped"] += self.belt.dropped
-        self.belt, self._threads = Belt(self.belt.most), ()
+        if self._threads:
+            self._counts["left"] += self.belt.abandon()
+            self._counts["dropped"] += self.belt.dropped
+            self.belt, self._threads = Belt(self.belt.most), ()
 
 # %% ../../nbs/18f_stream.ipynb #d58a46ed
 class StreamEndedError(ExecutionError):
