@@ -638,7 +638,7 @@ def test_who_starts_it_while_a_callback_still_stops_it_gets_a_stream_that_runs(s
 
     def stop(one: Trade) -> None:
         abandon = stream.belt.abandon
-        stream.belt.abandon = lambda: stopping.set() or going.wait(5) and abandon()
+        stream.belt.abandon = lambda: stopping.set() or (going.wait(5) and abandon())
         stream.stop()
 
     stream.listen(stop)

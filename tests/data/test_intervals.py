@@ -252,3 +252,15 @@ def test_no_bars_stay_none_and_bars_without_a_zone_are_refused():
     for ask in (lambda: resample(naive, "1h", "XNYS", symbol="ACME"), lambda: in_session(naive, "XNYS")):
         with pytest.raises(BadBarsError, match="the times have no time zone, but bars are labelled in UTC"):
             ask()
+
+
+@pytest.mark.parametrize("calendar", ["XNYS", "24/7"])
+@pytest.mark.parametrize(
+    "days", [["2024-01-02", "2024-01-05"], ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"]]
+)
+def test_days_are_not_cut_into_hours_and_stay_days(calendar: str, days: list[str]) -> None:
+    index = pd.DatetimeIndex(days, tz="UTC")
+    bars = pd.DataFrame(1.0, index, list(COLUMNS))
+    with pytest.raises(BadBarsError, match=r"bars of 1d do not fit into bars of 1h.*Ask the source for bars of 1h"):
+        resample(bars, "1h", calendar)
+    pd.testing.assert_frame_equal(resample(bars, "1d", calendar), bars)

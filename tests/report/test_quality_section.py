@@ -75,6 +75,6 @@ def test_it_stands_on_the_front_page_of_a_run_and_at_the_foot() -> None:
     run = {"status": "done", "job": "daily", "account": "demo", "as_of": "2024-06-28", "quality": facts(BAD)}
     page = words(report_page(run, {}))
     assert "<MERL> is not traded" in page
-    assert "12 symbols checked, 1 fatal; not traded: <MERL>" in page
+    assert "12 symbols checked, 1 fault; not traded: <MERL>" in page
     assert "symbols checked" not in words(report_page({**run, "quality": None}, {}))
     assert quality_fact({}) == []

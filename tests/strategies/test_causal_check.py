@@ -111,7 +111,7 @@ LEAKS = {
 @pytest.mark.parametrize("name", LEAKS)
 def test_every_planted_leak_is_caught_with_a_day_and_a_symbol(name):
     panel = wide()
-    report = check_causal(Says(LEAKS[name]), panel, seconds=20)
+    report = check_causal(Says(LEAKS[name]), panel, seconds=120)
     assert not report.ok
     day, symbol = report.first_leak
     assert day in panel.days
@@ -122,7 +122,7 @@ def test_every_planted_leak_is_caught_with_a_day_and_a_symbol(name):
 
 
 def test_a_model_that_was_fitted_on_all_data_is_caught():
-    report = check_causal(LearnsAll(), wide(), seconds=20)
+    report = check_causal(LearnsAll(), wide(), seconds=120)
     assert not report.ok
 
 
@@ -134,7 +134,7 @@ def test_a_model_that_learns_as_it_goes_passes():
         def signals(self, panel):
             return (panel.close < self.levels).astype(float)
 
-    report = check_causal(Learns(), wide(days="2024-01-31"), seconds=20)
+    report = check_causal(Learns(), wide(days="2024-01-31"), seconds=120)
     assert report.ok
     assert report.complete
 
@@ -154,7 +154,7 @@ def test_a_leak_on_a_single_day_is_caught_and_named(field, place):
             )
         return honest
 
-    report = check_causal(Says(rule), panel, seconds=30)
+    report = check_causal(Says(rule), panel, seconds=120)
     assert not report.ok
     assert report.first_leak[0] == one
 
@@ -172,14 +172,14 @@ def test_a_leak_on_one_day_of_one_asset_alone_is_caught():
             answer.loc[one] = float(real.iloc[51] > real.iloc[50])
         return answer
 
-    report = check_causal(Says(rule), panel, seconds=20)
+    report = check_causal(Says(rule), panel, seconds=120)
     assert report.first_leak == (one, "C0/USD")
     assert "when later days are others" in str(report)
 
 
 @pytest.mark.parametrize("idea", [EquityReversal(), CryptoReversal(max_adx=60), SmaCross(fast=3, slow=10)])
 def test_the_packages_own_strategies_pass_on_every_day(idea, panel):
-    report = check_causal(idea, panel, seconds=60)
+    report = check_causal(idea, panel, seconds=120)
     assert report.ok
     assert report.first_leak is None
     assert report.changed == 0
@@ -196,7 +196,7 @@ def test_no_false_alarm_on_random_panels(panel):
         with_sizer(SmaCross(3, 8), InverseVolatility(lookback=5)),
     ]
     for idea in ideas:
-        report = check_causal(idea, panel, days=30, seconds=30)
+        report = check_causal(idea, panel, days=30, seconds=120)
         assert report.ok, report
 
 
@@ -209,7 +209,7 @@ def test_the_first_leak_is_the_earliest_day_that_has_one():
         peeks = (seen.close.shift(-1) > seen.close).astype(float)
         return honest.where(seen.observed & (seen.days < turn)[:, None], peeks)
 
-    report = check_causal(Says(rule), panel, seconds=30)
+    report = check_causal(Says(rule), panel, seconds=120)
     assert not report.ok
     later = panel.days[60 : panel.days.get_loc(report.first_leak[0]) + 1]
     assert report.first_leak[0] >= turn
@@ -285,12 +285,12 @@ def test_long_histories_are_asked_in_pieces_when_time_is_short(monkeypatch):
         warmup = 1
 
     monkeypatch.setattr(search, "Search", Slow)
-    clean = check_causal(SmaCross(3, 8), panel, seconds=60)
+    clean = check_causal(SmaCross(3, 8), panel, seconds=120)
     assert (clean.ok, clean.complete, clean.whole) == (True, True, search.LEAST)
     assert "30 of them with the whole history and the others with 260 days of it" in str(clean)
-    caught = check_causal(Remembers(rule), panel, seconds=60)
+    caught = check_causal(Remembers(rule), panel, seconds=120)
     assert caught.first_leak[0] == day
-    undeclared = check_causal(Says(rule), panel, seconds=60)  # whose memory nobody knows
+    undeclared = check_causal(Says(rule), panel, seconds=120)  # whose memory nobody knows
     assert (undeclared.first_leak[0], undeclared.whole) == (day, len(undeclared.days))
 
 
@@ -357,7 +357,7 @@ def test_feature_pipelines_are_checked_in_whatever_shape_they_come():
         "rows": lambda p: p.close[p.close.shift(-1).notna().any(axis=1)],
     }
     for name, pipeline in leaky.items():
-        assert not check_causal(pipeline, panel, seconds=20).ok, name
+        assert not check_causal(pipeline, panel, seconds=120).ok, name
 
 
 def test_what_is_no_table_and_what_cannot_be_checked_are_refused_in_a_sentence():

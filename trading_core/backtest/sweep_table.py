@@ -9,7 +9,8 @@ from __future__ import annotations
 __all__ = ['LESS_IS_BETTER', 'NoCombinationError', 'NothingRankedError', 'SweepRows', 'map_of', 'heat_map', 'map_title', 'scaled',
            'parallel_coordinates', 'lines_title', 'SweepTable']
 
-# %% ../../nbs/45ac_sweep_table.ipynb #1224d138
+# %% ../../nbs/45ac_sweep_table.ipynb #426f0457
+from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -284,9 +285,35 @@ def _upright_axes(ax: Axes, known: pd.DataFrame, names: list[str]) -> None:
             text = f"{value:.4g}".replace("-", "−")
             ax.text(place, height, text, ha="center", size=11, color=PALETTE["muted"])
 
-# %% ../../nbs/45ac_sweep_table.ipynb #025f905f
+# %% ../../nbs/45ac_sweep_table.ipynb #1e4a36fb
+def _short(value: float) -> str:
+    "A number of a table as it is read at a glance."
+    return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _spread(rows: SweepRows) -> str:
+    "How many rows there are and how their Sharpe ratios lie; empty where a column of them was left out."
+    names = getattr(rows, "parameters", [])
+    if not names or not {*names, "sharpe"} <= set(rows.columns):
+        return ""
+    failed = f"; {len(rows.failures):,} more could not be run, see <code>.failures</code>" if len(rows.failures) else ""
+    told = f"<b>{len(rows):,} combination{'s' * (len(rows) != 1)}</b> of {escape(', '.join(names))}{failed}"
+    known = rows["sharpe"].dropna().astype(float)
+    if len(known) < 2:
+        return f"<p>{told}.</p>"
+    best = ", ".join(f"{name} {value}" for name, value in rows.best_parameters().items())
+    low, middle, high = (f"{value:.2f}".replace("-", "−") for value in known.quantile([0, 0.5, 1]))
+    luck = "The best of many is also the luckiest: <code>heat_map()</code> shows its neighbours."
+    return f"<p>{told}. Sharpe ratio {low} to {high}, half of them above {middle}; most with {escape(best)}. {luck}</p>"
+
+
 class SweepTable(SweepRows):
     "What `sweep` returns: a row per combination, in the order of the grid, with figures."
+
+    def _repr_html_(self) -> str | None:
+        with pd.option_context("display.float_format", _short):
+            rows = super()._repr_html_()
+        return None if rows is None else _spread(self) + rows
 
     def heat_map(self, metric: str = "sharpe", x: str | None = None, y: str | None = None, **look: Any) -> Figure:
         "A metric over two parameters; the median over the others where there are more."

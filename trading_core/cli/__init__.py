@@ -191,10 +191,10 @@ def run(
         _tell(result)
     return result.exit_code
 
-# %% ../../nbs/73_cli.ipynb #a1ca684e
+# %% ../../nbs/73_cli.ipynb #47b2d6d9
 @app.command()
 def schedule(set_: Set = None, settings: Settings = "settings.ini", live: Live = False) -> None:
-    "Wait in the foreground and run the jobs of [schedule] at their times, in UTC. Ctrl-C ends it."
+    "Wait in the foreground and run the jobs of [schedule] at their times, in UTC unless a line names its zone. Ctrl-C ends it."
     from trading_core.run.scheduler import Runner, run_schedule
 
     options = [part for text in set_ or () for part in ("--set", text)]

@@ -8,12 +8,13 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['by_family', 'trials', 'add_to']
 
-# %% ../../nbs/78f_cli_trials.ipynb #98ec460a
+# %% ../../nbs/78f_cli_trials.ipynb #b6bc81b0
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .tools import Json, Set, Settings, config_of, show
+from ..errors import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def by_family(tried: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(found, columns=columns).sort_values("tries", ascending=False, kind="stable", ignore_index=True)
     return table.assign(**{day: pd.to_datetime(table[day], utc=True) for day in ("first", "last")})
 
-# %% ../../nbs/78f_cli_trials.ipynb #da7113b0
+# %% ../../nbs/78f_cli_trials.ipynb #f2e56752
 def trials(
     family: Annotated[str, typer.Option(help="A class such as SmaCross: each of its tries, best first.")] = "",
     last: Annotated[int, typer.Option(min=1, help="How many rows.")] = 20,
@@ -81,7 +82,9 @@ def trials(
         "sharpe", ascending=False, kind="stable"
     )
     columns = ["params", "sharpe", "count", "first_day", "last_day", "engine", "source", "tried"]
-    show(rows[columns].head(last), json, f"Nothing of {family} was tried yet.")
+    known = {name for own in tried["family"].unique() for name in _names(own)[1::2]}
+    hint = did_you_mean(family, known) if len(rows) == 0 else ""
+    show(rows[columns].head(last), json, f"Nothing of {family} was tried yet.{hint}")
 
 
 def _names(family: str) -> list[str]:

@@ -273,7 +273,7 @@ def check_labels(symbol: str, index: pd.DatetimeIndex, calendar: str, interval: 
             symbol, f"{where:%Y-%m-%d %H:%M}", "the session begins with the start of a bar", needed, cure
         )
 
-# %% ../../nbs/10a_intervals.ipynb #86d3332d
+# %% ../../nbs/10a_intervals.ipynb #22c24561
 def interval_of(index: pd.DatetimeIndex) -> Interval:
     "How long the bars of an index are: the most frequent step that is an interval on whose marks all of them lie."
     labels = index.as_unit("ns").asi8
@@ -283,6 +283,13 @@ def interval_of(index: pd.DatetimeIndex) -> Interval:
         if fit and not (labels % min(step, 30 * MINUTE.value)).any():
             return Interval.of(fit[0])
     return Interval.of("1m")
+
+
+def _source_of(index: pd.DatetimeIndex) -> Interval:
+    "As `interval_of`; labels that are midnights, some days apart, name days, however few they are."
+    labels = index.asi8
+    days = len(labels) > 1 and not (labels % DAY.value).any()
+    return Interval.of("1d") if days else interval_of(index)
 
 
 def _joins(
@@ -356,7 +363,7 @@ def closings(calendar: str, days: pd.DatetimeIndex, extended: bool = False) -> p
     closes = hours(calendar, days[0], days[-1])["close"].reindex(days)
     return pd.DatetimeIndex(closes + pd.Timedelta(hours=later)).as_unit("ns")
 
-# %% ../../nbs/10a_intervals.ipynb #5b77538a
+# %% ../../nbs/10a_intervals.ipynb #fe22ec50
 RULES = {
     "open": "first",
     "high": "max",
@@ -404,9 +411,13 @@ def resample(
         calendar, length, first, last, extended, anchor
     )  # fmt: skip
     inside, place = _placed(index.asi8, left, right)
-    if not _joins(index[inside], right, interval_of(index), calendar, (first, last), extended):
-        cure = "Ask for bars that end at the same marks, for shorter ones, or for whole days."
-        arrived = f"bars of {interval_of(index)} do not fit into bars of {length}"
+    source = _source_of(index)
+    if source.daily and length.daily and not (index.asi8 % DAY.value).any():
+        return bars
+    if not _joins(index[inside], right, source, calendar, (first, last), extended):
+        mend = "Ask for bars that end at the same marks, for shorter ones, or for whole days."
+        cure = f"Ask the source for bars of {length}." if source.daily else mend
+        arrived = f"bars of {source} do not fit into bars of {length}"
         raise BadBarsError(symbol, f"index from {index[0]:%Y-%m-%d %H:%M}", arrived, "a bar is not cut in two", cure)
     complete = (index[-1] if known is None else known).value
     keys = days_of(index[inside], "1m", calendar) if length.daily else pd.DatetimeIndex(right[place[inside]], tz="UTC")

@@ -95,7 +95,7 @@ def quality_section(
         cls="note" if barred and quiet else None,
     )
 
-# %% ../../nbs/65a_quality_section.ipynb #9a7a318e
+# %% ../../nbs/65a_quality_section.ipynb #531d575a
 def quality_fact(quality: Mapping[str, Any] | None) -> list[tuple[object, object]]:
     "The line for the foot of a page; none where nobody looked."
     if not quality:
@@ -103,5 +103,6 @@ def quality_fact(quality: Mapping[str, Any] | None) -> list[tuple[object, object
     barred = quality.get("barred") or {}
     whom = f"; not traded: {', '.join(list(barred)[:8])}" if barred else ""
     counts = quality.get("counts") or {}
-    found = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number) or "nothing found"
+    nouns = {"fatal": "fault", "warn": "warning", "note": "note"}
+    found = ", ".join(count(counts[kind], noun) for kind, noun in nouns.items() if counts.get(kind)) or "nothing found"
     return [("Prices", f"{count(int(quality.get('symbols') or 0), 'symbol')} checked, {found}{whom}")]

@@ -348,33 +348,38 @@ def _bars_left(line: PositionLine) -> tuple[str, Html]:
     pips = el("span", el("b", "■" * min(line.bars, line.time_stop)), "■" * left, cls="pips", aria_hidden="true")
     return f"{count(left, 'bar')} left", el("span", pips if line.time_stop <= 12 else None, f" {left} left")
 
-# %% ../../nbs/65_sections.ipynb #7ff09275
+# %% ../../nbs/65_sections.ipynb #b351851b
+def _away(to_stop: float | None) -> list[object]:
+    "How far a price is from its stop; one that fell through it waits for the next opening to be sold."
+    if to_stop is None:
+        return ["no stop"]
+    if to_stop > 0:
+        return [el("b", percent(to_stop), " past its stop")]
+    return [percent(to_stop, signed=True), el("span", " to stop", cls="narrow")]
+
+# %% ../../nbs/65_sections.ipynb #5cb29ec1
 def _position_row(line: PositionLine) -> Html:
     "One position: a row on a wide screen, a card on a phone."
     words, pips = _bars_left(line)
-    away = (
-        [percent(line.to_stop, signed=True), el("span", " to stop", cls="narrow")]
-        if line.to_stop is not None
-        else "no stop"
-    )
     return el(
         "tr",
         el("td", line.symbol, " ", el("span", "sale pending", cls="tag") if line.leaving else None, cls="s"),
         el("td", percent(line.weight), cls="n hide"),
         el("td", _track(line), cls="tr"),
         el("td", change(line.gain), cls="n pl"),
-        el("td", away, el("span", f" · {words}", cls="narrow") if words else None, cls="st n"),
+        el("td", _away(line.to_stop), el("span", f" · {words}", cls="narrow") if words else None, cls="st n"),
         el("td", pips, cls="only-wide nw"),
     )
 
-# %% ../../nbs/65_sections.ipynb #6d7ccbb9
+# %% ../../nbs/65_sections.ipynb #56fe7105
 def positions_section(day: DayReport) -> Html:
     "Open positions, the one nearest to its stop first."
     if not day.positions:
         return section("No open position", el("p", "Everything is cash."))
     near, title = day.positions[0], count(len(day.positions), "position")
-    if near.to_stop is not None and near.to_stop < 0:
-        title += f"; {near.symbol} is closest to its stop, {percent(-near.to_stop)} away"
+    if near.to_stop is not None:
+        fell = near.to_stop > 0
+        title += f"; {near.symbol} is {'past' if fell else 'closest to'} its stop{'' if fell else f', {percent(-near.to_stop)} away'}"
     names = {
         "Symbol": "",
         "Weight": "n",
