@@ -8219,6 +8219,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                              'trading_core/strategies/causal.py'),
                                                 'trading_core.strategies.causal._compiled': ( 'certificate.html#_compiled',
                                                                                               'trading_core/strategies/causal.py'),
+                                                'trading_core.strategies.causal._data': ( 'certificate.html#_data',
+                                                                                          'trading_core/strategies/causal.py'),
                                                 'trading_core.strategies.causal._file_of': ( 'certificate.html#_file_of',
                                                                                              'trading_core/strategies/causal.py'),
                                                 'trading_core.strategies.causal._functions': ( 'certificate.html#_functions',

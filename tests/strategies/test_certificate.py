@@ -83,6 +83,37 @@ def test_the_code_is_that_of_the_class_its_bases_and_what_they_import_even_withi
     assert code_hash(strategy) == before
 
 
+BY_NAME = """
+import importlib, json
+from importlib import import_module
+from pathlib import Path
+from trading_core.strategies import Strategy
+
+WEIGHTS = json.loads(Path(__file__).with_name("weights.json").read_text())
+FEW = Path("few.csv").read_text()
+RULES, MORE = import_module("{package}.deeper"), importlib.import_module(".helper", "{package}")
+
+class Fitted(Strategy):
+    def signals(self, panel):
+        "Not weights.txt, which is not there."
+        return panel.close * WEIGHTS["close"]
+"""
+
+
+def test_a_module_imported_by_its_name_and_a_file_of_data_are_part_of_it(project):
+    (project / "weights.json").write_text('{"close": 0.0}')
+    Path("few.csv").write_text("ACME")
+    (project / "fitted.py").write_text(BY_NAME.format(package=project.name))
+    strategy = load_strategy(f"{project.name}.fitted:Fitted")
+    found = project_files(f"{project.name}.fitted")
+    modules = (project.name, *(f"{project.name}.{part}" for part in ("fitted", "deeper", "helper")))
+    assert set(found) == {f"{project.name}.fitted: weights.json", "few.csv", *modules}
+    for path in (project / "weights.json", Path("few.csv"), project / "deeper.py", project / "helper.py"):
+        before = code_hash(strategy)
+        path.write_text(path.read_text() + "\n")
+        assert code_hash(strategy) != before, path.name
+
+
 def test_parameters_and_the_sizer_are_part_of_it():
     hashes = [
         code_hash(SmaCross()),

@@ -35,17 +35,23 @@ from .futures import Change
 from .causal_search import CausalReport, examine
 from .strategy import Strategy
 
-# %% ../../nbs/25c_certificate.ipynb #f381c70e
+# %% ../../nbs/25c_certificate.ipynb #bfd46748
 def _file_of(module: str) -> Path | None:
     "The source file of a loaded module."
     path = getattr(sys.modules.get(module), "__file__", None)
     return Path(path) if path and path.endswith(".py") and Path(path).is_file() else None
 
 
+_BY_NAME = frozenset({"import_module", "__import__", "load_strategy"})
+
+
 def _imported(text: str, package: str) -> Iterator[str]:
     "The modules that a text imports, by their full names, and what might be modules in `from x import y`."
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in _BY_NAME:
+            named = [one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            yield from (f"{package}{name}" if name[:1] == "." else name.partition(":")[0] for name in named)
+        elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
@@ -53,7 +59,18 @@ def _imported(text: str, package: str) -> Iterator[str]:
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
-# %% ../../nbs/25c_certificate.ipynb #d4b4b130
+# %% ../../nbs/25c_certificate.ipynb #7af15ac2
+def _data(text: str, module: str, folder: Path) -> dict[str, Path]:
+    "The files that a module's text names, in the current folder or beside it: fitted weights, lists of symbols."
+    found: dict[str, Path] = {}
+    for node in ast.walk(ast.parse(text)):
+        name = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(name, str) and len(name) < 200 and re.fullmatch(r"[^\0\n]*\w\.\w+", name):
+            places = {name: Path(name), f"{module}: {name}": folder / name}
+            found |= {key: path for key, path in places.items() if path.suffix != ".py" and path.is_file()}
+    return found
+
+# %% ../../nbs/25c_certificate.ipynb #2d35bec2
 def _root(module: str, path: Path) -> tuple[Path, bool]:
     "The folder from which a module's project is imported, and whether only its own package belongs to the project."
     depth = module.count(".") + (path.name == "__init__.py")
@@ -62,7 +79,7 @@ def _root(module: str, path: Path) -> tuple[Path, bool]:
 
 
 def project_files(module: str) -> dict[str, Path]:
-    "The source of a module and of what it imports from its own project, by module; none without a file, or of this package."
+    "The source of a module and of what it imports from its own project, by module, and the data that they name; none without a file, or of this package."
     path, found = _file_of(module), {}
     top = module.partition(".")[0]
     if path is None or top == trading_core.__name__:
@@ -72,8 +89,10 @@ def project_files(module: str) -> dict[str, Path]:
     while open_:
         name, path = open_.popitem()
         found[name] = path
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for other in _imported(path.read_text(encoding="utf-8"), package):
+        text, parent = path.read_text(encoding="utf-8"), name.rpartition(".")[0]
+        found |= _data(text, name, path.parent)
+        imported = _imported(text, name if path.name == "__init__.py" else parent)
+        for other in (*imported, *([parent] if parent else [])):  # a package's own text runs before what is in it
             place = root.joinpath(*other.split("."))
             file = next((f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()), None)
             if file and other not in found and (not alone or other.partition(".")[0] == top):
