@@ -1,7 +1,9 @@
 "Rows of a sweep are those of as many backtests, whatever the strategy, the panel, the terms and the threads."
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from trading_core.errors import UnknownNameError
 from trading_core.model import Asset, ExitRules
 from trading_core.portfolio import Costs, RiskLimits
 from trading_core.strategies import EqualWeight, InverseVolatility, RiskPerTrade, SmaCross, Strategy, with_sizer
+from trading_core.strategies.indicators import on_own_bars
 
 
 def market(
@@ -340,3 +343,106 @@ def test_combinations_are_numbered_like_nested_loops():
     assert [tuple(grid.combination(number).values()) for number in range(6)] == [
         (1, 10), (1, 20), (1, 30), (2, 10), (2, 20), (2, 30),
     ]  # fmt: skip
+
+
+def _rule(self: Any, panel: Panel) -> pd.DataFrame:
+    return (panel.close > panel.close.rolling(self.window).mean()).astype(float)
+
+
+@dataclass(frozen=True)
+class Prepared(Strategy):
+    "Makes its window of a parameter when it begins; its signals never ask for the parameter."
+
+    days: int = 5
+    signals = _rule
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "window", 2 * self.days)
+
+
+@dataclass(frozen=True)
+class Remembered(Strategy):
+    days: int = 5
+    signals = _rule
+
+    def __post_init__(self) -> None:
+        if self.window < 2:
+            raise ValueError("too short")
+
+    @cached_property
+    def window(self) -> int:
+        return 2 * self.days
+
+
+@dataclass(frozen=True)
+class Enclosed(Strategy):
+    days: int = 5
+
+    def __post_init__(self) -> None:
+        days = self.days
+        object.__setattr__(self, "rule", lambda close: close > close.rolling(2 * days).mean())
+
+    def signals(self, panel: Panel) -> pd.DataFrame:
+        return self.rule(panel.close).astype(float)  # type: ignore[attr-defined, no-any-return]
+
+
+class Ordinary(Strategy):
+    "No dataclass at all."
+
+    signals = _rule
+
+    def __init__(self, days: int = 5) -> None:
+        self.window = 2 * days
+
+
+class Slotted(Strategy):
+    __slots__ = ("window",)
+    signals = _rule
+
+    def __init__(self, days: int = 5) -> None:
+        self.window = 2 * days
+
+
+@dataclass(frozen=True)
+class Nested(Strategy):
+    "Holds another strategy, whose parameters are its own."
+
+    days: int = 5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inner", Ordinary(self.days))
+
+    def signals(self, panel: Panel) -> pd.DataFrame:
+        return self.inner.signals(panel)  # type: ignore[attr-defined, no-any-return]
+
+
+@dataclass(frozen=True)
+class Everything(Strategy):
+    "Asks for all it has at once."
+
+    days: int = 5
+
+    def signals(self, panel: Panel) -> pd.DataFrame:
+        mean = panel.close.rolling(2 * sum(vars(self).values())).mean()
+        return (panel.close > mean).astype(float)
+
+
+@dataclass(frozen=True)
+class OwnIndicator(Strategy):
+    days: int = field(default=5, compare=False)  # so that all of them are equal
+
+    def average(self, close: np.ndarray) -> np.ndarray:
+        return pd.Series(close).rolling(2 * self.days).mean().to_numpy()
+
+    def signals(self, panel: Panel) -> pd.DataFrame:
+        return (panel.close > on_own_bars(panel, self.average)).astype(float)
+
+
+@pytest.mark.parametrize("kind", [Prepared, Remembered, Enclosed, Ordinary, Slotted, Nested, Everything, OwnIndicator])
+def test_a_sweep_gives_the_rows_of_backtests_wherever_a_strategy_keeps_its_parameters(kind: type[Strategy]) -> None:
+    panel = market(3)
+    days = [3, 5, 10, 20, 5]
+    table = sweep(kind, {"days": days}, panel, progress=False)
+    alone = [backtest(kind(days=each), panel).metrics["total_return"] for each in days[:4]]
+    assert len(set(alone)) == 4
+    assert table["total_return"].astype(float).tolist() == pytest.approx(alone, rel=1e-12)

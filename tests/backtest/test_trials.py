@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trading_core.backtest import backtest, engines
+from trading_core.backtest import backtest, engines, sweep, sweeping
 from trading_core.backtest import trials as tr
 from trading_core.backtest.holdout import SealError, _seen, holdout_here, holdout_of
 from trading_core.backtest.judged import check_engines, judge
 from trading_core.data import Panel, SimulatedBars, load_panel
 from trading_core.portfolio import Costs
-from trading_core.strategies import CryptoReversal, EquityReversal, Momentum, SmaCross
+from trading_core.strategies import CryptoReversal, EquityReversal, Momentum, SmaCross, Strategy
 
 market = SimulatedBars(seed=3)
 
@@ -37,6 +40,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tr.Rec
     mine = tr.Recorder(delay=600)
     monkeypatch.setattr(tr, "RECORDER", mine)
     monkeypatch.setattr(engines, "RECORDER", mine)
+    monkeypatch.setattr(sweeping, "RECORDER", mine)
     monkeypatch.delenv("TRADING_TRIALS", raising=False)
     monkeypatch.chdir(tmp_path)
     _seen.clear()
@@ -64,6 +68,54 @@ def test_the_same_backtest_counts_once_and_another_one_counts_again(panel: Panel
     assert tr.of(SmaCross).count == 5
     assert tr.of(Momentum).count == 1  # this one, if nothing is known of it
     assert len(tr.table(Momentum)) == 0
+
+
+OWN = """
+from dataclasses import dataclass
+from trading_core.strategies import Strategy
+
+@dataclass(frozen=True)
+class Rising(Strategy):
+    days: int = 3
+
+    def signals(self, panel):
+        return (panel.close > panel.close.shift({shift})).astype(float)
+"""
+
+
+def test_a_rule_that_is_rewritten_under_its_name_is_another_try_and_a_comment_is_none(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for text in ("self.days", "self.days + 1", "self.days + 1", "self.days + 1,  # a comment\n", "2 * self.days"):
+        (tmp_path / "own_rising.py").write_text(OWN.format(shift=text))
+        sys.modules.pop("own_rising", None)
+        importlib.invalidate_caches()
+        with suppress(FileNotFoundError):
+            shutil.rmtree(tmp_path / "__pycache__")
+        kind = importlib.import_module("own_rising").Rising
+        for _ in range(2):
+            backtest(kind(), panel)
+        tr.RECORDER.flush()
+    assert tr.of(kind).count == 3
+    sweep(kind, {"days": [3]}, panel, progress=False)
+    assert tr.of(kind).count == 3
+    sys.modules.pop("own_rising")
+
+
+class Plain(Strategy):
+    def __init__(self, days: int = 3, name: str = "") -> None:
+        self.days, self.window = days, 2 * days
+
+    def signals(self, panel: Panel) -> pd.DataFrame:
+        return (panel.close > panel.close.shift(self.window)).astype(float)
+
+
+def test_parameters_of_a_class_that_is_no_dataclass_tell_its_tries_apart(panel: Panel) -> None:
+    for days in (3, 4, 4, 5):
+        backtest(Plain(days), panel)
+    assert Plain(4).parameters == {"days": 4}
+    assert tr.of(Plain).count == 3
 
 
 def test_in_a_folder_that_is_no_project_no_file_is_made(panel: Panel, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from trading_core.strategies import (
     Certificate,
     InverseVolatility,
     SmaCross,
+    Strategy,
     UncertifiedError,
     check_causal,
     code_hash,
@@ -25,7 +26,8 @@ from trading_core.strategies import (
     load_strategy,
     with_sizer,
 )
-from trading_core.strategies.causal import Permits, project_files
+from trading_core.strategies.causal import Permits
+from trading_core.strategies.fingerprint import project_files
 
 RULE = """
 from dataclasses import dataclass
@@ -112,6 +114,25 @@ def test_a_module_imported_by_its_name_and_a_file_of_data_are_part_of_it(project
         before = code_hash(strategy)
         path.write_text(path.read_text() + "\n")
         assert code_hash(strategy) != before, path.name
+
+
+class Private(Strategy):
+    "No dataclass, and keeps its parameter to itself."
+
+    def __init__(self, days=5):
+        self._days, self._memory = days, {}
+
+    def signals(self, panel):
+        self._memory[len(panel.days)] = panel.last
+        return (panel.close > panel.close.shift(self._days)).astype(float)
+
+
+def test_what_a_class_keeps_to_itself_is_part_of_it_and_what_it_remembers_is_not():
+    one = Private(5)
+    before = code_hash(one)
+    one.signals(random_panel(2))
+    assert code_hash(one) == before == code_hash(Private(5))
+    assert code_hash(Private(6)) != before
 
 
 def test_parameters_and_the_sizer_are_part_of_it():

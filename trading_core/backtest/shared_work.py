@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['ROOM', 'ENTRIES', 'watched', 'same', 'Shared', 'kept', 'collected', 'Indicators', 'indicators_remembered']
 
-# %% ../../nbs/45ab_shared_work.ipynb #1c2c42f4
+# %% ../../nbs/45ab_shared_work.ipynb #97619bf9
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import pandas as pd
@@ -29,27 +30,40 @@ from ..strategies.indicators import MEMO
 from ..strategies.sizing import EqualWeight, Sizer
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/45ab_shared_work.ipynb #3bbbd227
+# %% ../../nbs/45ab_shared_work.ipynb #7568679d
+_READ: dict[
+    int, tuple[set[str], frozenset[str]]
+] = {}  # of each watched copy, what was read of it and what it is made of
+
+
 @cache
 def _watched(kind: type[Strategy]) -> type[Strategy]:
-    "`kind`, but its instances note in `_read` which parameters were asked for."
-    names: frozenset[str] = frozenset(item.name for item in fields(kind)) if is_dataclass(kind) else frozenset()
+    "`kind`, but of its instances `_READ` tells what was asked for."
 
     def noted(self: Any, name: str) -> Any:
-        if name in names:
-            object.__getattribute__(self, "__dict__")["_read"].add(name)
+        read, own = _READ.get(id(self), (set(), frozenset()))
+        if name in own:
+            read.add(name)
         elif name in ("__dict__", "__reduce_ex__", "__getstate__"):
-            object.__getattribute__(self, "__dict__")["_read"].update(names)
+            read.update(own)
         return kind.__getattribute__(self, name)
 
     body = {"__getattribute__": noted, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     return type(kind.__name__, (kind,), body)
 
 
+def _made_of(strategy: Strategy) -> frozenset[str]:
+    "Names of all that an instance holds itself: its parameters and what was made of them."
+    names: set[str] = {item.name for item in fields(strategy)} if is_dataclass(strategy) else set()
+    slots = [vars(kind).get("__slots__", ()) for kind in type(strategy).__mro__]
+    return frozenset(names.union(vars(strategy), *([one] if isinstance(one, str) else one for one in slots)))
+
+
 def watched(strategy: Strategy) -> tuple[Strategy, set[str]]:
-    "A copy of a strategy, and the names of its parameters that were asked for so far."
+    "A copy of a strategy, and the names of what was asked of it so far."
     other, read = copy(strategy), set[str]()
-    other.__dict__["_read"] = read
+    _READ[id(other)] = read, _made_of(strategy)
+    finalize(other, _READ.pop, id(other), None)
     object.__setattr__(other, "__class__", _watched(type(strategy)))
     return other, read
 
@@ -63,9 +77,10 @@ def same(one: object, other: object) -> bool:
     except Exception:
         return False
 
-# %% ../../nbs/45ab_shared_work.ipynb #bea1fe09
+# %% ../../nbs/45ab_shared_work.ipynb #9c6a2e92
 ROOM = 256 * 2**20  # bytes of remembered answers of each kind
 ENTRIES = 64  # of them
+_NONE = object()  # what a strategy does not have, which is the same as nothing
 
 
 @dataclass
@@ -98,7 +113,7 @@ class Shared:
     def _signals_of(self, strategy: Strategy) -> tuple[int, np.ndarray]:
         "Number and table of the strategy's signals."
         for key, (read, strengths) in reversed(self.signals.items()):
-            if all(same(getattr(strategy, name), value) for name, value in read.items()):
+            if all(same(getattr(strategy, name, _NONE), value) for name, value in read.items()):
                 self.signals.move_to_end(key)
                 return key, strengths
         twin, names = watched(strategy)

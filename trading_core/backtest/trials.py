@@ -10,7 +10,7 @@ __all__ = ['Family', 'COLUMNS', 'MOST', 'MEMORY', 'PLACE_VARIABLE', 'SOURCE', 'L
            'Market', 'digest_of', 'Waiting', 'ratio_of', 'rows_of', 'place_of', 'recorded_as', 'outcome_of', 'Inbox',
            'Recorder', 'record_trials', 'book_here', 'table', 'of', 'trials_of', 'yearly', 'looks', 'trials_figure']
 
-# %% ../../nbs/46c_trials.ipynb #5780be39
+# %% ../../nbs/46c_trials.ipynb #95a295de
 import atexit
 import hashlib
 import os
@@ -30,6 +30,7 @@ from ..data.panel import Panel
 from ..model import plain
 from ..portfolio.costs import Costs
 from ..portfolio.risk import RiskLimits
+from ..strategies.fingerprint import own_code
 from ..strategies.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Market(NamedTuple):
 def _set(given: Any, usual: Any) -> list[str]:
     return [f"{name}={value!r}" for name, value in vars(given).items() if value != getattr(usual, name)]
 
-# %% ../../nbs/46c_trials.ipynb #81d19d2d
+# %% ../../nbs/46c_trials.ipynb #86ea5067
 def _params(strategy: Any) -> dict[str, Any]:
     "Parameters as plain values, with the sizer, and of several strategies with their shares."
     if isinstance(strategy, Strategy):
@@ -99,14 +100,19 @@ def _params(strategy: Any) -> dict[str, Any]:
     return dict(plain(strategy)) if isinstance(strategy, Mapping) else {}
 
 
-def digest_of(family: str, params: Mapping[str, Any], where: Market, source: str = "") -> str:
+def _code_of(family: Any) -> str:
+    "A mark of the code of one's own; none where there is only a name, or this package's code."
+    return "" if isinstance(family, str) else own_code(family)
+
+
+def digest_of(family: str, params: Mapping[str, Any], where: Market, source: str = "", code: str = "") -> str:
     "What two tries have in common if they are the same one."
     days = (
         f"{where.first:%Y-%m-%d}"
         if source == "run"
         else f"{panel_print(where.panel)} {where.first:%Y-%m-%d} {where.last:%Y-%m-%d}"
     )
-    words = f"{family} {sorted(params.items())!r} {days} {where.terms}"
+    words = f"{family} {sorted(params.items())!r} {days} {where.terms}{code}"
     return hashlib.sha1(words.encode(), usedforsecurity=False).hexdigest()
 
 # %% ../../nbs/46c_trials.ipynb #4add0d13
@@ -130,7 +136,7 @@ COLUMNS = [
 ]  # fmt: skip
 MOST = 10_000  # rows that one sweep may leave
 
-# %% ../../nbs/46c_trials.ipynb #0cbf7776
+# %% ../../nbs/46c_trials.ipynb #8bd421c7
 def ratio_of(values: np.ndarray, returns: Growth | None = None) -> float:
     "Sharpe ratio of one row of account values, NaN where nothing moved; `returns` is what `growth` says of them, if known."
     from trading_core.backtest.sharpe import moments
@@ -161,10 +167,10 @@ def rows_of(waiting: Waiting) -> list[dict[str, Any]]:
     }  # fmt: skip
     if len(ratios) > MOST:
         return _binned(waiting, ratios, facts)
-    rows = []
+    rows, code = [], _code_of(waiting.family)
     for tried, ratio in zip(waiting.tried, ratios.tolist(), strict=True):
         params = _params(tried)
-        digest = digest_of(family, params, where, waiting.source)
+        digest = digest_of(family, params, where, waiting.source, code)
         rows.append(
             {"digest": digest, "params": params, "sharpe": ratio if np.isfinite(ratio) else None, "count": 1, **facts}
         )

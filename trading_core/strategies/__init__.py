@@ -33,11 +33,11 @@ if TYPE_CHECKING:
         Certificate,
         UncertifiedError,
         check_causal,
-        code_hash,
         find_certificate,
         keep_certificate,
     )
     from trading_core.strategies.causal_search import CausalReport, check_sizer
+    from trading_core.strategies.fingerprint import code_hash
     from trading_core.strategies.lines import LineStrategy, Lines
     from trading_core.strategies.macd import MacdTrend
     from trading_core.strategies.mean_reversion import MeanReversion
@@ -52,7 +52,7 @@ _LATER = {
     "Certificate": "causal",
     "UncertifiedError": "causal",
     "check_causal": "causal",
-    "code_hash": "causal",
+    "code_hash": "fingerprint",
     "find_certificate": "causal",
     "keep_certificate": "causal",
     "CausalReport": "causal_search",

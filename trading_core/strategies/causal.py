@@ -6,23 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['project_files', 'floor_code', 'code_hash', 'Certificate', 'check_causal', 'keep_certificate', 'find_certificate',
-           'UncertifiedError', 'Permits']
+__all__ = ['Certificate', 'check_causal', 'keep_certificate', 'find_certificate', 'UncertifiedError', 'Permits']
 
-# %% ../../nbs/25c_certificate.ipynb #dfb8260c
-import ast
-import hashlib
+# %% ../../nbs/25c_certificate.ipynb #bba6462c
 import json
 import os
-import pickle
 import re
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from types import CellType, CodeType
 from typing import Any
 
 import pandas as pd
@@ -31,239 +24,10 @@ import trading_core
 from ..data.panel import Panel
 from ..errors import RefusedError
 from ..sessions import bar_text, bar_word
-from .futures import Change
 from .causal_search import CausalReport, examine
+from .fingerprint import code_hash, settings_of
+from .futures import Change
 from .strategy import Strategy
-
-# %% ../../nbs/25c_certificate.ipynb #bfd46748
-def _file_of(module: str) -> Path | None:
-    "The source file of a loaded module."
-    path = getattr(sys.modules.get(module), "__file__", None)
-    return Path(path) if path and path.endswith(".py") and Path(path).is_file() else None
-
-
-_BY_NAME = frozenset({"import_module", "__import__", "load_strategy"})
-
-
-def _imported(text: str, package: str) -> Iterator[str]:
-    "The modules that a text imports, by their full names, and what might be modules in `from x import y`."
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in _BY_NAME:
-            named = [one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-            yield from (f"{package}{name}" if name[:1] == "." else name.partition(":")[0] for name in named)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-# %% ../../nbs/25c_certificate.ipynb #7af15ac2
-def _data(text: str, module: str, folder: Path) -> dict[str, Path]:
-    "The files that a module's text names, in the current folder or beside it: fitted weights, lists of symbols."
-    found: dict[str, Path] = {}
-    for node in ast.walk(ast.parse(text)):
-        name = node.value if isinstance(node, ast.Constant) else None
-        if isinstance(name, str) and len(name) < 200 and re.fullmatch(r"[^\0\n]*\w\.\w+", name):
-            places = {name: Path(name), f"{module}: {name}": folder / name}
-            found |= {key: path for key, path in places.items() if path.suffix != ".py" and path.is_file()}
-    return found
-
-# %% ../../nbs/25c_certificate.ipynb #2d35bec2
-def _root(module: str, path: Path) -> tuple[Path, bool]:
-    "The folder from which a module's project is imported, and whether only its own package belongs to the project."
-    depth = module.count(".") + (path.name == "__init__.py")
-    root = path.resolve().parents[depth]
-    return root, any(part in ("site-packages", "dist-packages") for part in root.parts)
-
-
-def project_files(module: str) -> dict[str, Path]:
-    "The source of a module and of what it imports from its own project, by module, and the data that they name; none without a file, or of this package."
-    path, found = _file_of(module), {}
-    top = module.partition(".")[0]
-    if path is None or top == trading_core.__name__:
-        return {}
-    root, alone = _root(module, path)
-    open_ = {module: path}
-    while open_:
-        name, path = open_.popitem()
-        found[name] = path
-        text, parent = path.read_text(encoding="utf-8"), name.rpartition(".")[0]
-        found |= _data(text, name, path.parent)
-        imported = _imported(text, name if path.name == "__init__.py" else parent)
-        for other in (*imported, *([parent] if parent else [])):  # a package's own text runs before what is in it
-            place = root.joinpath(*other.split("."))
-            file = next((f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()), None)
-            if file and other not in found and (not alone or other.partition(".")[0] == top):
-                open_[other] = file
-    return found
-
-# %% ../../nbs/25c_certificate.ipynb #bf507f37
-def _compiled(code: CodeType) -> Iterator[str]:
-    "What a function does, without where it stands."
-    yield code.co_code.hex()
-    yield repr(code.co_names)
-    for constant in code.co_consts:
-        yield from _compiled(constant) if isinstance(constant, CodeType) else (_text(constant),)
-
-
-def _text(value: Any) -> str:
-    "A value's text, of a set the same one in every process."
-    return repr(sorted(map(repr, value))) if isinstance(value, set | frozenset) else repr(value)
-
-
-def _names(code: CodeType) -> set[str]:
-    "What a function and those inside it may look up in their module."
-    return set(code.co_names).union(*(_names(part) for part in code.co_consts if isinstance(part, CodeType)))
-
-
-def _is_plain(value: Any) -> bool:
-    "Whether a value is made of numbers and texts only, so that its text tells all of it."
-    if isinstance(value, Mapping):
-        return all(map(_is_plain, (*value.keys(), *value.values())))
-    if isinstance(value, tuple | list | set | frozenset):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, str | int | float)
-
-# %% ../../nbs/25c_certificate.ipynb #02ba9754
-def _functions(value: Any) -> Iterator[Any]:
-    "The Python functions of a class's member: of a property up to three, of a method one, of a number none."
-    if isinstance(value, property):
-        made: tuple[Any, ...] = (value.fget, value.fset, value.fdel)
-    else:
-        made = (
-            getattr(value, "func", None),
-            getattr(value, "__func__", None),
-            getattr(value, "__wrapped__", None),
-            value,
-        )
-    yield from (function for function in made if hasattr(function, "__code__"))
-
-
-def _told_of(function: Any, known: set[int]) -> Iterator[str]:
-    "A function, its default values and the values that it keeps, and what it looks up."
-    yield from _compiled(function.__code__)
-    kept = [cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY]
-    keywords = (function.__kwdefaults__ or {}).values()
-    for value in (*(function.__defaults__ or ()), *keywords, *kept):
-        yield from _told(value, known)
-    for name in sorted(_names(function.__code__) & function.__globals__.keys()):
-        yield name
-        yield from _told(function.__globals__[name], known)
-
-
-_EMPTY = CellType()  # a name that was not given a value yet
-
-
-def _told(value: Any, known: set[int]) -> Iterator[str]:
-    "A value that typed code uses, as far as it can be told apart."
-    if _is_plain(value):
-        yield _text(value)
-    elif id(value) not in known and _file_of(getattr(value, "__module__", None) or "") is None:
-        known.add(id(value))
-        for function in _functions(value):
-            yield from _told_of(function, known)
-        if isinstance(value, type) and value.__module__ not in sys.stdlib_module_names - {"__main__"}:
-            yield from _told_class(value, known)
-
-
-def _told_class(kind: type, known: set[int]) -> Iterator[str]:
-    for name, value in vars(kind).items():
-        if name[:2] != "__" or hasattr(value, "__code__"):
-            yield name
-            yield from _told(value, known)
-
-
-def _typed_in(thing: Any) -> str:
-    "A class or function that has no file, as far as it can be told apart."
-    told = [getattr(thing, "__qualname__", repr(thing)), *_told(thing, set())]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
-
-# %% ../../nbs/25c_certificate.ipynb #59ce4be6
-def _parts(value: Any) -> Iterator[Any]:
-    "A value and everything that it is made of."
-    yield value
-    if is_dataclass(value) and not isinstance(value, type):
-        for item in fields(value):
-            yield from _parts(getattr(value, item.name, None))
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _parts(part)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for part in value:
-            yield from _parts(part)
-
-
-def _plain(value: Any) -> Any:
-    "A parameter as JSON can hold it, the same one in every process."
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {"": type(value).__qualname__} | {
-            item.name: _plain(getattr(value, item.name, None)) for item in fields(value)
-        }
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, type) or callable(value):
-        return getattr(value, "__qualname__", type(value).__qualname__)
-    try:
-        return hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()
-    except Exception:  # what cannot be pickled is told by its text, without its address
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-# %% ../../nbs/25c_certificate.ipynb #d06576da
-def _kinds(subject: Any) -> Iterator[Any]:
-    "Classes and functions that decide what `subject` answers."
-    owner = getattr(subject, "__self__", subject)
-    sizer = [owner.sizing] if isinstance(owner, Strategy) else []
-    for part in (*_parts(owner), *(made for one in sizer for made in _parts(one))):
-        kind = part if isinstance(part, type) or hasattr(part, "__code__") else type(part)
-        yield from kind.__mro__ if isinstance(kind, type) else (kind,)
-
-
-def _settings(subject: Any) -> Any:
-    "The numbers of a subject."
-    owner = getattr(subject, "__self__", subject)
-    if not isinstance(owner, Strategy):
-        return {}
-    own = owner.parameters if is_dataclass(owner) else {k: v for k, v in vars(owner).items() if not k.startswith("_")}
-    return {"parameters": _plain(own), "sizer": repr(owner.sizing), "exits": repr(owner.exits)}
-
-# %% ../../nbs/25c_certificate.ipynb #f1fe806e
-@cache
-def floor_code() -> str:
-    "A fingerprint of this package's version and of the code of it that a strategy stands on."
-    home = Path(trading_core.__file__).parent
-    files = [
-        *sorted((home / "strategies").glob("*.py")),
-        home / "data" / "panel.py",
-        home / "sessions.py",
-        home / "model.py",
-    ]
-    digest = hashlib.sha256(trading_core.__version__.encode())
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def code_hash(subject: Any) -> str:
-    "A fingerprint of everything that decides what a strategy, a backtrader class or a function answers."
-    texts: dict[str, str] = {}
-    libraries = {"builtins", "abc", "enum", "typing", "backtrader", "functools", *sys.stdlib_module_names}
-    for kind in _kinds(subject):
-        module = getattr(kind, "__module__", None) or "builtins"
-        if module.partition(".")[0] in libraries - {"__main__"} or module.startswith(f"{trading_core.__name__}."):
-            continue
-        files = project_files(module)
-        texts |= {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
-        if not files:
-            texts[f"{module}:{getattr(kind, '__qualname__', '')}"] = _typed_in(kind)
-    named = getattr(subject, "__qualname__", type(subject).__qualname__)
-    whole = {"name": named, "texts": texts, "settings": _settings(subject), "floor": floor_code()}
-    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
 # %% ../../nbs/25c_certificate.ipynb #bb3832a3
 @dataclass(frozen=True)
@@ -300,7 +64,7 @@ class Certificate(CausalReport):
             known["change"] = Change(**kept["change"] | {"day": pd.Timestamp(kept["change"]["day"], tz="UTC")})
         return cls(**known)
 
-# %% ../../nbs/25c_certificate.ipynb #bdbfb6a8
+# %% ../../nbs/25c_certificate.ipynb #27fa01fb
 def check_causal(
     subject: Any, panel: Panel, days: int | None = None, seconds: float = 60.0, processes: int = 1
 ) -> Certificate:
@@ -334,7 +98,7 @@ def check_causal(
     }
     made, package = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), trading_core.__version__
     return Certificate(
-        **known, code=code_hash(subject), made=made, package=package, settings=_settings(subject), data=data
+        **known, code=code_hash(subject), made=made, package=package, settings=settings_of(subject), data=data
     )
 
 # %% ../../nbs/25c_certificate.ipynb #aba8ec68

@@ -9,10 +9,11 @@ from __future__ import annotations
 __all__ = ['MEMO', 'STRETCH', 'on_own_bars', 'stretches', 'sma_part', 'sma', 'change', 'adx', 'macd', 'macd_signal', 'macd_lead',
            'rsi', 'deviation', 'zscore', 'past_change', 'rank_rows', 'span_of', 'lay', 'change_on', 'lowest_in']
 
-# %% ../../nbs/20_indicators.ipynb #9a3c8e02
+# %% ../../nbs/20_indicators.ipynb #25e5c896
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextvars import ContextVar
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..data.panel import Panel
 # %% ../../nbs/20_indicators.ipynb #8027a02c
 MEMO: ContextVar[MutableMapping[Any, tuple[Panel, pd.DataFrame]] | None] = ContextVar("indicators", default=None)
 
-# %% ../../nbs/20_indicators.ipynb #b5814ec9
+# %% ../../nbs/20_indicators.ipynb #f9c8176b
 def on_own_bars(
     panel: Panel,
     indicator: Callable[..., np.ndarray],
@@ -69,6 +70,8 @@ def on_own_bars(
 def _told(indicator: Callable[..., np.ndarray]) -> Any:
     "What two calls of the same function with the same further arguments have in common."
     told: Any = indicator
+    if isinstance(indicator, MethodType):  # of two strategies that are equal, one may still hold something else
+        return object()
     if isinstance(indicator, partial):
         further = tuple((name, type(value), value) for name, value in sorted(indicator.keywords.items()))
         told = indicator.func, tuple((type(value), value) for value in indicator.args), further

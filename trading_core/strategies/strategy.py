@@ -80,14 +80,16 @@ class Idea(ABC):
             keeps what is held. NaN on days without a bar of the asset's own.
         """
 
-# %% ../../nbs/21_strategy.ipynb #8802af2b
+# %% ../../nbs/21_strategy.ipynb #9399b13f
 class Strategy(Idea):
     "An idea that can say when it decides and why. Subclasses are frozen dataclasses of their parameters."
 
     @property
     def parameters(self) -> dict[str, Any]:
-        "Its dataclass fields and their values."
-        return {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else {}
+        "Its dataclass fields and their values; of another class the arguments that it keeps under their names."
+        if is_dataclass(self):
+            return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: vars(self)[name] for name in inspect.signature(type(self)).parameters if name in vars(self)}
 
     def covers(self, asset: Asset) -> bool:
         "Whether it can ever have an opinion on `asset`."

@@ -9,10 +9,11 @@ from __future__ import annotations
 __all__ = ['Members', 'Member', 'written', 'split_outside', 'member_of', 'last_words', 'tally', 'vote_phrase', 'members_from',
            'VotingEnsemble']
 
-# %% ../../nbs/26e_voting.ipynb #fe8060b4
+# %% ../../nbs/26e_voting.ipynb #11a7cf99
+import inspect
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -49,15 +50,15 @@ class Member:
         short = f"{self.weight:g}"
         return f"{written(self.strategy)}:{short if float(short) == self.weight else repr(float(self.weight))}"
 
-# %% ../../nbs/26e_voting.ipynb #1c03f486
+# %% ../../nbs/26e_voting.ipynb #509211f0
 def written(strategy: Strategy) -> str:
     "A strategy as text: `SmaCross(fast=10)`, or `my_module:Mine` for a class of one's own."
     kind = type(strategy)
     own = "" if kind.__module__.startswith("trading_core.") else f"{kind.__module__}:"
-    defaults: dict[str, object] = {}
-    if is_dataclass(strategy):
-        defaults = {field.name: field.default for field in fields(strategy)}
-    changed = {name: value for name, value in strategy.parameters.items() if value != defaults[name]}
+    defaults = {name: known.default for name, known in inspect.signature(kind).parameters.items()}
+    changed = {
+        name: value for name, value in strategy.parameters.items() if name in defaults and value != defaults[name]
+    }
     inside = ", ".join(f"{name}={_text(value)}" for name, value in changed.items())
     return f"{own}{kind.__name__}({inside})" if inside else f"{own}{kind.__name__}"
 
