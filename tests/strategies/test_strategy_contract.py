@@ -281,6 +281,51 @@ def test_a_users_own_refusal_becomes_a_refusal_of_the_parameters(own_folder):
         load_strategy("ideas_of_a_test:Hold", strength=2)
 
 
+UNTYPED = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from trading_core.strategies import Strategy
+
+if TYPE_CHECKING:
+    from nowhere import Model
+
+class Loose(Strategy):
+    def __init__(self, days=5, level=0.5, loud=False, label="x", stop=None, size=None, *more, **others):
+        assert days != 13, "thirteen is not a good number of days"
+        self.kept = days, level, loud, label, stop, size, others
+
+    def signals(self, panel):
+        return panel.close * 0
+
+@dataclass(frozen=True)
+class Partly(Strategy):
+    model: Model | None = None
+    days: int = 5
+
+    def signals(self, panel):
+        return panel.close * 0
+"""
+
+
+def test_text_for_a_parameter_without_a_type_becomes_what_its_default_is(own_folder):
+    (own_folder / "loose_of_a_test.py").write_text(UNTYPED)
+    text = {"days": "7", "level": "1", "loud": "yes", "label": "12", "stop": "0.1", "size": "none", "odd": "3"}
+    assert load_strategy("loose_of_a_test:Loose", **text).kept == (7, 1.0, True, "12", 0.1, None, {"odd": 3})
+    assert load_strategy("loose_of_a_test:Loose", days="7.5", stop="tight").kept[::4] == (7.5, "tight")
+    with pytest.raises(ParameterError, match=r"Loose\.days needs a whole number or a number, but got 'many'"):
+        load_strategy("loose_of_a_test:Loose", days="many")
+    with pytest.raises(ConfigError, match=r"Loose refused its parameters .* thirteen is not a good number"):
+        load_strategy("loose_of_a_test:Loose", days="13")
+
+
+def test_a_type_that_is_only_there_for_a_type_checker_costs_no_other_its_type(own_folder):
+    (own_folder / "loose_of_a_test.py").write_text(UNTYPED)
+    assert load_strategy("loose_of_a_test:Partly", days="7").days == 7
+    with pytest.raises(ParameterError, match="a whole number"):
+        load_strategy("loose_of_a_test:Partly", days="7.5")
+
+
 def test_a_parameter_without_a_default_is_asked_for(own_folder):
     with pytest.raises(ParameterError, match=r"Hold\.strength needs a value, as it has no default"):
         load_strategy("ideas_of_a_test:Hold")

@@ -411,35 +411,62 @@ def _fitting(where: str, value: object, hint: Any) -> Any:
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "none"}
     raise ParameterError(where, value, " or ".join(words[kind] for kind in kinds))
 
-# %% ../../nbs/21_strategy.ipynb #891e1ad1
+# %% ../../nbs/21_strategy.ipynb #6015dda5
+def _looked_up(source: Any, names: Mapping[str, Any]) -> dict[str, Any]:
+    "The hints of a class or function one by one, without those that cannot be found."
+    found = {}
+    for name, hint in getattr(source, "__annotations__", {}).items():
+        with suppress(Exception):
+            found[name] = eval(hint, dict(names)) if isinstance(hint, str) else hint  # as typing.get_type_hints does
+    return found
+
+
 def _hints(kind: type) -> dict[str, Any]:
     "Types of a class's parameters as far as they can be found."
     found: dict[str, Any] = {}
-    for source in (kind.__init__, kind):  # type: ignore[misc]
+    for source in (*reversed(kind.__mro__), kind.__init__):  # type: ignore[misc]
         try:
             found |= get_type_hints(source)
-        except NameError:  # a type that is imported for the type checker only
-            continue
+        except Exception:  # a type that is imported for the type checker only
+            found |= _looked_up(source, vars(sys.modules.get(source.__module__, math)))
     return found
 
-# %% ../../nbs/21_strategy.ipynb #5862c0e2
+
+def _untyped(where: str, value: object, default: object) -> Any:
+    "`value` of a parameter without a hint, by the type of its default value."
+    kind = type(default)
+    if kind in (bool, str, int, float):
+        return _fitting(where, value, int | float if kind is int else kind)
+    if isinstance(value, str):
+        for fit in (NoneType, int, float) if default is None else (int, float):
+            with suppress(ValueError):
+                return _convert(value.strip(), fit)
+    return value
+
+# %% ../../nbs/21_strategy.ipynb #a78d3075
 Kind = TypeVar("Kind")
 
 
 def made(kind: type[Kind], **parameters: object) -> Kind:
     "An instance of `kind`; parameters may be text, unknown ones and wrong types are refused."
-    known, hints, fitting = inspect.signature(kind).parameters, _hints(kind), {}
+    known, hints, fitting = dict(inspect.signature(kind).parameters), _hints(kind), {}
+    open_ = [known.pop(name) for name, one in list(known.items()) if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     for name, value in parameters.items():
-        if name not in known:
+        if name not in known and not any(one.kind is one.VAR_KEYWORD for one in open_):
             raise UnknownNameError(f"{kind.__name__}'s parameters", name, known)
-        fitting[name] = _fitting(f"{kind.__name__}.{name}", value, hints.get(name, object))
+        where, default = f"{kind.__name__}.{name}", known[name].default if name in known else None
+        fitting[name] = _fitting(where, value, hints[name]) if name in hints else _untyped(where, value, default)
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in fitting:
             raise ParameterError(f"{kind.__name__}.{name}", None, "a value, as it has no default")
     try:
         return kind(**fitting)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{kind.__name__} refused its parameters {fitting}: {error}") from error
+    except TradingError:
+        raise
+    except Exception as error:  # also what an assertion of its own refuses
+        plain = isinstance(error, TypeError | ValueError) and str(error)
+        problem = str(error) if plain else f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ConfigError(f"{kind.__name__} refused its parameters {fitting}: {problem}") from error
 
 # %% ../../nbs/21_strategy.ipynb #cc5fc922
 @contextmanager
