@@ -16,6 +16,7 @@ from random_panels import random_panel
 from trading_core.strategies import (
     Certificate,
     InverseVolatility,
+    Sizer,
     SmaCross,
     Strategy,
     UncertifiedError,
@@ -133,6 +134,29 @@ def test_what_a_class_keeps_to_itself_is_part_of_it_and_what_it_remembers_is_not
     one.signals(random_panel(2))
     assert code_hash(one) == before == code_hash(Private(5))
     assert code_hash(Private(6)) != before
+
+
+class Fixed(Sizer):
+    "No dataclass, and keeps only what it made of its argument."
+
+    def __init__(self, percent):
+        self.weight = percent / 100
+
+    def weights(self, strengths, history=None):
+        return strengths * self.weight
+
+
+class WithFixed(Private):
+    @property
+    def sizer(self):
+        return Fixed(self._days)
+
+
+def test_a_sizer_that_is_no_dataclass_has_the_same_hash_each_time_and_another_one_for_other_settings():
+    assert code_hash(WithFixed(5)) == code_hash(WithFixed(5))
+    assert code_hash(with_sizer(Private(5), Fixed(5))) != code_hash(with_sizer(Private(5), Fixed(6)))
+    assert repr(WithFixed(5)) == "WithFixed(days=5)"
+    assert "0x" not in repr(WithFixed(5).sizing)
 
 
 def test_parameters_and_the_sizer_are_part_of_it():

@@ -232,7 +232,7 @@ def settings_of(subject: Any) -> Any:
     )
     return {"parameters": _plain(own), "sizer": repr(owner.sizing), "exits": repr(owner.exits)}
 
-# %% ../../nbs/25bb_fingerprint.ipynb #f85d69c4
+# %% ../../nbs/25bb_fingerprint.ipynb #471ab055
 @cache
 def floor_code() -> str:
     "A fingerprint of this package's version and of the code of it that a strategy stands on."
@@ -280,7 +280,8 @@ def code_hash(subject: Any) -> str:
     "A fingerprint of everything that decides what a strategy, a backtrader class or a function answers."
     texts = _texts(subject, _bytes_of)
     named = getattr(subject, "__qualname__", type(subject).__qualname__)
-    whole = {"name": named, "texts": texts, "settings": settings_of(subject), "floor": floor_code()}
+    sizer = _plain(subject.sizing) if isinstance(subject, Strategy) else None
+    whole = {"name": named, "texts": texts, "settings": settings_of(subject), "sizer": sizer, "floor": floor_code()}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
 # %% ../../nbs/25bb_fingerprint.ipynb #ba68cfba

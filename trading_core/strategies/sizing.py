@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['History', 'Sizer', 'WeightError', 'EqualWeight', 'PricesNeededError', 'LookbackError', 'InverseVolatility',
-           'StopNeededError', 'RiskPerTrade']
+__all__ = ['History', 'arguments_of', 'Written', 'Sizer', 'WeightError', 'EqualWeight', 'PricesNeededError', 'LookbackError',
+           'InverseVolatility', 'StopNeededError', 'RiskPerTrade']
 
-# %% ../../nbs/22_sizing.ipynb #35f1972e
+# %% ../../nbs/22_sizing.ipynb #2a01bff3
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -47,8 +48,23 @@ class History:
         closes = self.own(column, bars + 1)
         return float((closes[1:] / closes[:-1]).std(ddof=1)) if len(closes) > bars else float("nan")
 
-# %% ../../nbs/22_sizing.ipynb #4e73a6a4
-class Sizer(ABC):
+# %% ../../nbs/22_sizing.ipynb #2c0774f0
+def arguments_of(made: object) -> dict[str, Any]:
+    "The arguments of its class that an object keeps under their names, or under those with an underscore before them."
+    kept, names = vars(made), inspect.signature(type(made)).parameters
+    places = {name: name if name in kept else f"_{name}" for name in names}
+    return {name: kept[place] for name, place in places.items() if place in kept}
+
+
+class Written:
+    "Prints as it would be written."
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={value!r}" for name, value in arguments_of(self).items())
+        return f"{type(self).__name__}({inside})"
+
+# %% ../../nbs/22_sizing.ipynb #18bff91c
+class Sizer(Written, ABC):
     "How much of the account each wish gets. Subclasses are frozen dataclasses of their settings."
 
     def fitted(self, exits: ExitRules, whose: str = "the strategy") -> Self:

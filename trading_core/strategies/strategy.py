@@ -11,7 +11,7 @@ __all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 
            'need_bars', 'need_fraction', 'WithExits', 'made', 'StrategyLoadError', 'strategy_classes', 'load_strategy',
            'load_sizer']
 
-# %% ../../nbs/21_strategy.ipynb #b446db50
+# %% ../../nbs/21_strategy.ipynb #f37f7881
 import importlib
 import inspect
 import math
@@ -35,10 +35,10 @@ from ..data.panel import Panel
 from ..errors import ConfigError, StrategyError, TradingError, UnknownNameError
 from ..model import Asset, ExitRules
 from ..sessions import Day, as_day, sessions
-from .sizing import EqualWeight, Sizer
+from .sizing import EqualWeight, Sizer, Written, arguments_of
 
-# %% ../../nbs/21_strategy.ipynb #6fcde58e
-class Idea(ABC):
+# %% ../../nbs/21_strategy.ipynb #74147244
+class Idea(Written, ABC):
     "What to hold, and nothing else. `exits` and `sizer` are class attributes or properties, never dataclass fields."
 
     @property
@@ -80,7 +80,7 @@ class Idea(ABC):
             keeps what is held. NaN on days without a bar of the asset's own.
         """
 
-# %% ../../nbs/21_strategy.ipynb #9399b13f
+# %% ../../nbs/21_strategy.ipynb #7f50f4b2
 class Strategy(Idea):
     "An idea that can say when it decides and why. Subclasses are frozen dataclasses of their parameters."
 
@@ -89,7 +89,7 @@ class Strategy(Idea):
         "Its dataclass fields and their values; of another class the arguments that it keeps under their names."
         if is_dataclass(self):
             return {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: vars(self)[name] for name in inspect.signature(type(self)).parameters if name in vars(self)}
+        return arguments_of(self)
 
     def covers(self, asset: Asset) -> bool:
         "Whether it can ever have an opinion on `asset`."
