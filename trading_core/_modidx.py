@@ -8415,6 +8415,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                           'trading_core/strategies/fingerprint.py'),
                                                      'trading_core.strategies.fingerprint._told_of': ( 'fingerprint.html#_told_of',
                                                                                                        'trading_core/strategies/fingerprint.py'),
+                                                     'trading_core.strategies.fingerprint._tree': ( 'fingerprint.html#_tree',
+                                                                                                    'trading_core/strategies/fingerprint.py'),
                                                      'trading_core.strategies.fingerprint._typed_in': ( 'fingerprint.html#_typed_in',
                                                                                                         'trading_core/strategies/fingerprint.py'),
                                                      'trading_core.strategies.fingerprint.code_hash': ( 'fingerprint.html#code_hash',

@@ -28,7 +28,7 @@ from trading_core.strategies import (
     with_sizer,
 )
 from trading_core.strategies.causal import Permits
-from trading_core.strategies.fingerprint import project_files
+from trading_core.strategies.fingerprint import own_code, project_files
 
 RULE = """
 from dataclasses import dataclass
@@ -157,6 +157,16 @@ def test_a_sizer_that_is_no_dataclass_has_the_same_hash_each_time_and_another_on
     assert code_hash(with_sizer(Private(5), Fixed(5))) != code_hash(with_sizer(Private(5), Fixed(6)))
     assert repr(WithFixed(5)) == "WithFixed(days=5)"
     assert "0x" not in repr(WithFixed(5).sizing)
+
+
+def test_a_file_that_is_being_rewritten_is_other_code_and_no_traceback(project):
+    strategy = load_strategy(f"{project.name}.rule:Rising")
+    seals, senses = {code_hash(strategy)}, {own_code(strategy)}
+    for text in ("def rising(panel, days:\n", "x = '\0'\n", ""):
+        (project / "helper.py").write_text(text)
+        seals.add(code_hash(strategy))
+        senses.add(own_code(strategy))
+    assert len(seals) == len(senses) == 4
 
 
 def test_parameters_and_the_sizer_are_part_of_it():

@@ -86,7 +86,7 @@ class Market(NamedTuple):
 def _set(given: Any, usual: Any) -> list[str]:
     return [f"{name}={value!r}" for name, value in vars(given).items() if value != getattr(usual, name)]
 
-# %% ../../nbs/46c_trials.ipynb #86ea5067
+# %% ../../nbs/46c_trials.ipynb #22b4b8b3
 def _params(strategy: Any) -> dict[str, Any]:
     "Parameters as plain values, with the sizer, and of several strategies with their shares."
     if isinstance(strategy, Strategy):
@@ -102,7 +102,10 @@ def _params(strategy: Any) -> dict[str, Any]:
 
 def _code_of(family: Any) -> str:
     "A mark of the code of one's own; none where there is only a name, or this package's code."
-    return "" if isinstance(family, str) else own_code(family)
+    try:
+        return "" if isinstance(family, str) else own_code(family)
+    except Exception as error:  # a file that cannot be read: no reason to lose a try
+        return type(error).__name__
 
 
 def digest_of(family: str, params: Mapping[str, Any], where: Market, source: str = "", code: str = "") -> str:

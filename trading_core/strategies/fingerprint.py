@@ -8,10 +8,11 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['project_files', 'settings_of', 'floor_code', 'code_hash', 'own_code']
 
-# %% ../../nbs/25bb_fingerprint.ipynb #2b4e1978
+# %% ../../nbs/25bb_fingerprint.ipynb #ba59c0f1
 import ast
 import hashlib
 import json
+import os
 import pickle
 import re
 import sys
@@ -26,7 +27,7 @@ from typing import Any
 import trading_core
 from .strategy import Strategy
 
-# %% ../../nbs/25bb_fingerprint.ipynb #e8abce2d
+# %% ../../nbs/25bb_fingerprint.ipynb #deced489
 def _file_of(module: str) -> Path | None:
     "The source file of a loaded module."
     path = getattr(sys.modules.get(module), "__file__", None)
@@ -36,9 +37,17 @@ def _file_of(module: str) -> Path | None:
 _BY_NAME = frozenset({"import_module", "__import__", "load_strategy"})
 
 
-def _imported(text: str, package: str) -> Iterator[str]:
-    "The modules that a text imports, by their full names, and what might be modules in `from x import y`."
-    for node in ast.walk(ast.parse(text)):
+def _tree(path: Path) -> ast.Module:
+    "A Python file taken apart; nothing of one that somebody is just rewriting."
+    try:
+        return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+    "The modules that a file imports, by their full names, and what might be modules in `from x import y`."
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in _BY_NAME:
             named = [one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
             yield from (f"{package}{name}" if name[:1] == "." else name.partition(":")[0] for name in named)
@@ -50,18 +59,18 @@ def _imported(text: str, package: str) -> Iterator[str]:
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
-# %% ../../nbs/25bb_fingerprint.ipynb #d8abab62
-def _data(text: str, module: str, folder: Path) -> dict[str, Path]:
-    "The files that a module's text names, in the current folder or beside it: fitted weights, lists of symbols."
+# %% ../../nbs/25bb_fingerprint.ipynb #db50ae9b
+def _data(tree: ast.Module, module: str, folder: Path) -> dict[str, Path]:
+    "The files that a module names, in the current folder or beside it: fitted weights, lists of symbols."
     found: dict[str, Path] = {}
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree):
         name = node.value if isinstance(node, ast.Constant) else None
         if isinstance(name, str) and len(name) < 200 and re.fullmatch(r"[^\0\n]*\w\.\w+", name):
             places = {name: Path(name), f"{module}: {name}": folder / name}
-            found |= {key: path for key, path in places.items() if path.suffix != ".py" and path.is_file()}
+            found |= {key: path for key, path in places.items() if path.suffix != ".py" and os.path.isfile(path)}
     return found
 
-# %% ../../nbs/25bb_fingerprint.ipynb #c42dc3bb
+# %% ../../nbs/25bb_fingerprint.ipynb #56c90555
 def _root(module: str, path: Path) -> tuple[Path, bool]:
     "The folder from which a module's project is imported, and whether only its own package belongs to the project."
     depth = module.count(".") + (path.name == "__init__.py")
@@ -80,9 +89,9 @@ def project_files(module: str) -> dict[str, Path]:
     while open_:
         name, path = open_.popitem()
         found[name] = path
-        text, parent = path.read_text(encoding="utf-8"), name.rpartition(".")[0]
-        found |= _data(text, name, path.parent)
-        imported = _imported(text, name if path.name == "__init__.py" else parent)
+        tree, parent = _tree(path), name.rpartition(".")[0]
+        found |= _data(tree, name, path.parent)
+        imported = _imported(tree, name if path.name == "__init__.py" else parent)
         for other in (*imported, *([parent] if parent else [])):  # a package's own text runs before what is in it
             place = root.joinpath(*other.split("."))
             file = next((f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()), None)
@@ -284,12 +293,12 @@ def code_hash(subject: Any) -> str:
     whole = {"name": named, "texts": texts, "settings": settings_of(subject), "sizer": sizer, "floor": floor_code()}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../../nbs/25bb_fingerprint.ipynb #ba68cfba
+# %% ../../nbs/25bb_fingerprint.ipynb #ee1540ad
 def _sense(path: Path) -> str:
     "What a file says, of Python without comments, docstrings and layout."
-    if path.suffix != ".py":
+    tree = _tree(path) if path.suffix == ".py" else ast.Module([], [])
+    if not tree.body:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node
