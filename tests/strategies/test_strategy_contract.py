@@ -334,3 +334,12 @@ def test_a_parameter_without_a_default_is_asked_for(own_folder):
 def test_a_module_that_does_not_import_is_refused_with_its_reason(own_folder):
     with pytest.raises(StrategyLoadError, match="no_such_library_at_all"):
         load_strategy("broken_of_a_test:Hold")
+
+
+def test_a_strategy_without_indicators_says_so_and_not_that_one_has_no_value(panel):
+    class Bare(Strategy):
+        def signals(self, panel):
+            return panel.close * 0
+
+    assert "by its signals alone" in explain(Bare(), panel).values()
+    assert Bare().why("ACME", {"average": float("nan")}) == "no indicator has a value"

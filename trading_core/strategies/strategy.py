@@ -80,7 +80,7 @@ class Idea(Written, ABC):
             keeps what is held. NaN on days without a bar of the asset's own.
         """
 
-# %% ../../nbs/21_strategy.ipynb #7f50f4b2
+# %% ../../nbs/21_strategy.ipynb #59e4f82a
 class Strategy(Idea):
     "An idea that can say when it decides and why. Subclasses are frozen dataclasses of their parameters."
 
@@ -138,7 +138,7 @@ class Strategy(Idea):
     def why(self, symbol: str, values: Mapping[str, float]) -> str:
         "One phrase on one symbol, from the `values` of its indicators on one day."
         known = [f"{name} {value:.4g}" for name, value in values.items() if not math.isnan(value)]
-        return ", ".join(known) or "no indicator has a value"
+        return ", ".join(known) or ("no indicator has a value" if values else "by its signals alone")
 
 # %% ../../nbs/21_strategy.ipynb #02b1114a
 Sized = TypeVar("Sized", bound=Idea)
