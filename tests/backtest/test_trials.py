@@ -24,7 +24,15 @@ from trading_core.backtest.holdout import SealError, _seen, holdout_here, holdou
 from trading_core.backtest.judged import check_engines, judge
 from trading_core.data import Panel, SimulatedBars, load_panel
 from trading_core.portfolio import Costs
-from trading_core.strategies import CryptoReversal, EquityReversal, Momentum, SmaCross, Strategy
+from trading_core.strategies import (
+    CryptoReversal,
+    EquityReversal,
+    InverseVolatility,
+    Momentum,
+    SmaCross,
+    Strategy,
+    with_sizer,
+)  # fmt: skip
 
 market = SimulatedBars(seed=3)
 
@@ -101,6 +109,15 @@ def test_a_rule_that_is_rewritten_under_its_name_is_another_try_and_a_comment_is
     sweep(kind, {"days": [3]}, panel, progress=False)
     assert tr.of(kind).count == 3
     sys.modules.pop("own_rising")
+
+
+def test_a_combination_of_a_sweep_and_the_same_backtest_alone_are_one_try(panel: Panel) -> None:
+    sweep(Momentum, {"lookback": [60, 120], "skip": [0, 5]}, panel, progress=False)
+    backtest(Momentum(lookback=60, skip=5), panel)
+    assert tr.of(Momentum).count == 4
+    sweep(Momentum, {"lookback": [60, 120]}, panel, progress=False, sizer=InverseVolatility())
+    backtest(with_sizer(Momentum(lookback=120), InverseVolatility()), panel)
+    assert tr.of(Momentum).count == 6
 
 
 class Plain(Strategy):
