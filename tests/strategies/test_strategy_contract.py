@@ -24,7 +24,7 @@ from trading_core.strategies import (
     explain,
     load_strategy,
 )
-from trading_core.strategies.strategy import StrategyLoadError, signed_percent
+from trading_core.strategies.strategy import BrokenSignalsError, StrategyLoadError, signed_percent
 
 
 @pytest.fixture(scope="module")
@@ -343,3 +343,14 @@ def test_a_strategy_without_indicators_says_so_and_not_that_one_has_no_value(pan
 
     assert "by its signals alone" in explain(Bare(), panel).values()
     assert Bare().why("ACME", {"average": float("nan")}) == "no indicator has a value"
+
+
+def test_who_writes_into_the_panel_is_told_to_take_a_copy(panel):
+    class Writes(Strategy):
+        def signals(self, panel):
+            close = panel.close
+            close[close > 20] = 1.0
+            return close
+
+    with pytest.raises(BrokenSignalsError, match=r"read-only \(nothing can be written into a panel: change a copy"):
+        checked_signals(Writes(), panel)

@@ -252,7 +252,7 @@ def strengths_of(strategy: Strategy, panel: Panel) -> np.ndarray:
     seen = panel.adjusted
     return np.asarray(_table(strategy.name, strategy.signals(seen), seen).to_numpy())
 
-# %% ../../nbs/21_strategy.ipynb #2c3714a3
+# %% ../../nbs/21_strategy.ipynb #9cfe1230
 class BrokenSignalsError(StrategyError):
     "A strategy's own code raised an error. `symbols` are those with which alone it does so, too."
 
@@ -290,6 +290,8 @@ def asked_strengths(strategy: Strategy, panel: Panel) -> np.ndarray:
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if "read-only" in said:
+            said += " (nothing can be written into a panel: change a copy, such as panel.close.copy())"
         raise BrokenSignalsError(strategy.name, said, _guilty(strategy, panel.adjusted, type(error))) from error
 
 # %% ../../nbs/21_strategy.ipynb #c74edb59
