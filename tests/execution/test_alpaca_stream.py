@@ -65,6 +65,17 @@ def test_a_silent_stream_is_replaced_and_wakes_up_each_time() -> None:
         assert len(knocks) >= 4  # two connections and two silences at least
 
 
+def test_a_stream_that_is_opened_a_second_time_is_watched_again() -> None:
+    with ExitStack() as servers:
+        bench = Bench(servers, {})
+        stream = Wakeups("paper-key", "paper-secret", lambda: None, url=bench.server.url, stale=0.2)
+        with stream:
+            assert wait_for(lambda: stream.connected)
+        with stream:
+            before = stream.restarts
+            assert wait_for(lambda: stream.restarts > before)
+
+
 def test_a_stream_with_a_wrong_key_says_so_and_ends() -> None:
     with ExitStack() as servers:
         bench = Bench(servers, {})

@@ -114,7 +114,7 @@ class WatchedStream:
         if self._thread is not None:
             _cut(self._stream, self._thread)
 
-# %% ../../nbs/55b_alpaca_stream.ipynb #b6c9a3bd
+# %% ../../nbs/55b_alpaca_stream.ipynb #f0d250f4
 class Wakeups(WatchedStream):
     """Calls `wake` whenever something may have happened at the venue, from a thread of its own.
 
@@ -132,6 +132,7 @@ class Wakeups(WatchedStream):
                 self._begin()
 
     def __enter__(self) -> Wakeups:
+        self._over.clear()
         self._begin()
         self._watcher = threading.Thread(target=self._watch, name="watch of trade updates", daemon=True)
         self._watcher.start()
