@@ -111,6 +111,22 @@ def test_a_rule_that_is_rewritten_under_its_name_is_another_try_and_a_comment_is
     sys.modules.pop("own_rising")
 
 
+def test_data_that_grow_by_a_day_make_no_other_try_of_a_run_and_one_of_a_backtest(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_reading.py").write_text(OWN.format(shift="self.days") + "\nDATA = open('grown.csv').read()\n")
+    for source, tries in (("run", 1), ("backtest", 4)):
+        for night in range(3):
+            (tmp_path / "grown.csv").write_text(f"{source}\n" * night)
+            kind = importlib.import_module("own_reading").Rising
+            with tr.recorded_as(source):
+                backtest(kind(), panel)
+            tr.RECORDER.flush()
+        assert tr.of(kind).count == tries
+    sys.modules.pop("own_reading")
+
+
 def test_a_combination_of_a_sweep_and_the_same_backtest_alone_are_one_try(panel: Panel) -> None:
     sweep(Momentum, {"lookback": [60, 120], "skip": [0, 5]}, panel, progress=False)
     backtest(Momentum(lookback=60, skip=5), panel)

@@ -30,10 +30,9 @@ from ..strategies.indicators import MEMO
 from ..strategies.sizing import EqualWeight, Sizer
 from ..strategies.strategy import Strategy, checked_signals, strengths_of
 
-# %% ../../nbs/45ab_shared_work.ipynb #7568679d
-_READ: dict[
-    int, tuple[set[str], frozenset[str]]
-] = {}  # of each watched copy, what was read of it and what it is made of
+# %% ../../nbs/45ab_shared_work.ipynb #a992644e
+# Of each watched copy, by its id: what was read of it, and what it is made of.
+_READ: dict[int, tuple[set[str], frozenset[str]]] = {}
 
 
 @cache

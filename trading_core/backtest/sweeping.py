@@ -58,7 +58,7 @@ def table_of(job: SweepJob, part: Part) -> SweepTable:
     index = pd.RangeIndex(len(numbers)) if len(numbers) == job.grid.count else pd.Index(numbers)
     return SweepTable.of(pd.DataFrame(columns, index=index, copy=False), list(job.grid.names), failures, equity)
 
-# %% ../../nbs/45ad_sweeping.ipynb #668a4f36
+# %% ../../nbs/45ad_sweeping.ipynb #f8df360f
 class Tried(Sequence[dict[str, Any]]):
     "The parameters of some combinations, each made when it is asked for."
 
@@ -87,10 +87,12 @@ def count_trials(job: SweepJob, part: Part) -> None:
         ratios = part.sums["mean"][known] / part.sums["deviation"][known]
     where = Market(job.panel, job.days[0], job.days[-1], job.costs, job.limits, job.resize)
     one = job.grid.kind(**job.grid.combination(int(part.numbers[known][0])))
-    more = {
-        name: value for name, value in one.parameters.items() if name not in job.grid.names
-    }  # as they are by default
-    more |= ({} if job.sizer is None else {"sizer": repr(job.sizer)}) | ({} if job.share == 1 else {"share": job.share})
+    usual = {name: value for name, value in one.parameters.items() if name not in job.grid.names}
+    more = (
+        usual
+        | ({} if job.sizer is None else {"sizer": repr(job.sizer)})
+        | ({} if job.share == 1 else {"share": job.share})
+    )
     source = "sweep" if SOURCE.get() == "backtest" else ""
     RECORDER.add(
         job.grid.kind, Tried(job.grid, part.numbers[known], more), ratios, where, annual_days(job.panel), "fast", source

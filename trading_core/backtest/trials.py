@@ -86,7 +86,7 @@ class Market(NamedTuple):
 def _set(given: Any, usual: Any) -> list[str]:
     return [f"{name}={value!r}" for name, value in vars(given).items() if value != getattr(usual, name)]
 
-# %% ../../nbs/46c_trials.ipynb #22b4b8b3
+# %% ../../nbs/46c_trials.ipynb #fe145419
 def _params(strategy: Any) -> dict[str, Any]:
     "Parameters as plain values, with the sizer, and of several strategies with their shares."
     if isinstance(strategy, Strategy):
@@ -100,10 +100,10 @@ def _params(strategy: Any) -> dict[str, Any]:
     return dict(plain(strategy)) if isinstance(strategy, Mapping) else {}
 
 
-def _code_of(family: Any) -> str:
+def _code_of(family: Any, source: str) -> str:
     "A mark of the code of one's own; none where there is only a name, or this package's code."
-    try:
-        return "" if isinstance(family, str) else own_code(family)
+    try:  # a file of data may grow by a day each night, and a run counts once
+        return "" if isinstance(family, str) else own_code(family, data=source != "run")
     except Exception as error:  # a file that cannot be read: no reason to lose a try
         return type(error).__name__
 
@@ -139,7 +139,7 @@ COLUMNS = [
 ]  # fmt: skip
 MOST = 10_000  # rows that one sweep may leave
 
-# %% ../../nbs/46c_trials.ipynb #8bd421c7
+# %% ../../nbs/46c_trials.ipynb #7a3876a2
 def ratio_of(values: np.ndarray, returns: Growth | None = None) -> float:
     "Sharpe ratio of one row of account values, NaN where nothing moved; `returns` is what `growth` says of them, if known."
     from trading_core.backtest.sharpe import moments
@@ -170,7 +170,7 @@ def rows_of(waiting: Waiting) -> list[dict[str, Any]]:
     }  # fmt: skip
     if len(ratios) > MOST:
         return _binned(waiting, ratios, facts)
-    rows, code = [], _code_of(waiting.family)
+    rows, code = [], _code_of(waiting.family, waiting.source)
     for tried, ratio in zip(waiting.tried, ratios.tolist(), strict=True):
         params = _params(tried)
         digest = digest_of(family, params, where, waiting.source, code)

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['project_files', 'settings_of', 'floor_code', 'code_hash', 'own_code']
 
-# %% ../../nbs/25bb_fingerprint.ipynb #ba59c0f1
+# %% ../../nbs/25bb_fingerprint.ipynb #c0047b04
 import ast
 import hashlib
 import json
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import CellType, CodeType
 from typing import Any
@@ -293,7 +293,7 @@ def code_hash(subject: Any) -> str:
     whole = {"name": named, "texts": texts, "settings": settings_of(subject), "sizer": sizer, "floor": floor_code()}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../../nbs/25bb_fingerprint.ipynb #ee1540ad
+# %% ../../nbs/25bb_fingerprint.ipynb #9a18eadd
 def _sense(path: Path) -> str:
     "What a file says, of Python without comments, docstrings and layout."
     tree = _tree(path) if path.suffix == ".py" else ast.Module([], [])
@@ -307,9 +307,8 @@ def _sense(path: Path) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-_SENSE: dict[
-    str, tuple[dict[Path, tuple[int, int]], dict[str, str]]
-] = {}  # of a module, how its files were when they were read
+# Of a module, with data or without: how its files were when they were read, and what they say.
+_SENSE: dict[tuple[str, bool], tuple[dict[Path, tuple[int, int]], dict[str, str]]] = {}
 
 
 def _mark(path: Path) -> tuple[int, int]:
@@ -318,21 +317,19 @@ def _mark(path: Path) -> tuple[int, int]:
     return told.st_mtime_ns, told.st_size
 
 
-def _senses(module: str) -> dict[str, str]:
+def _senses(module: str, data: bool) -> dict[str, str]:
     "What the files of a module's project say, read again only where one has changed."
-    marks, texts = _SENSE.get(module, ({}, {}))
+    marks, texts = _SENSE.get((module, data), ({}, {}))
     with suppress(OSError):  # one is gone
         if marks and {path: _mark(path) for path in marks} == marks:
             return texts
-    files = project_files(module)
-    _SENSE[module] = (
-        {path: _mark(path) for path in files.values()},
-        {name: _sense(path) for name, path in files.items()},
-    )
-    return _SENSE[module][1]
+    files = {name: path for name, path in project_files(module).items() if data or path.suffix == ".py"}
+    marks, texts = {path: _mark(path) for path in files.values()}, {name: _sense(path) for name, path in files.items()}
+    _SENSE[module, data] = marks, texts
+    return texts
 
 
-def own_code(subject: Any) -> str:
-    "A fingerprint of the code of one's own that decides what `subject` answers; empty if there is none."
-    texts = _texts(subject, _senses)
+def own_code(subject: Any, data: bool = True) -> str:
+    "A fingerprint of the code of one's own that decides what `subject` answers, with the `data` that it names or without; empty if there is none."
+    texts = _texts(subject, partial(_senses, data=data))
     return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest() if texts else ""
