@@ -348,13 +348,13 @@ def _bars_left(line: PositionLine) -> tuple[str, Html]:
     pips = el("span", el("b", "■" * min(line.bars, line.time_stop)), "■" * left, cls="pips", aria_hidden="true")
     return f"{count(left, 'bar')} left", el("span", pips if line.time_stop <= 12 else None, f" {left} left")
 
-# %% ../../nbs/65_sections.ipynb #b351851b
+# %% ../../nbs/65_sections.ipynb #d572c911
 def _away(to_stop: float | None) -> list[object]:
     "How far a price is from its stop; one that fell through it waits for the next opening to be sold."
     if to_stop is None:
         return ["no stop"]
     if to_stop > 0:
-        return [el("b", percent(to_stop), " past its stop")]
+        return [el("b", percent(to_stop), " past"), el("span", " its stop", cls="narrow")]
     return [percent(to_stop, signed=True), el("span", " to stop", cls="narrow")]
 
 # %% ../../nbs/65_sections.ipynb #5cb29ec1
