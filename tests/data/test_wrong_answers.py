@@ -39,11 +39,9 @@ def flat(index: pd.DatetimeIndex) -> pd.DataFrame:
 def yahoo(tmp_path: Path) -> Iterator[tuple[YahooLoopback, YahooBars]]:
     yfinance = pytest.importorskip("yfinance")
     yfinance.set_tz_cache_location(str(tmp_path / "yahoo"))
-    days, short = (
-        flat(sessions("XNYS", "2024-03-01", "2024-03-07")),
-        flat(grid("XNYS", "5m", "2024-03-07", "2024-03-07")),
-    )
-    with YahooLoopback({"ACME": days.assign(split=1.0, dividend=0.0)}, {"ACME": {"5m": short}}, NOW) as server:
+    days = flat(sessions("XNYS", "2024-03-01", "2024-03-07")).assign(split=1.0, dividend=0.0)
+    short = {length: flat(grid("XNYS", length, "2024-03-07", "2024-03-07")) for length in ("5m", "15m")}
+    with YahooLoopback({"ACME": days}, {"ACME": short}, NOW) as server:
         asking = partial(fetch, session=server.session(5.0))
         yield server, YahooBars(today=NOW, fetch=asking, pause=0.0, attempts=1)
 
@@ -147,6 +145,49 @@ def test_a_short_bar_at_a_wrong_moment_is_refused(
     spoil(server, lambda r: r["timestamp"].__setitem__(20, r["timestamp"][20] + moved))
     with pytest.raises(TradingError, match=words):
         source.bars("ACME", "2024-03-07", "2024-03-07", "5m")
+
+
+@pytest.mark.parametrize(("interval", "row"), [("15m", -1), ("30m", -1), ("30m", 3), ("30m", 4)])
+def test_a_bar_that_begins_within_another_is_not_made_a_part_of_it(
+    yahoo: tuple[YahooLoopback, YahooBars], interval: str, row: int
+) -> None:
+    server, source = yahoo
+    spoil(server, lambda r: r["timestamp"].__setitem__(row, r["timestamp"][row] - 60))
+    with pytest.raises(TradingError, match=r"Yahoo.* the bars of seconds \d+ and \d+ overlap"):
+        source.bars("ACME", "2024-03-07", "2024-03-07", interval)
+
+
+@pytest.mark.parametrize("told", ["one price", "its moment"])
+def test_the_latest_trade_belongs_to_the_bar_within_which_it_was(
+    yahoo: tuple[YahooLoopback, YahooBars], told: str
+) -> None:
+    server, source = yahoo
+
+    def live(result: dict[str, Any]) -> None:
+        if result["meta"]["dataGranularity"] == "1d":  # what was asked for splits
+            return
+        moment = result["timestamp"][-1] + 840
+        if told == "its moment":
+            result["meta"]["regularMarketTime"] = moment
+        result["timestamp"].append(moment)
+        for name, column in quote(result).items():
+            column.append(0 if name == "volume" else 129.0 if told == "one price" else 128.0 + 2 * (name == "high"))
+        for column in result["indicators"].get("adjclose", []):
+            column["adjclose"].append(129.0)
+
+    whole = source.bars("ACME", "2024-03-07", "2024-03-07", "15m")
+    spoil(server, live)
+    bars = source.bars("ACME", "2024-03-07", "2024-03-07", "15m")
+    assert bars["close"].tolist()[:-1] == whole["close"].tolist()[:-1]
+    assert (bars["close"].iloc[-1], bars["high"].iloc[-1]) == ((129, 129) if told == "one price" else (128, 130))
+
+
+def test_half_hours_are_not_taken_for_quarters(yahoo: tuple[YahooLoopback, YahooBars]) -> None:
+    server, source = yahoo
+    spoil(server, lambda r: r["meta"].__setitem__("dataGranularity", "30m"))
+    for interval in ("15m", "30m"):  # yfinance makes half hours of quarters
+        with pytest.raises(TradingError, match=f"its bars are of '30m' and not of {interval}"):
+            source.bars("ACME", "2024-03-07", "2024-03-07", interval)
 
 
 @pytest.mark.parametrize("price", ["x", True, -1.0, {}])

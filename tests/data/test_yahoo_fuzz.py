@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -17,7 +18,7 @@ os.environ.setdefault("YF_DISABLE_CURL_CFFI", "1")  # before yfinance is importe
 import pandas as pd
 import pytest
 import requests
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from sizes import size
 from spoiled import names, spoiled
@@ -154,8 +155,18 @@ def test_any_answer_of_yahoo_gives_the_bars_in_it_or_a_refusal(told: Told, asked
 SHORT = {symbol: answer_of(symbol, "15m") for symbol in SYMBOLS}
 
 
+def late_by(seconds: int) -> tuple[str, str]:
+    "An answer whose last bar begins so many seconds later."
+    answer = copy.deepcopy(SHORT["BTC/USD"])
+    answer["chart"]["result"][0]["timestamp"][-1] += seconds
+    return "BTC/USD", json.dumps(answer)
+
+
 @CASES
 @given(st.sampled_from(SYMBOLS).flatmap(lambda s: st.tuples(st.just(s), spoiled(SHORT[s], ABOUT))))
+@example(late_by(-1))
+@example(late_by(-899))
+@example(late_by(1))
 def test_any_answer_about_short_bars_gives_bars_in_it_or_a_refusal(told: Told, asked: tuple[str, str]) -> None:
     symbol, told.text = asked
     told.sound = json.dumps(SOUND[symbol])

@@ -6,29 +6,37 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SAME', 'FIELDS', 'PRICES', 'about_it', 'is_number', 'columns_of', 'check_events', 'rows_of', 'check_rows',
-           'check_answer', 'is_no', 'check_zone', 'Overheard']
+__all__ = ['FIELDS', 'PRICES', 'length_of', 'asked_of_yahoo', 'about_it', 'is_number', 'columns_of', 'check_events', 'rows_of',
+           'check_rows', 'check_short_rows', 'check_answer', 'is_no', 'check_zone', 'Overheard']
 
-# %% ../../nbs/12d_yahoo_answer.ipynb #41e54cf6
+# %% ../../nbs/12d_yahoo_answer.ipynb #5d1a18b7
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
-from .sources import BadBarsError
+from .sources import BadBarsError, step_of
 from ..sessions import zone_of
 
-# %% ../../nbs/12d_yahoo_answer.ipynb #873ffe55
-SAME = {"60m": "1h", "30m": "15m"}  # how a length is told, and what a half hour is made of
+# %% ../../nbs/12d_yahoo_answer.ipynb #ada096d4
+def length_of(told: Any) -> Any:
+    "How long an answer's bars are, by our names."
+    return "1h" if told == "60m" else told
+
+
+def asked_of_yahoo(interval: str) -> str:
+    "What yfinance asks for: it makes half hours of quarters."
+    return "15m" if interval == "30m" else interval
 
 
 def about_it(meta: Mapping[str, Any], name: str, interval: str) -> None:
     "ValueError if an answer is about another symbol or about bars of another length."
-    told, length = meta.get("symbol", name), meta.get("dataGranularity", interval)
+    told, length = meta.get("symbol", name), meta.get("dataGranularity", asked_of_yahoo(interval))
     if not isinstance(told, str) or told.upper() != name.upper():
         raise ValueError(f"it is about {told!r}")
-    if not isinstance(length, str) or SAME.get(length, length) != SAME.get(interval, interval):
+    if length_of(length) != asked_of_yahoo(interval):
         raise ValueError(f"its bars are of {length!r} and not of {interval}")
 
 # %% ../../nbs/12d_yahoo_answer.ipynb #2a12f497
@@ -96,7 +104,17 @@ def check_rows(rows: Sequence[tuple[Any, ...]], kept: int, live: Any) -> None:
     if lost > (1 if repeated else 0):
         raise ValueError(f"{lost} of {len(rows)} bars share their day with another one")
 
-# %% ../../nbs/12d_yahoo_answer.ipynb #a95e4e83
+# %% ../../nbs/12d_yahoo_answer.ipynb #d0d80261
+def check_short_rows(rows: Sequence[tuple[Any, ...]], step: float, live: Any, gathered: bool = False) -> None:
+    "ValueError where a row begins within the `step` seconds of another one and is joined to it, but is not the latest trade."
+    for number, (one, two) in enumerate(pairwise(rows), 2):
+        last, same = number == len(rows), two[0] == one[0]
+        if two[0] - one[0] >= step or (last and not same and (two[0] == live or len(set(two[1:])) == 1)):
+            continue
+        if gathered or (last and not same):
+            raise ValueError(f"the bars of seconds {one[0]} and {two[0]} overlap")
+
+# %% ../../nbs/12d_yahoo_answer.ipynb #385e4e0a
 def check_answer(answer: Any, name: str, interval: str, table: pd.DataFrame, before: float = math.inf) -> None:
     "ValueError where `table` is not what the answer told, or the answer cannot be what it seems; rows from second `before` on do not matter."
     result = answer["chart"]["result"][0]
@@ -107,8 +125,11 @@ def check_answer(answer: Any, name: str, interval: str, table: pd.DataFrame, bef
     if interval == "1d":
         prices = [price.capitalize() for price in PRICES]
         check_rows(rows, int(table[prices].notna().any(axis=1).sum()), live)
-    elif len({row[0] for row in rows}) < len(set(rows)):
+        return
+    if len({row[0] for row in rows}) < len(set(rows)):
         raise ValueError("a moment is there twice")
+    length = asked_of_yahoo(interval)
+    check_short_rows(rows, step_of(length).total_seconds(), live, gathered=length != interval)
 
 # %% ../../nbs/12d_yahoo_answer.ipynb #2cc7b828
 def is_no(status: int, body: Any) -> bool:
