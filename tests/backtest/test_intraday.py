@@ -13,6 +13,8 @@ from intraday import bars_on, mixed_panel
 from trading_core.backtest import annual_days, backtest
 from trading_core.backtest.event import Account, run_panel
 from trading_core.backtest.judged import check_engines
+from trading_core.backtest.metrics import benchmark_of, monthly_returns
+from trading_core.backtest.more_metrics import by_period
 from trading_core.backtest.parity import compare_results
 from trading_core.data import HybridDataNormalizer
 from trading_core.data.intervals import grid
@@ -181,6 +183,9 @@ def test_a_period_is_of_days_or_of_moments():
     moments = backtest(SmaCross(3, 9), panel, start=panel.days[40], end=panel.days[90])
     assert list(moments.equity.index[[0, -1]]) == [panel.days[40], panel.days[90]]
     assert moments.setup["end"] == f"{panel.days[90]:%Y-%m-%dT%H:%M}"
+    for written in ("2024-07-02T15:00", "2024-07-02 15:00", pd.Timestamp("2024-07-02 15:00", tz="UTC")):
+        at_three = backtest(SmaCross(3, 9), panel, start=written, end="2024-07-03T15:00")
+        assert [f"{day:%d %H:%M}" for day in at_three.equity.index[[0, -1]]] == ["02 15:00", "03 15:00"]
     with pytest.raises(ConfigError, match="but the bars reach from 2024-07-01T01:00 to 2024-07-13"):
         backtest(SmaCross(3, 9), panel, start="2024-08-01")
 
@@ -252,6 +257,32 @@ def test_a_result_written_down_keeps_every_hour(tmp_path):
     assert len(written) == len(result.equity)
     fills = pd.read_csv(tmp_path / "fills.csv")
     assert (pd.to_datetime(fills["day"], utc=True).to_numpy() == result.fills["day"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("start", ["2024-07-01", "2024-07-01T15:30", pd.Timestamp("2024-07-01 15:30", tz="UTC")])
+def test_hours_from_a_day_or_a_moment_on_are_compared_from_there(start):
+    panel = mixed_panel("1h", "2024-06-24", "2024-07-09", seed=3)
+    result = backtest(SmaCross(3, 9), panel, start=start)
+    agreed = check_engines(SmaCross(3, 9), panel, result)
+    assert agreed is not None
+    assert agreed.ok, str(agreed)
+
+
+def test_the_hour_before_midnight_belongs_to_the_month_that_ends_with_it():
+    index = pd.date_range("2023-12-01 01:00", "2024-02-01", freq="h", tz="UTC")
+    equity = pd.Series(100.0, index)
+    equity[index >= "2024-01-01"] = 110.0  # gained from 23:00 to 24:00 of New Year's Eve
+    months = monthly_returns(equity)
+    assert (months.loc[2023, 12], months.loc[2024, 1]) == (pytest.approx(0.1), 0.0)
+    assert 2 not in months.loc[2024].dropna().index  # of February there is no hour
+    assert by_period(equity, 8760)["return"].to_dict() == {2023: pytest.approx(0.1), 2024: 0.0}
+    assert by_period(equity, 8760, "month")["return"].to_dict() == {12: pytest.approx(0.1), 1: 0.0}
+
+
+def test_what_is_held_from_a_moment_on_is_worth_its_cash_then():
+    panel = mixed_panel("1h", "2024-07-01", "2024-07-05")
+    held = benchmark_of(panel, pd.Timestamp("2024-07-02 15:00", tz="UTC"), 1000)
+    assert (held.index[0], held.iloc[0]) == (pd.Timestamp("2024-07-02 15:00", tz="UTC"), 1000)
 
 
 def test_half_a_year_of_hours_is_compared_whole_and_told_in_bars():

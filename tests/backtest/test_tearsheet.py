@@ -37,6 +37,17 @@ def test_the_page_needs_nothing_from_outside_and_prints_nothing(capsys: pytest.C
     assert (out.out, out.err) == ("", "")
 
 
+def test_hours_are_told_as_their_days():
+    hours = pd.date_range("2024-01-01 01:00", periods=24 * 60, freq="h", tz="UTC")
+    account = pd.Series(100 * np.cumprod(1 + np.random.default_rng(3).normal(0, 0.002, len(hours))), hours)
+    page = tearsheet(account, 8760, account.rolling(5, min_periods=1).mean())
+    of_days = account.groupby((hours - pd.Timedelta(1, "ns")).normalize()).last()
+    told = sheet._plain(account)
+    assert len(told) == 60
+    assert told.iloc[1:].tolist() == pytest.approx(of_days.pct_change().iloc[1:].tolist())
+    assert "Periods/Year: 365" in page
+
+
 def test_two_processes_write_the_same_bytes():
     program = (
         "import hashlib, numpy as np, pandas as pd; from trading_core.backtest.tearsheet import tearsheet;"

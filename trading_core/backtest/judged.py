@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Agreement', 'check_engines', 'Judgement', 'judge', 'quick_verdict']
 
-# %% ../../nbs/46e_judged.ipynb #d5a30a14
+# %% ../../nbs/46e_judged.ipynb #17a72670
 import threading
 import time
 from contextlib import suppress
@@ -29,7 +29,7 @@ from .result import BacktestResult
 from .sharpe import Interval, deflated_sharpe, luck, moments, sharpe
 from .trials import Family, looks, recorded_as, table, trials_of, yearly
 from ..data.panel import Panel
-from ..sessions import as_day
+from ..sessions import as_moment
 
 # %% ../../nbs/46e_judged.ipynb #547c1d76
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Agreement:
         )
         return f"{self.parity}{part}"
 
-# %% ../../nbs/46e_judged.ipynb #1e34f778
+# %% ../../nbs/46e_judged.ipynb #fa93cac5
 def _fitting(strategy: Any, panel: Panel, days: pd.DatetimeIndex, most: float, given: dict[str, Any]) -> pd.Timestamp:
     "The last day up to which the slow engine is done within `most` seconds; the first weeks are timed."
     if len(days) <= 120:
@@ -91,7 +91,7 @@ def check_engines(
     if "strategies" not in result.setup or isinstance(strategy, type):
         return None
     began, days = time.perf_counter(), pd.DatetimeIndex(result.equity.index)
-    given = given | {"start": as_day(result.setup["start"]), "end": days[-1], "holdout": True}
+    given = given | {"start": as_moment(result.setup["start"]), "end": days[-1], "holdout": True}
     with recorded_as(""):  # the same try once more, and parts of it
         last = _fitting(strategy, panel, days, most, given)
         own = result.setup["engine"]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TRADE_COLUMNS', 'returns_of', 'drawdown', 'worst_fall', 'days_under_water', 'return_metrics', 'growth_metrics',
-           'monthly_returns', 'OversoldError', 'trades_from_fills', 'trade_metrics', 'metrics_of', 'benchmark_of']
+           'days_of_bars', 'monthly_returns', 'OversoldError', 'trades_from_fills', 'trade_metrics', 'metrics_of',
+           'benchmark_of']
 
-# %% ../../nbs/42_metrics.ipynb #ab0f84f4
+# %% ../../nbs/42_metrics.ipynb #2d6bb9de
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 
 from ..data.panel import Panel
 from ..errors import DataError
-from ..sessions import Day, as_day
+from ..sessions import Day, as_day, as_moment
 
 if TYPE_CHECKING:
     from trading_core.backtest.summary import Growth
@@ -95,13 +96,21 @@ def growth_metrics(
     found = whole - 1, cagr, deviation * root, *ratios, best, worst
     return {name: float(value) if np.isfinite(value) else np.nan for name, value in zip(_GROWTH, found, strict=True)}
 
-# %% ../../nbs/42_metrics.ipynb #dbc08d65
+# %% ../../nbs/42_metrics.ipynb #6fa78ac5
+def days_of_bars(index: pd.Index) -> pd.DatetimeIndex:
+    "The day on which each bar was made; one of an hour or a minute that ends at midnight was made on the day before."
+    ends = pd.DatetimeIndex(index).as_unit("ns")
+    whole = ends.normalize()
+    return ends if ends.equals(whole) else (ends - pd.Timedelta(1, "ns")).normalize()
+
+# %% ../../nbs/42_metrics.ipynb #8a8a52dd
 def monthly_returns(equity: pd.Series) -> pd.DataFrame:
     "Return of each month, years by months 1 to 12, and of the whole year in the column `Year`; NaN where there was none."
     growth = (1 + returns_of(equity)).dropna()
     if growth.empty:
         return pd.DataFrame(columns=[*range(1, 13), "Year"], dtype=float).rename_axis("year")
-    year, month = growth.index.year.rename("year"), growth.index.month.rename("month")
+    made = days_of_bars(growth.index)
+    year, month = made.year.rename("year"), made.month.rename("month")
     table = (growth.groupby([year, month]).prod() - 1).unstack().reindex(columns=range(1, 13))
     table.columns = table.columns.astype(object)
     return table.assign(Year=growth.groupby(year).prod() - 1)
@@ -281,7 +290,7 @@ def metrics_of(
     }
     return pd.Series([found[name] for name in _METRICS], _METRICS, dtype=object)
 
-# %% ../../nbs/42_metrics.ipynb #c0c0e484
+# %% ../../nbs/42_metrics.ipynb #9709fc2d
 def benchmark_of(prices: Panel | pd.Series, start: Day, cash: float) -> pd.Series:
     """What `cash` would have become, had it bought at the close of `start` and never traded again.
 
@@ -296,5 +305,6 @@ def benchmark_of(prices: Panel | pd.Series, start: Day, cash: float) -> pd.Serie
         Account value from the first day at or after `start`.
     """
     closes = prices.adjusted.close if isinstance(prices, Panel) else prices.to_frame()
-    closes = closes.ffill().loc[as_day(start) :].dropna(axis="columns", how="any")
+    daily = not isinstance(prices, Panel) or prices.daily
+    closes = closes.ffill().loc[as_day(start) if daily else as_moment(start) :].dropna(axis="columns", how="any")
     return float(cash) * (closes / closes.iloc[0]).mean(axis="columns")

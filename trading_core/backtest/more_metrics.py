@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['rolling_sharpe', 'by_period', 'streaks', 'by_symbol', 'tail_metrics', 'QuantstatsMissingError', 'quantstats',
            'compared']
 
-# %% ../../nbs/47_more_metrics.ipynb #27213c57
+# %% ../../nbs/47_more_metrics.ipynb #5d4e0fb4
 import warnings
 from importlib import import_module
 from types import ModuleType
@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from .metrics import return_metrics, returns_of, trade_metrics, worst_fall
+from .metrics import days_of_bars, return_metrics, returns_of, trade_metrics, worst_fall
 from .sharpe import moments, probabilistic_sharpe, sharpe
 from ..errors import ConfigError
 
@@ -42,7 +42,7 @@ def rolling_sharpe(equity: pd.Series, annual_days: int, window: int | None = Non
         found.iloc[window:] = np.where(still | ~np.isfinite(ratios), np.nan, ratios)
     return found
 
-# %% ../../nbs/47_more_metrics.ipynb #bf9eeb0e
+# %% ../../nbs/47_more_metrics.ipynb #aeab040d
 def by_period(equity: pd.Series, annual_days: int, period: Literal["year", "month"] = "year") -> pd.DataFrame:
     """Return and risk of each year, or of each of the twelve months of all years together.
 
@@ -55,7 +55,7 @@ def by_period(equity: pd.Series, annual_days: int, period: Literal["year", "mont
     returns = returns_of(equity).dropna()
     if returns.empty:
         return pd.DataFrame(columns=_COLUMNS[period], dtype=float).rename_axis(period)
-    groups = returns.groupby(getattr(returns.index, period))
+    groups = returns.groupby(getattr(days_of_bars(returns.index), period))
     table = pd.DataFrame({
         "return": [_grown(part, period) for _, part in groups],
         "volatility": [part.std() * annual_days**0.5 for _, part in groups],
@@ -73,12 +73,12 @@ _COLUMNS = {
     "year": ["return", "volatility", "sharpe", "max_drawdown", "best_day", "worst_day", "positive", "days"],
 }
 
-# %% ../../nbs/47_more_metrics.ipynb #d2a7d740
+# %% ../../nbs/47_more_metrics.ipynb #87f9e061
 def _grown(returns: pd.Series, period: str) -> float:
     "What the returns make together; of a month, the mean over its years."
     if period == "year":
         return float((1 + returns).prod() - 1)
-    return float(((1 + returns).groupby(returns.index.year).prod() - 1).mean())
+    return float(((1 + returns).groupby(days_of_bars(returns.index).year).prod() - 1).mean())
 
 
 def _fall_of(returns: pd.Series) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LEAST_DAYS', 'tearsheet']
 
-# %% ../../nbs/47a_tearsheet.ipynb #e039b90c
+# %% ../../nbs/47a_tearsheet.ipynb #b131e4c2
 import logging
 import re
 import warnings
@@ -22,19 +22,22 @@ import numpy as np
 import pandas as pd
 
 from .edge import Honesty
-from .metrics import returns_of
+from .metrics import days_of_bars, returns_of
 from .more_metrics import quantstats
 
-# %% ../../nbs/47a_tearsheet.ipynb #2d2bdd5b
+# %% ../../nbs/47a_tearsheet.ipynb #a205e00a
 LEAST_DAYS = 10  # with fewer, its tables and charts have nothing to show
 
 
 def _plain(equity: pd.Series) -> pd.Series:
-    "Returns on days without a time zone, as quantstats compares them."
+    "Returns of days without a time zone, as quantstats compares them; those of shorter bars make one a day together."
     returns = returns_of(equity)
     returns = returns[np.isfinite(returns)]
-    index = pd.DatetimeIndex(returns.index)
-    return returns.set_axis(index.tz_localize(None).normalize() if index.tz is not None else index)
+    days = days_of_bars(returns.index)
+    if days.has_duplicates:
+        grown = (1 + returns).groupby(days).prod() - 1
+        returns, days = grown, pd.DatetimeIndex(grown.index)
+    return returns.set_axis(days.tz_localize(None).normalize() if days.tz is not None else days)
 
 # %% ../../nbs/47a_tearsheet.ipynb #0384a07c
 @contextmanager
@@ -82,7 +85,7 @@ def _cleaned(page: str, title: str, honest: Honesty | None) -> str:
     summary = "" if honest is None else honest._repr_html_()
     return page.replace('<div class="container">', f'<div class="container">{summary}', 1)
 
-# %% ../../nbs/47a_tearsheet.ipynb #78ab68d0
+# %% ../../nbs/47a_tearsheet.ipynb #dcc0329d
 def tearsheet(
     equity: pd.Series,
     annual_days: int,
@@ -110,6 +113,8 @@ def tearsheet(
         The extra `tearsheet` is not installed.
     """
     library, returns = quantstats(), _plain(equity)
+    bars = max(int(np.isfinite(returns_of(equity)).sum()), 1)
+    of_days = round(annual_days * len(returns) / bars)  # rows of quantstats' table in a year, which are days
     against = None if benchmark is None else _plain(benchmark)
     if against is not None:
         days = returns.index.intersection(against.index)
@@ -121,7 +126,7 @@ def tearsheet(
     with _kept_inside(), TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         library.reports.html(
-            returns, benchmark=against, output=str(page), title=escape(title), periods_per_year=annual_days, strategy_title="Account",
+            returns, benchmark=against, output=str(page), title=escape(title), periods_per_year=of_days, strategy_title="Account",
             benchmark_title="Benchmark",
         )  # fmt: skip
         return _cleaned(page.read_text(encoding="utf-8"), title, honest)

@@ -10,8 +10,7 @@ __all__ = ['Strategies', 'SharesError', 'NotAStrategyError', 'shared_out', 'desc
            'cash_given', 'TermsError', 'panel_given', 'costs_given', 'setup_of', 'annual_days', 'days_of_panel',
            'exposure_of', 'run_terms']
 
-# %% ../../nbs/43_terms.ipynb #0f250ffa
-import datetime as dt
+# %% ../../nbs/43_terms.ipynb #91ed4fb5
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,12 +18,12 @@ import numpy as np
 import pandas as pd
 
 from ..data.intervals import days_of
-from ..data.panel import Panel, end_of
+from ..data.panel import Panel, end_of, is_moment
 from ..data.sources import DAY, step_of
 from ..errors import ConfigError, StrategyError
 from ..portfolio.costs import Costs
 from ..portfolio.risk import RiskLimits
-from ..sessions import Day, as_day, bar_text
+from ..sessions import Day, as_day, as_moment, bar_text
 from ..strategies.strategy import Strategy
 
 # %% ../../nbs/43_terms.ipynb #e2238dd6
@@ -79,7 +78,7 @@ def described(strategies: Strategies) -> dict[str, dict[str, Any]]:
         for name, (s, share) in strategies.items()
     }
 
-# %% ../../nbs/43_terms.ipynb #d89808d4
+# %% ../../nbs/43_terms.ipynb #d3b29c67
 class PeriodError(ConfigError):
     "A period in which the panel has no day."
 
@@ -113,13 +112,10 @@ def period(panel: Panel, start: Day | None, end: Day | None) -> tuple[pd.Timesta
 
 def _moments(panel: Panel, start: Day | None, end: Day | None) -> tuple[pd.Timestamp, pd.Timestamp]:
     "The first and the last bar of trading, of bars shorter than a day; what ends at midnight was made on the day before."
-    first = panel.first if start is None else as_day(start)
+    exact = start is None or is_moment(start)
+    first = panel.first if start is None else as_moment(start) if exact else as_day(start)
     last = panel.last if end is None else end_of(end)
-    if isinstance(start, dt.datetime):
-        first = end_of(start)
-    begin = int(
-        panel.days.searchsorted(first, side="left" if start is None or isinstance(start, dt.datetime) else "right")
-    )
+    begin = int(panel.days.searchsorted(first, side="left" if exact else "right"))
     after = int(panel.days.searchsorted(last, side="right"))
     if begin >= after or last < first or last > days_of_panel(panel, slice(-1, None))[0] + DAY:
         raise PeriodError(first, last, panel.first, panel.last)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FIELDS', 'ByDay', 'PanelArrays', 'PanelTables', 'PanelAges', 'BeforePanelError', 'end_of', 'PanelPast',
+__all__ = ['FIELDS', 'ByDay', 'PanelArrays', 'PanelTables', 'PanelAges', 'BeforePanelError', 'is_moment', 'end_of', 'PanelPast',
            'UnknownSymbolError', 'PanelColumns', 'become', 'PanelAdjusted', 'fingerprint', 'lives', 'overview', 'Panel']
 
 # %% ../../nbs/14_panel.ipynb #acd0696d
@@ -215,7 +215,7 @@ class PanelAges(PanelTables):
         marks = sessions if self.daily else closings(calendar, sessions)
         return np.asarray(self.days.isin(marks))
 
-# %% ../../nbs/14_panel.ipynb #f7be06ec
+# %% ../../nbs/14_panel.ipynb #29b3ac7d
 class BeforePanelError(DataError):
     "A day was asked for before the panel's first one, when nothing is known yet."
 
@@ -231,9 +231,14 @@ class BeforePanelError(DataError):
         )
 
 
+def is_moment(day: Day) -> bool:
+    "Whether a moment is meant, and not a whole day: a Timestamp, or a text with a time."
+    return isinstance(day, dt.datetime) or (isinstance(day, str) and ":" in day)
+
+
 def end_of(day: Day) -> pd.Timestamp:
     "The moment in UTC at which a date is over; a text with a time and a Timestamp are moments already."
-    if isinstance(day, dt.datetime) or (isinstance(day, str) and ":" in day):
+    if is_moment(day):
         return as_moment(day)
     return as_day(day) + pd.Timedelta(days=1)
 
