@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from trading_core.config import TradingConfig
     from trading_core.run.runner import Progress, RunResult
 
-# %% ../../nbs/73_cli.ipynb #690e4d30
+# %% ../../nbs/73_cli.ipynb #afc9ccd9
 def guarded(work: Callable[[], Any]) -> int:
     "Do `work`; the exit code, after a sentence on the error stream if it went wrong."
-    from trading_core.errors import TradingError
+    from trading_core.errors import TradingError, was_interrupted
 
     try:
         code = work()
@@ -69,6 +69,8 @@ def guarded(work: Callable[[], Any]) -> int:
     except OSError as error:
         return _say_and_code(_file_trouble(error), 1)
     except Exception as error:
+        if was_interrupted(error):
+            return _say_and_code("Stopped by hand.", 1)
         return _say_and_code(_own_fault(error), 1)
 
 
