@@ -1399,6 +1399,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'trading_core/cli/stream.py')},
             'trading_core.cli.tools': { 'trading_core.cli.tools._dated': ('cli_tools.html#_dated', 'trading_core/cli/tools.py'),
                                         'trading_core.cli.tools.config_of': ('cli_tools.html#config_of', 'trading_core/cli/tools.py'),
+                                        'trading_core.cli.tools.left_out': ('cli_tools.html#left_out', 'trading_core/cli/tools.py'),
+                                        'trading_core.cli.tools.looks_ahead': ('cli_tools.html#looks_ahead', 'trading_core/cli/tools.py'),
                                         'trading_core.cli.tools.opened': ('cli_tools.html#opened', 'trading_core/cli/tools.py'),
                                         'trading_core.cli.tools.pairs': ('cli_tools.html#pairs', 'trading_core/cli/tools.py'),
                                         'trading_core.cli.tools.show': ('cli_tools.html#show', 'trading_core/cli/tools.py'),

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #32040660
+# %% ../../nbs/73_cli.ipynb #bc2b9d09
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +39,7 @@ from trading_core.cli.tools import (
     Set,
     Settings,
     config_of,
+    looks_ahead,
     opened,
     pairs,
     show,
@@ -262,7 +263,7 @@ def chosen(config: TradingConfig, spec: str, given: dict[str, str]) -> TradingCo
     one = known.model_copy(update={"share": 1.0, "params": {**known.params, **given}})
     return config.model_copy(update={"strategies": {spec.rpartition(":")[2]: one}})
 
-# %% ../../nbs/73_cli.ipynb #d2a06b41
+# %% ../../nbs/73_cli.ipynb #540da9d5
 @app.command()
 def backtest(
     strategy: Annotated[
@@ -284,6 +285,7 @@ def backtest(
     result = here.backtest(start=start or None, end=end or None)
     folder = result.to_csv(_backtest_folder(config))
     worth = here.judge(result).honesty
+    ahead = looks_ahead(config, [one for one, _ in here.strategies.values()], here.panel)
     if json:
         honest = {
             "sentence": worth.sentence,
@@ -291,12 +293,16 @@ def backtest(
             "deflated_sharpe": worth.deflated,
             "passed": worth.passed,
         }
-        show_facts({"folder": folder, "setup": result.setup, "metrics": result.metrics.to_dict(), "honesty": honest})
+        more = {"looks_ahead": ahead, "not_traded": (here.quality or {}).get("barred", {})}
+        show_facts(
+            {"folder": folder, "setup": result.setup, "metrics": result.metrics.to_dict(), "honesty": honest} | more
+        )
         return
     typer.echo(result)
     for name, value in shown(result.metrics).items():
         typer.echo(f"{name:<20} {value:>14}")
-    typer.echo(worth.sentence)
+    for line in ahead or [worth.sentence]:
+        typer.echo(line)
     typer.echo(f"Saved: {folder.resolve()}")
 
 # %% ../../nbs/73_cli.ipynb #811ff49c
