@@ -6,11 +6,13 @@ import random
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
 from trading_core.data import BarStore, SimulatedBars
 from trading_core.data.store_index import StoreIndexError
+from trading_core.data.store_learning import learn
 
 NAMES = ["BTC/USD", "KODE", "NEXQ"]
 
@@ -54,6 +56,52 @@ def test_bars_without_an_index_are_found_again_and_never_swept_away(tmp_path: Pa
     store.repair()
     assert BarStore(tmp_path).known == known
     assert BarStore(tmp_path).kept() == sorted(NAMES)
+
+
+def test_nothing_is_learnt_beside_bars_whose_index_is_gone(tmp_path: Path):
+    market = SimulatedBars(today="2024-03-09")
+    BarStore(tmp_path, market).fetch(NAMES, "2023-01-02", "2024-03-08")
+    bars = market.bars(NAMES[0], "2024-03-04")
+    first = BarStore(tmp_path).known
+    BarStore(tmp_path, market).add({NAMES[0]: bars * 1.01})
+    (tmp_path / "1d" / "index.db").unlink()
+    store = BarStore(tmp_path, market)
+    for ask in (
+        lambda: store.fetch(NAMES[:1], "2024-03-04", again=True),
+        lambda: store.add({NAMES[0]: bars}),
+        lambda: learn(store.shelf(), {NAMES[0]: bars}),
+        store.compact,
+    ):
+        with pytest.raises(StoreIndexError, match="it is gone, and files of bars are there"):
+            ask()
+    store.repair()
+    store.compact()
+    assert BarStore(tmp_path).bars(NAMES[0], "2024-03-04")["close"].equals(bars["close"] * 1.01)
+    assert BarStore(tmp_path).bars(NAMES[0], "2024-03-04", as_of_known=first)["close"].equals(bars["close"])
+
+
+def test_bars_that_an_old_index_does_not_know_are_set_aside_and_copies_are_deleted(tmp_path: Path):
+    market = SimulatedBars(today="2024-03-09")
+    store = BarStore(tmp_path, market)
+    store.fetch(NAMES, "2023-01-02", "2023-12-29")
+    store.fetch(NAMES, "2024-01-02", "2024-02-29")
+    old = (tmp_path / "1d" / "index.db").read_bytes()
+    copies = {path.name: path.read_bytes() for path in (tmp_path / "1d").glob("*.parquet")}
+    store.compact()
+    for name, content in copies.items():  # as after a kill before the small files were removed
+        (tmp_path / "1d" / name).write_bytes(content)
+    store.compact()
+    assert not [name for name in copies if (tmp_path / "1d" / name).exists()]
+    assert not (tmp_path / "1d" / "uncounted").exists()
+    whole = {path.name for path in (tmp_path / "1d").glob("*.parquet")}
+    store.fetch(NAMES, "2024-03-01", "2024-03-08")
+    later = {path.name for path in (tmp_path / "1d").glob("*.parquet")} - whole
+    for name, content in copies.items():
+        (tmp_path / "1d" / name).write_bytes(content)
+    (tmp_path / "1d" / "index.db").write_bytes(old)  # somebody's backup
+    BarStore(tmp_path).compact()
+    assert BarStore(tmp_path).bars(NAMES[0]).index[-1] <= pd.Timestamp("2024-02-29", tz="UTC")
+    assert {path.name for path in (tmp_path / "1d" / "uncounted").iterdir()} == later
 
 
 def test_a_sum_of_another_change_says_nothing_about_this_one(tmp_path: Path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['GAP', 'Damage', 'damage', 'check', 'Repaired', 'set_aside', 'repair', 'runs', 'made_anew']
 
-# %% ../../nbs/16g_store_care.ipynb #527ec63d
+# %% ../../nbs/16g_store_care.ipynb #ae2fb27c
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from trading_core.data.store_files import (
     DamagedStoreError,
     Versions,
     Written,
-    groups_in,
+    described,
     new_name,
     publish,
     sync_folder,
@@ -37,6 +37,7 @@ from trading_core.data.store_index import (
     enter_file,
     groups_of,
     last_known,
+    make_tables,
     uncover,
 )
 from .store_ranges import DAY, Span, day_of
@@ -206,26 +207,7 @@ def runs(days: np.ndarray) -> list[Span]:
     cuts = np.flatnonzero(np.diff(days) > GAP)
     return [(int(a), int(b)) for a, b in zip(days[np.append(0, cuts + 1)], days[np.append(cuts, -1)], strict=True)]
 
-# %% ../../nbs/16g_store_care.ipynb #72cb30c6
-def _found_in(shelf: Shelf, name: str) -> Written:
-    "The groups and chunks of a file, from its rows."
-    path = shelf.folder / name
-    groups = tuple(groups_in(path))
-    file, chunks = BarFile(path, groups), []
-    for group in groups[:-1]:
-        symbols, rows = file.read(group.number, ["symbol"])["symbol"], file.versions(group.number)
-        cuts = np.flatnonzero(np.append(True, symbols[1:] != symbols[:-1]))
-        for a, b in zip(cuts, np.append(cuts[1:], len(symbols)), strict=True):
-            own = rows[int(a) : int(b)]
-            numbers = (int(n) for n in (own.time[0], own.time[-1], own.known.min(), own.known.max()))
-            chunks.append(
-                Chunk._make(
-                    (symbols[a], group.number, int(a), len(own), *numbers, own.plain, True, name, own.has_splits)
-                )
-            )
-    return Written(path, groups, tuple(chunks))
-
-# %% ../../nbs/16g_store_care.ipynb #7e29307e
+# %% ../../nbs/16g_store_care.ipynb #6ff10061
 def made_anew(shelf: Shelf) -> Repaired:
     "Make the index from the files; one that cannot be read is set aside."
     done = Repaired()
@@ -233,17 +215,20 @@ def made_anew(shelf: Shelf) -> Repaired:
         if (shelf.folder / name).exists() or name == "index.db":  # which may be gone
             set_aside(shelf, name)
             done.aside.append(name)
-    shelf.index.make()
+    unreadable = []
     with shelf.index.writing() as line:
+        make_tables(line)
         for path in sorted(shelf.folder.glob("*.parquet")):
             try:
-                made = _found_in(shelf, path.name)
-            except (OSError, ValueError, DamagedStoreError):
-                set_aside(shelf, path.name)
-                done.aside.append(path.name)
+                made = described(path)
+            except (OSError, ValueError, KeyError, DamagedStoreError):
+                unreadable.append(path.name)
                 continue
             _enter_again(shelf, line, made)
             done.rescued += sum(chunk.rows for chunk in made.chunks)
+    for name in unreadable:
+        set_aside(shelf, name)
+        done.aside.append(name)
     return done
 
 

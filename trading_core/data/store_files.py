@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['VALUES', 'CLOSE', 'SPLIT', 'GROUP_ROWS', 'Versions', 'versions_of', 'together', 'sync_folder', 'put_in_place',
            'Group', 'Chunk', 'Written', 'packed', 'write_file', 'publish', 'groups_in', 'new_name', 'DamagedStoreError',
-           'CheckedFile', 'BarFile']
+           'CheckedFile', 'BarFile', 'described']
 
 # %% ../../nbs/16a_store_files.ipynb #85f9ac81
 import json
@@ -357,3 +357,15 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_timestamp(whole.type):
         whole = whole.view(pa.int64())
     return np.asarray(whole.to_numpy(zero_copy_only=False))
+
+# %% ../../nbs/16a_store_files.ipynb #d0a990cd
+def described(path: Path) -> Written:
+    "The groups and chunks of a file, from its rows."
+    groups = tuple(groups_in(path))
+    file, chunks = BarFile(path, groups), []
+    for group in groups[:-1]:
+        symbols, rows = file.read(group.number, ["symbol"])["symbol"], file.versions(group.number)
+        cuts = np.flatnonzero(np.append(True, symbols[1:] != symbols[:-1]))
+        for a, b in zip(cuts, np.append(cuts[1:], len(symbols)), strict=True):
+            chunks.append(_chunk(symbols[a], group.number, int(a), rows[int(a) : int(b)], True))
+    return Written(path, groups, tuple(chunk._replace(file=path.name) for chunk in chunks))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['VERSION', 'TABLES', 'TOLD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'sum_of', 'SummedFile',
-           'IndexFile', 'moment', 'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of',
-           'groups_of', 'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
+           'make_tables', 'IndexFile', 'moment', 'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files',
+           'chunks_of', 'groups_of', 'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
 
 # %% ../../nbs/16b_store_index.ipynb #b2dd2c5e
 import json
@@ -110,7 +110,15 @@ class SummedFile:
         self.seen = () if wrong else state
         return wrong
 
-# %% ../../nbs/16b_store_index.ipynb #0a48941e
+# %% ../../nbs/16b_store_index.ipynb #97667e21
+def make_tables(line: sqlite3.Connection) -> None:
+    "Make the tables where there are none."
+    if not line.execute("select 1 from sqlite_master where name = 'about'").fetchone():
+        for statement in (*TABLES.split(";"), TOLD):
+            line.execute(statement)
+        line.execute("insert into about values ('version', ?)", (str(VERSION),))
+
+# %% ../../nbs/16b_store_index.ipynb #8aff406d
 class IndexFile:
     "The database in a folder of bars: opened for each question, so that threads and forks never share a connection."
 
@@ -159,19 +167,18 @@ class IndexFile:
         "Whether there is an index; StoreIndexError where bars lie without one, as nothing of them would count."
         there = self._there()
         if not there and any(self.folder.glob("*.parquet")):
-            raise StoreIndexError(self.folder.name, "it is gone, and files of bars are there")
+            if not self._there():  # nor has somebody else made it meanwhile
+                raise StoreIndexError(self.folder.name, "it is gone, and files of bars are there")
+            there = True
         return there
 
     def make(self) -> None:
-        "Make the tables where there are none."
-        if self._there():
+        "Make the index where there is none; StoreIndexError where bars lie without one, as an empty one would hide them."
+        if self.made():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.writing() as line:
-            if not line.execute("select 1 from sqlite_master where name = 'about'").fetchone():
-                for statement in (*TABLES.split(";"), TOLD):
-                    line.execute(statement)
-                line.execute("insert into about values ('version', ?)", (str(VERSION),))
+            make_tables(line)
         sync_folder(self.folder)
 
 # %% ../../nbs/16b_store_index.ipynb #b30b3a62
