@@ -213,6 +213,42 @@ def test_a_day_that_is_not_over_is_kept_and_asked_for_again(tmp_path: Path, vend
         store.bars("A/USD", "2024-04-30")
 
 
+def at(vendor: Vendor, moment: str) -> None:
+    vendor.now = lambda: pd.Timestamp(moment, tz="UTC")  # type: ignore[method-assign]
+
+
+def test_a_last_hour_that_is_late_is_asked_for_until_it_is_there(store: BarStore, vendor: Vendor) -> None:
+    at(vendor, "2024-04-10 00:00:20")
+    vendor.late = {pd.Timestamp("2024-04-10", tz="UTC")}  # the end of the last bar of the 9th
+    assert len(store.bars("A/USD", "2024-04-08", "2024-04-09", interval="1h")) == 47
+    vendor.late = set()
+    at(vendor, "2024-04-12 12:00")
+    assert len(store.bars("A/USD", "2024-04-08", "2024-04-09", interval="1h")) == 48
+    assert [first.day for _, first, _ in vendor.asked] == [8, 9]
+    store.bars("A/USD", "2024-04-08", "2024-04-09", interval="1h")
+    assert len(vendor.asked) == 2
+
+
+def test_a_last_hour_that_never_comes_is_not_asked_for_for_ever(
+    store: BarStore, vendor: Vendor, tmp_path: Path
+) -> None:
+    vendor.late = {pd.Timestamp(f"2024-04-10 {hour}:00", tz="UTC") for hour in range(19, 24)}  # halted before the bell
+    vendor.late |= {pd.Timestamp("2024-04-11", tz="UTC")}
+    at(vendor, "2024-04-11 10:30")
+    store.bars("ALIVE", "2024-04-08", "2024-04-10", interval="1h")
+    store.bars("ALIVE", "2024-04-08", "2024-04-10", interval="1h")  # it may still come
+    at(vendor, "2024-04-12 10:30")
+    store.bars("ALIVE", "2024-04-08", "2024-04-11", interval="1h")  # there are later ones
+    store.bars("ALIVE", "2024-04-08", "2024-04-11", interval="1h")
+    assert [(first.day, last.day) for _, first, last in vendor.asked] == [(8, 10), (10, 10), (10, 11)]
+    vendor.asked.clear()
+    at(vendor, "2024-04-25 10:30")
+    late = BarStore(tmp_path / "late", vendor)
+    for _ in range(2):
+        late.bars("ALIVE", "2024-04-08", "2024-04-10", interval="1h")
+    assert len(vendor.asked) == 1  # after ten days nobody waits for it
+
+
 def test_bars_of_two_vendors_are_kept_apart(store: BarStore, tmp_path: Path) -> None:
     store.bars("ALIVE")
     with pytest.raises(StoreSourceError, match="holds bars of 'vendor', and the source is 'simulated'"):
