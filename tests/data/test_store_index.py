@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
 from trading_core.data import BarStore, SimulatedBars
+from trading_core.data.sources import Source, in_window
 from trading_core.data.store_index import StoreIndexError
 from trading_core.data.store_learning import learn
+from trading_core.data.store_ranges import day_of
 
 NAMES = ["BTC/USD", "KODE", "NEXQ"]
 
@@ -102,6 +105,95 @@ def test_bars_that_an_old_index_does_not_know_are_set_aside_and_copies_are_delet
     BarStore(tmp_path).compact()
     assert BarStore(tmp_path).bars(NAMES[0]).index[-1] <= pd.Timestamp("2024-02-29", tz="UTC")
     assert {path.name for path in (tmp_path / "1d" / "uncounted").iterdir()} == later
+
+
+def flat(days: pd.DatetimeIndex) -> pd.DataFrame:
+    return pd.DataFrame(dict.fromkeys(["open", "high", "low", "close"], 10.0), days).assign(volume=100.0)
+
+
+class Coin(Source):
+    "A coin whose hours are published one after the other, by the clock of the test."
+
+    name, simulated, intervals = "coin", True, ("1h",)
+    hours = flat(pd.date_range("2024-02-15 01:00", "2024-02-29", freq="h", tz="UTC", unit="ns"))
+
+    def __init__(self, now: str, published: str = "") -> None:
+        self.asked: list[tuple[Any, Any]] = []
+        self.tell(now, published)
+
+    def tell(self, now: str, published: str = "") -> None:
+        self.moment, self.published = pd.Timestamp(now, tz="UTC"), pd.Timestamp(published or now, tz="UTC")
+
+    def now(self) -> pd.Timestamp:
+        return self.moment
+
+    def read(self, symbol: str, start: Any, end: Any, interval: str) -> pd.DataFrame:
+        self.asked.append((start, end))
+        told = self.hours.loc[: self.published]
+        return told.iloc[in_window(told.index, start, end, interval)]
+
+
+@pytest.mark.parametrize("compacted", [False, True], ids=["as it was fetched", "put together"])
+def test_a_day_that_was_fetched_in_part_is_asked_for_again_after_the_index_was_made_anew(
+    tmp_path: Path, compacted: bool
+):
+    coin = Coin("2024-02-22 14:00")
+    store = BarStore(tmp_path, coin)
+    store.bars("BTC/USD", "2024-02-20", "2024-02-22", "1h")
+    coin.tell("2024-02-26 12:00")
+    store.bars("BTC/USD", "2024-02-24", "2024-02-25", "1h")  # the 22nd is still there in part
+    if compacted:
+        store.compact()
+    (tmp_path / "1h" / "index.db").unlink()
+    coin.asked.clear()
+    BarStore(tmp_path, coin).repair()
+    got = BarStore(tmp_path, coin).bars("BTC/USD", "2024-02-20", "2024-02-25", "1h")
+    assert_frame_equal(got, coin.hours.loc["2024-02-20 01:00":"2024-02-26 00:00"], check_freq=False)
+    assert [(a.day, b.day) for a, b in coin.asked] == [(22, 23)]
+
+
+@pytest.mark.parametrize("compacted", [False, True], ids=["as it was fetched", "put together"])
+def test_days_between_two_windows_are_asked_for_after_the_index_was_made_anew(tmp_path: Path, compacted: bool):
+    market = SimulatedBars(today="2024-03-09")
+    store = BarStore(tmp_path, market)
+    for start, end in (("2023-03-01", "2023-03-07"), ("2023-03-15", "2023-03-20")):
+        store.bars("KODE", start, end)
+    if compacted:
+        store.compact()
+    (tmp_path / "1d" / "index.db").unlink()
+    store = BarStore(tmp_path, market)
+    store.repair()
+    days = [(day_of(a), day_of(b)) for a, b in store.missing(["KODE"], "2023-03-01", "2023-03-20")]
+    assert [(a.day, b.day) for a, b in days] == [(8, 14)]  # and not the weekends
+    assert len(store.bars("KODE", "2023-03-01", "2023-03-20")) == len(market.bars("KODE", "2023-03-01", "2023-03-20"))
+
+
+def test_corrections_that_cannot_be_read_any_more_are_asked_for_again_after_the_index_was_made_anew(tmp_path: Path):
+    market = SimulatedBars(today="2024-03-09")
+    store = BarStore(tmp_path, market)
+    want = market.bars("KODE", "2024-01-02", "2024-03-08")
+    store.add({"KODE": want * 2}, "2024-01-02", "2024-03-08")
+    store.fetch(["KODE"], "2024-01-02", "2024-03-08", again=True)
+    max((tmp_path / "1d").glob("*.parquet")).write_bytes(b"no bars at all")
+    (tmp_path / "1d" / "index.db").unlink()
+    (done,) = BarStore(tmp_path, market).repair()
+    assert "all days are to be asked for again" in str(done)
+    assert_frame_equal(BarStore(tmp_path, market).bars("KODE", "2024-01-02", "2024-03-08"), want, check_freq=False)
+
+
+def test_a_damaged_sum_does_not_condemn_an_index_that_is_whole(tmp_path: Path):
+    market = SimulatedBars(today="2024-03-09")
+    BarStore(tmp_path, market).fetch(NAMES, "2023-01-02", "2024-03-08")
+    beside = tmp_path / "1d" / "index.sum"
+    noted = beside.read_bytes()
+    for place in range(len(noted)):
+        for bit in range(8):
+            changed = bytearray(noted)
+            changed[place] ^= 1 << bit
+            beside.write_bytes(changed)
+            assert BarStore(tmp_path).kept() == NAMES
+        beside.write_bytes(noted[:place])
+        assert BarStore(tmp_path).kept() == NAMES
 
 
 def test_a_sum_of_another_change_says_nothing_about_this_one(tmp_path: Path):

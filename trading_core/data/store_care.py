@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['GAP', 'Damage', 'damage', 'check', 'Repaired', 'set_aside', 'repair', 'runs', 'made_anew']
+__all__ = ['Damage', 'damage', 'check', 'Repaired', 'set_aside', 'repair', 'runs', 'told_days', 'made_anew']
 
-# %% ../../nbs/16g_store_care.ipynb #ae2fb27c
+# %% ../../nbs/16g_store_care.ipynb #4f20256c
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,9 @@ from trading_core.data.store_files import (
     sync_folder,
     write_file,
 )
+from .store_fetching import whole_until
 from trading_core.data.store_index import (
+    FOREVER,
     StoreIndexError,
     chunks_of,
     cover,
@@ -40,8 +43,10 @@ from trading_core.data.store_index import (
     make_tables,
     uncover,
 )
-from .store_ranges import DAY, Span, day_of
+from .store_ranges import DAY, Span, day_of, labelled_days
 from .store_reading import Shelf
+from ..model import Asset
+from ..sessions import sessions
 
 # %% ../../nbs/16g_store_care.ipynb #685e495c
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def check(shelf: Shelf) -> list[Damage]:
     except StoreIndexError as error:
         return [Damage("index.db", None, error.why)]
 
-# %% ../../nbs/16g_store_care.ipynb #632ceca6
+# %% ../../nbs/16g_store_care.ipynb #b8bfe1d1
 @dataclass
 class Repaired:
     "What a repair set aside, what it rescued, and what is lost until it is fetched again."
@@ -120,6 +125,7 @@ class Repaired:
     aside: list[str] = field(default_factory=list)
     rescued: int = 0
     lost: list[tuple[str, pd.Timestamp, pd.Timestamp, int]] = field(default_factory=list)
+    unknown: bool = False  # whether nobody can say what was lost
 
     @property
     def table(self) -> pd.DataFrame:
@@ -131,6 +137,7 @@ class Repaired:
             return "Nothing is damaged."
         bars, symbols = sum(row[3] for row in self.lost), len({row[0] for row in self.lost})
         lost = f"{bars:,} bars of {symbols} symbols are to be fetched again" if bars else "nothing is lost"
+        lost = "what else there was cannot be read, so all days are to be asked for again" if self.unknown else lost
         return f"{', '.join(self.aside)} set aside; {self.rescued:,} bars rescued, {lost}."
 
 
@@ -196,18 +203,56 @@ def repair(shelf: Shelf) -> Repaired:
             done.aside.append(name)
     return done
 
-# %% ../../nbs/16g_store_care.ipynb #32e43d7a
-GAP = 10
-
-
-def runs(days: np.ndarray) -> list[Span]:
-    "Ascending days in spans, none of which hides a gap of more than ten."
+# %% ../../nbs/16g_store_care.ipynb #bd1ab930
+def runs(days: np.ndarray, trading: np.ndarray) -> list[Span]:
+    "Ascending days in spans, none of which hides a day of `trading` that is not among them."
     if not len(days):
         return []
-    cuts = np.flatnonzero(np.diff(days) > GAP)
+    cuts = np.flatnonzero(trading.searchsorted(days[1:]) > trading.searchsorted(days[:-1], side="right"))
     return [(int(a), int(b)) for a, b in zip(days[np.append(0, cuts + 1)], days[np.append(cuts, -1)], strict=True)]
 
-# %% ../../nbs/16g_store_care.ipynb #6ff10061
+# %% ../../nbs/16g_store_care.ipynb #4c24d117
+def told_days(time: np.ndarray, known: np.ndarray, interval: str, calendar: str) -> np.ndarray:
+    "The days of which bars with these labels, learnt at these moments, tell everything; ascending."
+    moments, place = np.unique(known, return_inverse=True)
+    last = np.full(len(moments), -FOREVER)
+    np.maximum.at(last, place, time)
+    days = labelled_days(time, interval)
+    return np.unique(days[days <= whole_until(last, interval, calendar)[place]])
+
+# %% ../../nbs/16g_store_care.ipynb #a2a38e00
+class _Seen:
+    "What the rows of some files tell of days and moments."
+
+    def __init__(self, interval: str):
+        self.interval = interval
+        self.moments: set[int] = set()
+        self.ends: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+
+    def look(self, made: Written) -> None:
+        "Look at the rows of one file."
+        file = BarFile(made.path, made.groups)
+        for number, chunks in groupby(made.chunks, lambda chunk: chunk.group):
+            rows = file.versions(number)
+            for chunk in chunks:
+                own = rows[chunk.offset : chunk.offset + chunk.rows]
+                ends = np.diff(labelled_days(own.time, self.interval)) | np.diff(own.known)
+                kept = np.append(ends != 0, True)
+                self.ends.setdefault(chunk.symbol, []).append((own.time[kept], own.known[kept]))
+                self.moments.update(np.unique(own.known).tolist())
+
+    def spans(self) -> dict[str, list[Span]]:
+        "The days of which everything is known, by symbol."
+        found = {}
+        for symbol, parts in self.ends.items():
+            time, known = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+            calendar = Asset.of(symbol).calendar
+            if len(days := told_days(time, known, self.interval, calendar)):
+                trading = sessions(calendar, day_of(int(days[0])), day_of(int(days[-1])))
+                found[symbol] = runs(days, trading.asi8 // DAY)
+        return found
+
+# %% ../../nbs/16g_store_care.ipynb #89c0bfe5
 def made_anew(shelf: Shelf) -> Repaired:
     "Make the index from the files; one that cannot be read is set aside."
     done = Repaired()
@@ -215,7 +260,7 @@ def made_anew(shelf: Shelf) -> Repaired:
         if (shelf.folder / name).exists() or name == "index.db":  # which may be gone
             set_aside(shelf, name)
             done.aside.append(name)
-    unreadable = []
+    unreadable, seen = [], _Seen(shelf.interval)
     with shelf.index.writing() as line:
         make_tables(line)
         for path in sorted(shelf.folder.glob("*.parquet")):
@@ -224,23 +269,14 @@ def made_anew(shelf: Shelf) -> Repaired:
             except (OSError, ValueError, KeyError, DamagedStoreError):
                 unreadable.append(path.name)
                 continue
-            _enter_again(shelf, line, made)
+            enter_file(line, made)
+            seen.look(made)
             done.rescued += sum(chunk.rows for chunk in made.chunks)
+        if not unreadable:  # else the newest versions may be in what cannot be read, and everything is asked for again
+            cover(line, seen.spans())
+        line.executemany("insert or ignore into learnt values (?, 0, 0, 0)", [(moment,) for moment in seen.moments])
+    done.unknown = bool(unreadable)
     for name in unreadable:
         set_aside(shelf, name)
         done.aside.append(name)
     return done
-
-
-def _enter_again(shelf: Shelf, line: sqlite3.Connection, made: Written) -> None:
-    "Let a file count, with what its rows tell of days and moments."
-    enter_file(line, made)
-    file, moments = BarFile(made.path, made.groups), set()
-    spans: dict[str, list[Span]] = {}
-    groups = {number: file.versions(number) for number in {chunk.group for chunk in made.chunks}}
-    for chunk in made.chunks:
-        own = groups[chunk.group][chunk.offset : chunk.offset + chunk.rows]
-        spans.setdefault(chunk.symbol, []).extend(runs(own.time // DAY))
-        moments.update(np.unique(own.known).tolist())
-    cover(line, spans)
-    line.executemany("insert or ignore into learnt values (?, 0, 0, 0)", [(moment,) for moment in moments])

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VERSION', 'TABLES', 'TOLD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'sum_of', 'SummedFile',
-           'make_tables', 'IndexFile', 'moment', 'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files',
-           'chunks_of', 'groups_of', 'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
+__all__ = ['VERSION', 'TABLES', 'TOLD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'sum_of', 'whole_sum',
+           'SummedFile', 'make_tables', 'IndexFile', 'moment', 'moment_of', 'last_known', 'next_known', 'enter_file',
+           'drop_files', 'chunks_of', 'groups_of', 'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
 
 # %% ../../nbs/16b_store_index.ipynb #b2dd2c5e
 import json
@@ -72,11 +72,18 @@ class StoreIndexError(DataError):
             f"files of bars, which are not touched."
         )
 
-# %% ../../nbs/16b_store_index.ipynb #20c837d2
+# %% ../../nbs/16b_store_index.ipynb #d366eb4d
 def sum_of(line: sqlite3.Connection) -> str:
-    "The number of the last change of a database, and the sum of its bytes."
+    "The number of the last change of a database, the sum of its bytes, and the sum of these two."
     image = line.serialize()
-    return f"{int.from_bytes(image[24:28], 'big')} {zlib.crc32(image)}"
+    told = f"{int.from_bytes(image[24:28], 'big')} {zlib.crc32(image)}"
+    return f"{told} {zlib.crc32(told.encode())}"
+
+
+def whole_sum(noted: str) -> bool:
+    "Whether a sum is as it was written."
+    told, _, own = noted.rpartition(" ")
+    return own == str(zlib.crc32(told.encode()))
 
 
 class SummedFile:
@@ -105,7 +112,7 @@ class SummedFile:
             noted = self.beside.read_text(encoding="ascii")
         except (OSError, ValueError):
             noted = ""
-        found = sum_of(line) if noted else ""
+        found = sum_of(line) if whole_sum(noted) else noted
         wrong = found != noted and found.split()[:1] == noted.split()[:1]
         self.seen = () if wrong else state
         return wrong

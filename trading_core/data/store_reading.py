@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['T', 'latest_of', 'Shelf', 'versions_in', 'read_versions', 'read_bars', 'simple', 'Placing', 'splits_of',
            'shares_then', 'carry_column', 'unit_of', 'slots', 'PanelPlan', 'PanelActions', 'PanelReading']
 
-# %% ../../nbs/16c_store_reading.ipynb #a731affb
+# %% ../../nbs/16c_store_reading.ipynb #e360ad22
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ import pandas as pd
 from .intervals import check_labels
 from .normalizer import check_dividends
 from .panel import FIELDS, Panel
-from .sources import ACTIONS, MINUTE, step_of
+from .sources import ACTIONS, MINUTE, STEPS, step_of
 from .store_files import SPLIT, BarFile, Chunk, Versions, together
 from .store_index import FOREVER, IndexFile, chunks_of, groups_of
 from .store_ranges import DAY
@@ -43,7 +43,7 @@ def latest_of(versions: Versions, known: int = FOREVER) -> Versions:
     chosen = ordered[last]
     return chosen[~chosen.withdrawn]
 
-# %% ../../nbs/16c_store_reading.ipynb #19c557bd
+# %% ../../nbs/16c_store_reading.ipynb #56cee1bf
 T = TypeVar("T")
 
 
@@ -60,6 +60,11 @@ class Shelf:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+    @property
+    def interval(self) -> str:
+        "How long its bars are: a store names the folder so, and in any other one they are days."
+        return self.folder.name if self.folder.name in STEPS else "1d"
 
     def files(self, names: Iterable[str]) -> dict[str, BarFile]:
         "Files of bars, open."
