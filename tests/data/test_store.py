@@ -321,6 +321,21 @@ def test_damage_is_repaired_and_fetched_again(store: BarStore, vendor: Vendor, t
     assert len(vendor.asked) == 2
 
 
+def test_a_bar_that_was_taken_back_stays_away_when_the_word_of_it_is_damaged(
+    store: BarStore, vendor: Vendor, tmp_path: Path
+) -> None:
+    store.bars("ALIVE", FIRST, LAST)
+    vendor.late = {pd.Timestamp("2024-03-25", tz="UTC")}  # a Monday
+    assert store.fetch(["ALIVE"], "2024-03-20", "2024-03-28", again=True).withdrawn == 1
+    max((tmp_path / "bars" / "1d").glob("*.parquet")).write_bytes(b"nothing")
+    fresh = BarStore(tmp_path / "bars", vendor)
+    (done,) = fresh.repair()
+    assert [day.day for day in (*done.table["first"], *done.table["last"])] == [25, 25]
+    got = fresh.bars("ALIVE", FIRST, LAST)
+    pd.testing.assert_frame_equal(got, vendor.bars("ALIVE", FIRST, LAST), check_freq=False)
+    assert pd.Timestamp("2024-03-25", tz="UTC") not in got.index
+
+
 def test_a_gap_is_a_session_that_was_asked_for(store: BarStore, vendor: Vendor) -> None:
     vendor.late = {pd.Timestamp("2024-03-20", tz="UTC")}
     store.fetch(["ALIVE", "A/USD"], FIRST, "2024-04-10")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Damage', 'damage', 'check', 'Repaired', 'set_aside', 'repair', 'runs', 'told_days', 'made_anew']
+__all__ = ['BESIDE', 'Damage', 'damage', 'check', 'Repaired', 'set_aside', 'repair', 'runs', 'told_days', 'made_anew']
 
 # %% ../../nbs/16g_store_care.ipynb #4f20256c
 import os
@@ -149,7 +149,10 @@ def set_aside(shelf: Shelf, name: str) -> None:
         os.replace(shelf.folder / name, folder / name)
         sync_folder(folder)
 
-# %% ../../nbs/16g_store_care.ipynb #157fe8d5
+# %% ../../nbs/16g_store_care.ipynb #24850e9d
+BESIDE = 10  # days before and after lost ones: some sessions, also around a long holiday
+
+
 def _rescue(shelf: Shelf, line: sqlite3.Connection, name: str, bad: set[int]) -> Written | None:
     "The whole groups of a file in a new one."
     chunks = [chunk for chunk in chunks_of(line, None) if chunk.file == name and chunk.group not in bad]
@@ -166,16 +169,16 @@ def _rescue(shelf: Shelf, line: sqlite3.Connection, name: str, bad: set[int]) ->
     return write_file(shelf.folder / new_name(known), rows(), {"known": known}, revised)
 
 
-def _forget(line: sqlite3.Connection, chunks: Iterable[Chunk], done: Repaired) -> None:
-    "The days of lost bars are to be asked for again."
+def _forget(line: sqlite3.Connection, chunks: Iterable[Chunk], interval: str, done: Repaired) -> None:
+    "The days of lost bars, and some on both sides, are to be asked for again."
     spans: dict[str, list[Span]] = {}
     for chunk in chunks:
-        first, last = chunk.first // DAY, chunk.last // DAY
-        spans.setdefault(chunk.symbol, []).append((first - 1, last))  # a bar may end at the midnight after its day
+        first, last = (int(day) for day in labelled_days(np.array([chunk.first, chunk.last]), interval))
+        spans.setdefault(chunk.symbol, []).append((first - BESIDE, last + BESIDE))
         done.lost.append((chunk.symbol, day_of(first), day_of(last), chunk.rows))
     uncover(line, spans)
 
-# %% ../../nbs/16g_store_care.ipynb #ebb7ce39
+# %% ../../nbs/16g_store_care.ipynb #00b0a62d
 def repair(shelf: Shelf) -> Repaired:
     "Set damaged files aside, keep what is whole in them, and forget the days of what is not."
     done = Repaired()
@@ -197,7 +200,7 @@ def repair(shelf: Shelf) -> Repaired:
                 publish(made)
                 enter_file(line, made)
                 done.rescued += sum(chunk.rows for chunk in made.chunks)
-            _forget(line, (chunk for one in damages for chunk in one.chunks), done)
+            _forget(line, (chunk for one in damages for chunk in one.chunks), shelf.interval, done)
         for name in found:
             set_aside(shelf, name)
             done.aside.append(name)
