@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['BESIDE', 'Damage', 'damage', 'check', 'Repaired', 'set_aside', 'repair', 'runs', 'told_days', 'made_anew']
 
-# %% ../../nbs/16g_store_care.ipynb #4f20256c
+# %% ../../nbs/16g_store_care.ipynb #fbf22b4b
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +41,7 @@ from trading_core.data.store_index import (
     groups_of,
     last_known,
     make_tables,
+    on_disk,
     uncover,
 )
 from .store_ranges import DAY, Span, day_of, labelled_days
@@ -117,7 +118,7 @@ def check(shelf: Shelf) -> list[Damage]:
     except StoreIndexError as error:
         return [Damage("index.db", None, error.why)]
 
-# %% ../../nbs/16g_store_care.ipynb #b8bfe1d1
+# %% ../../nbs/16g_store_care.ipynb #b02b89c1
 @dataclass
 class Repaired:
     "What a repair set aside, what it rescued, and what is lost until it is fetched again."
@@ -144,10 +145,11 @@ class Repaired:
 def set_aside(shelf: Shelf, name: str) -> None:
     "Move a file of the shelf to where it does not count."
     folder = shelf.folder / "damaged"
-    folder.mkdir(exist_ok=True)
-    if (shelf.folder / name).exists():
-        os.replace(shelf.folder / name, folder / name)
-        sync_folder(folder)
+    with on_disk(shelf.folder):
+        folder.mkdir(exist_ok=True)
+        if (shelf.folder / name).exists():
+            os.replace(shelf.folder / name, folder / name)
+            sync_folder(folder)
 
 # %% ../../nbs/16g_store_care.ipynb #24850e9d
 BESIDE = 10  # days before and after lost ones: some sessions, also around a long holiday

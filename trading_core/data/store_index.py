@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VERSION', 'TABLES', 'TOLD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'sum_of', 'whole_sum',
-           'SummedFile', 'make_tables', 'IndexFile', 'moment', 'moment_of', 'last_known', 'next_known', 'enter_file',
-           'drop_files', 'chunks_of', 'groups_of', 'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
+__all__ = ['VERSION', 'TABLES', 'TOLD', 'REFUSED', 'UNREAD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError',
+           'StoreDiskError', 'by_disk', 'on_disk', 'sum_of', 'whole_sum', 'SummedFile', 'make_tables', 'IndexFile',
+           'moment', 'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of', 'groups_of',
+           'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
 
-# %% ../../nbs/16b_store_index.ipynb #b2dd2c5e
+# %% ../../nbs/16b_store_index.ipynb #619052c0
 import json
 import os
 import secrets
@@ -26,7 +27,7 @@ import pandas as pd
 
 from .store_files import Chunk, Group, Written, sync_folder
 from .store_ranges import Span, joined, without
-from ..errors import DataError, LockedError
+from ..errors import DataError, LockedError, TradingError
 from ..sessions import as_moment
 
 # %% ../../nbs/16b_store_index.ipynb #cd37a4f1
@@ -72,7 +73,42 @@ class StoreIndexError(DataError):
             f"files of bars, which are not touched."
         )
 
-# %% ../../nbs/16b_store_index.ipynb #d366eb4d
+# %% ../../nbs/16b_store_index.ipynb #b784faac
+class StoreDiskError(TradingError):
+    "The disk does not let a store be read or written."
+
+    def __init__(self, folder: str, why: str):
+        super().__init__(folder, why)
+        self.folder, self.why = folder, why
+
+    def __str__(self) -> str:
+        return (
+            f"The disk refuses to read or write the store {self.folder} ({self.why}). What was kept before is as it was. Free some "
+            f"space, or see to it that its files may be read and written, and try again."
+        )
+
+
+REFUSED = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")
+UNREAD = ("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ")  # there, bytes are gone
+
+
+def by_disk(error: sqlite3.Error) -> bool:
+    "Whether it is the disk that refuses, and not the database that is damaged."
+    name = getattr(error, "sqlite_errorname", "")
+    return name.startswith(REFUSED) and name not in UNREAD
+
+
+@contextmanager
+def on_disk(folder: Path) -> Iterator[None]:
+    "What the disk refuses in the store's `folder` is said as StoreDiskError; a file that is not there is no refusal."
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreDiskError(folder.name, error.strerror or str(error)) from error
+
+# %% ../../nbs/16b_store_index.ipynb #66791227
 def sum_of(line: sqlite3.Connection) -> str:
     "The number of the last change of a database, the sum of its bytes, and the sum of these two."
     image = line.serialize()
@@ -100,8 +136,12 @@ class SummedFile:
     def note(self, line: sqlite3.Connection) -> None:
         "Write down the sum, after a change."
         part = self.path.with_name(f"sum-{os.getpid()}-{secrets.token_hex(4)}.part")
-        part.write_text(sum_of(line), encoding="ascii")
-        os.replace(part, self.beside)
+        try:
+            part.write_text(sum_of(line), encoding="ascii")
+            os.replace(part, self.beside)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     def faulty(self, line: sqlite3.Connection) -> bool:
         "Whether the bytes are others than those that were summed; each state is looked at once."
@@ -125,7 +165,7 @@ def make_tables(line: sqlite3.Connection) -> None:
             line.execute(statement)
         line.execute("insert into about values ('version', ?)", (str(VERSION),))
 
-# %% ../../nbs/16b_store_index.ipynb #8aff406d
+# %% ../../nbs/16b_store_index.ipynb #7285afef
 class IndexFile:
     "The database in a folder of bars: opened for each question, so that threads and forks never share a connection."
 
@@ -148,6 +188,8 @@ class IndexFile:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise StoreBusyError(self.folder.name, self.wait) from error
+            if by_disk(error):
+                raise StoreDiskError(self.folder.name, str(error)) from error
             raise StoreIndexError(self.folder.name, str(error)) from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise StoreIndexError(self.folder.name, str(error)) from error
@@ -164,7 +206,7 @@ class IndexFile:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         "A change that happens as a whole; nobody else changes anything meanwhile."
-        with self._opened("begin immediate") as line:
+        with on_disk(self.folder), self._opened("begin immediate") as line:
             yield line
 
     def _there(self) -> bool:
@@ -183,10 +225,11 @@ class IndexFile:
         "Make the index where there is none; StoreIndexError where bars lie without one, as an empty one would hide them."
         if self.made():
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self.writing() as line:
-            make_tables(line)
-        sync_folder(self.folder)
+        with on_disk(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self.writing() as line:
+                make_tables(line)
+            sync_folder(self.folder)
 
 # %% ../../nbs/16b_store_index.ipynb #b30b3a62
 def moment(time: Any) -> int:

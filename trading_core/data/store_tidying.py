@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['FILE_ROWS', 'SMALL', 'MANY', 'by_symbol', 'Tidied', 'write_together', 'tidy', 'small_ones', 'left_over', 'superseded',
            'sweep']
 
-# %% ../../nbs/16e_store_tidying.ipynb #28ec0743
+# %% ../../nbs/16e_store_tidying.ipynb #2d44232e
 import os
 import sqlite3
 from collections import OrderedDict
@@ -35,7 +35,7 @@ from trading_core.data.store_files import (
     together,
     write_file,
 )
-from .store_index import chunks_of, drop_files, enter_file, last_known
+from .store_index import chunks_of, drop_files, enter_file, last_known, on_disk
 from .store_reading import Shelf
 
 # %% ../../nbs/16e_store_tidying.ipynb #d6ab4172
@@ -126,7 +126,7 @@ def _exchange(shelf: Shelf, names: Collection[str], made: Sequence[Written]) -> 
         drop_files(line, names)
     return True
 
-# %% ../../nbs/16e_store_tidying.ipynb #74d66c6f
+# %% ../../nbs/16e_store_tidying.ipynb #a1234e97
 def tidy(
     shelf: Shelf, choose: Callable[[dict[str, int]], Collection[str]] | None = None, most: int = FILE_ROWS
 ) -> Tidied:
@@ -139,15 +139,17 @@ def tidy(
     with shelf.index.reading() as line:
         size = sum(row[1] for row in line.execute("select file, bytes from files") if row[0] in names)
     try:
-        made = write_together(shelf, names, most)
+        with on_disk(shelf.folder):
+            made = write_together(shelf, names, most)
     except (FileNotFoundError, KeyError):  # somebody else was faster
         return Tidied(0, 0, 0, 0)
     if not _exchange(shelf, names, made):
         for one in made:
             one.path.with_suffix(".part").unlink(missing_ok=True)
         return Tidied(0, 0, 0, 0)
-    for name in names:
-        (shelf.folder / name).unlink(missing_ok=True)
+    with on_disk(shelf.folder):
+        for name in names:
+            (shelf.folder / name).unlink(missing_ok=True)
     return Tidied(len(names), size, len(made), sum(one.path.stat().st_size for one in made))
 
 # %% ../../nbs/16e_store_tidying.ipynb #489ef1d1
