@@ -2774,6 +2774,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'trading_core/data/store_files.py'),
                                                'trading_core.data.store_files._chunk': ( 'store_files.html#_chunk',
                                                                                          'trading_core/data/store_files.py'),
+                                               'trading_core.data.store_files._described': ( 'store_files.html#_described',
+                                                                                             'trading_core/data/store_files.py'),
                                                'trading_core.data.store_files._numbers': ( 'store_files.html#_numbers',
                                                                                            'trading_core/data/store_files.py'),
                                                'trading_core.data.store_files._table': ( 'store_files.html#_table',

@@ -257,7 +257,7 @@ class _Seen:
                 found[symbol] = runs(days, trading.asi8 // DAY)
         return found
 
-# %% ../../nbs/16g_store_care.ipynb #89c0bfe5
+# %% ../../nbs/16g_store_care.ipynb #fa250983
 def made_anew(shelf: Shelf) -> Repaired:
     "Make the index from the files; one that cannot be read is set aside."
     done = Repaired()
@@ -271,7 +271,7 @@ def made_anew(shelf: Shelf) -> Repaired:
         for path in sorted(shelf.folder.glob("*.parquet")):
             try:
                 made = described(path)
-            except (OSError, ValueError, KeyError, DamagedStoreError):
+            except DamagedStoreError:
                 unreadable.append(path.name)
                 continue
             enter_file(line, made)

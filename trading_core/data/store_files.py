@@ -357,9 +357,18 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
         whole = whole.view(pa.int64())
     return np.asarray(whole.to_numpy(zero_copy_only=False))
 
-# %% ../../nbs/16a_store_files.ipynb #d0a990cd
+# %% ../../nbs/16a_store_files.ipynb #def3d2ca
 def described(path: Path) -> Written:
-    "The groups and chunks of a file, from its rows."
+    "The groups and chunks of a file, from its rows; DamagedStoreError if it tells nothing."
+    import pyarrow as pa
+
+    try:
+        return _described(path)
+    except (LookupError, ValueError, OSError, pa.ArrowException) as error:
+        raise DamagedStoreError(path.name, f"{type(error).__name__}: {error}"[:100]) from error
+
+
+def _described(path: Path) -> Written:
     groups = tuple(groups_in(path))
     file, chunks = BarFile(path, groups), []
     for group in groups[:-1]:

@@ -181,7 +181,7 @@ def left_over(shelf: Shelf, counting: Collection[str]) -> list[Path]:
             found.append(part)
     return sorted(found)
 
-# %% ../../nbs/16e_store_tidying.ipynb #6410d3f9
+# %% ../../nbs/16e_store_tidying.ipynb #70872b6d
 def _among(rows: Versions, have: Versions) -> bool:
     "Whether each of the `rows` is one of those that we `have`, to the last bit."
     some, all_ = (pd.MultiIndex.from_arrays([v.time, v.known, *v.values.view(np.int64)]) for v in (rows, have))
@@ -193,7 +193,7 @@ def superseded(shelf: Shelf, line: sqlite3.Connection, path: Path) -> bool:
     try:
         found = described(path)
         own = list(by_symbol({path.name: BarFile(path, found.groups)}, found.chunks))
-    except (OSError, ValueError, KeyError, DamagedStoreError):  # it cannot be read, so nobody knows
+    except DamagedStoreError:  # it cannot be read, so nobody knows
         return False
     chunks = chunks_of(line, [symbol for symbol, _ in own])
     if {chunk.symbol for chunk in chunks} != {symbol for symbol, _ in own}:
