@@ -361,7 +361,10 @@ def test_a_full_disk_is_no_damage(tmp_path: Path, most: int) -> None:
     store = BarStore(tmp_path, market)
     names = market.symbols()[:3]
     store.bars(names[0], "2023-01-03", "2023-02-28")
-    with full_disk(most), pytest.raises(StoreDiskError, match=r"refuses to read or write the store 1d .*Free some space"):
+    with (
+        full_disk(most),
+        pytest.raises(StoreDiskError, match=r"refuses to read or write the store 1d .*Free some space"),
+    ):
         store.fetch(names, "2012-01-01")
     assert store.check() == []
     assert not [*tmp_path.glob("1d/*.part")]

@@ -110,9 +110,11 @@ def test_bars_that_an_old_index_does_not_know_are_set_aside_and_copies_are_delet
 def test_a_file_of_somebody_else_among_the_bars_is_set_aside(tmp_path: Path):
     market = SimulatedBars(today="2024-03-09")
     BarStore(tmp_path, market).fetch(NAMES, "2023-01-02", "2024-03-08")
-    for symbols in ([], ["KODE"]):  # nothing at all, and a symbol without bars
-        foreign = tmp_path / "1d" / f"foreign{len(symbols)}.parquet"
-        pd.DataFrame({"symbol": symbols, "price": 1.0}).to_parquet(foreign)
+    whole = next((tmp_path / "1d").glob("*.parquet"))
+    empty, other = pd.read_parquet(whole).iloc[:0], pd.DataFrame({"symbol": ["KODE"], "price": 1.0})
+    for number, table in enumerate((empty, other)):
+        foreign = tmp_path / "1d" / f"foreign{number}.parquet"
+        table.to_parquet(foreign)
         content = foreign.read_bytes()
         BarStore(tmp_path).compact()
         assert (tmp_path / "1d" / "uncounted" / foreign.name).read_bytes() == content
