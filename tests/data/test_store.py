@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
+import resource
+import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +26,7 @@ from trading_core.data.promises import check_source
 from trading_core.data.sources import NoBarsError, Source
 from trading_core.data.store import StoreSourceError
 from trading_core.data.store_files import DamagedStoreError
+from trading_core.data.store_index import StoreDiskError
 from trading_core.data.store_ranges import day_number
 from trading_core.errors import DataError
 from trading_core.sessions import sessions
@@ -213,6 +219,42 @@ def test_a_day_that_is_not_over_is_kept_and_asked_for_again(tmp_path: Path, vend
         store.bars("A/USD", "2024-04-30")
 
 
+def at(vendor: Vendor, moment: str) -> None:
+    vendor.now = lambda: pd.Timestamp(moment, tz="UTC")  # type: ignore[method-assign]
+
+
+def test_a_last_hour_that_is_late_is_asked_for_until_it_is_there(store: BarStore, vendor: Vendor) -> None:
+    at(vendor, "2024-04-10 00:00:20")
+    vendor.late = {pd.Timestamp("2024-04-10", tz="UTC")}  # the end of the last bar of the 9th
+    assert len(store.bars("A/USD", "2024-04-08", "2024-04-09", interval="1h")) == 47
+    vendor.late = set()
+    at(vendor, "2024-04-12 12:00")
+    assert len(store.bars("A/USD", "2024-04-08", "2024-04-09", interval="1h")) == 48
+    assert [first.day for _, first, _ in vendor.asked] == [8, 9]
+    store.bars("A/USD", "2024-04-08", "2024-04-09", interval="1h")
+    assert len(vendor.asked) == 2
+
+
+def test_a_last_hour_that_never_comes_is_not_asked_for_for_ever(
+    store: BarStore, vendor: Vendor, tmp_path: Path
+) -> None:
+    vendor.late = {pd.Timestamp(f"2024-04-10 {hour}:00", tz="UTC") for hour in range(19, 24)}  # halted before the bell
+    vendor.late |= {pd.Timestamp("2024-04-11", tz="UTC")}
+    at(vendor, "2024-04-11 10:30")
+    store.bars("ALIVE", "2024-04-08", "2024-04-10", interval="1h")
+    store.bars("ALIVE", "2024-04-08", "2024-04-10", interval="1h")  # it may still come
+    at(vendor, "2024-04-12 10:30")
+    store.bars("ALIVE", "2024-04-08", "2024-04-11", interval="1h")  # there are later ones
+    store.bars("ALIVE", "2024-04-08", "2024-04-11", interval="1h")
+    assert [(first.day, last.day) for _, first, last in vendor.asked] == [(8, 10), (10, 10), (10, 11)]
+    vendor.asked.clear()
+    at(vendor, "2024-04-25 10:30")
+    late = BarStore(tmp_path / "late", vendor)
+    for _ in range(2):
+        late.bars("ALIVE", "2024-04-08", "2024-04-10", interval="1h")
+    assert len(vendor.asked) == 1  # after ten days nobody waits for it
+
+
 def test_bars_of_two_vendors_are_kept_apart(store: BarStore, tmp_path: Path) -> None:
     store.bars("ALIVE")
     with pytest.raises(StoreSourceError, match="holds bars of 'vendor', and the source is 'simulated'"):
@@ -285,6 +327,97 @@ def test_damage_is_repaired_and_fetched_again(store: BarStore, vendor: Vendor, t
     assert len(vendor.asked) == 2
 
 
+def test_a_file_that_is_gone_is_told_as_damage(store: BarStore, tmp_path: Path) -> None:
+    store.bars("ALIVE", FIRST, LAST)
+    (file,) = (tmp_path / "bars" / "1d").glob("*.parquet")
+    file.unlink()
+    fresh = BarStore(tmp_path / "bars")
+    for ask in (
+        lambda: fresh.bars("ALIVE", FIRST, LAST),
+        lambda: fresh.panel(["ALIVE"], FIRST, LAST),
+        lambda: fresh.add({"ALIVE": flat(pd.DatetimeIndex([FIRST]))}),
+        fresh.compact,
+    ):
+        with pytest.raises(DamagedStoreError, match=rf"{file.name} is damaged \(the file is gone\).*data repair"):
+            ask()
+
+
+@contextmanager
+def full_disk(most: int) -> Iterator[None]:
+    "No file can grow over so many bytes: what a full disk does, for this process only."
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+@pytest.mark.parametrize("most", [0, 1000, 20_000])
+def test_a_full_disk_is_no_damage(tmp_path: Path, most: int) -> None:
+    market = SimulatedBars(today="2024-02-01")
+    store = BarStore(tmp_path, market)
+    names = market.symbols()[:3]
+    store.bars(names[0], "2023-01-03", "2023-02-28")
+    with (
+        full_disk(most),
+        pytest.raises(StoreDiskError, match=r"refuses to read or write the store 1d .*Free some space"),
+    ):
+        store.fetch(names, "2012-01-01")
+    assert store.check() == []
+    assert not [*tmp_path.glob("1d/*.part")]
+    assert BarStore(tmp_path, market).panel(names, "2012-01-01").shape[1] == 3
+
+
+def test_what_cannot_be_tidied_or_repaired_on_a_full_disk_is_tidied_and_repaired_later(tmp_path: Path) -> None:
+    market = SimulatedBars(today="2024-02-01")
+    store = BarStore(tmp_path, market)
+    for start, end in (("2023-01-03", "2023-02-28"), ("2023-03-01", "2023-12-29")):
+        store.fetch(["KODE"], start, end)
+    with full_disk(1000), pytest.raises(StoreDiskError):
+        store.compact()
+    file = max((tmp_path / "1d").glob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:-1])
+    store = BarStore(tmp_path, market)
+    with full_disk(1000), pytest.raises(StoreDiskError):
+        store.repair()
+    store.repair()
+    store.compact()
+    assert store.check() == []
+    want = market.bars("KODE", "2023-01-03", "2023-12-29")
+    pd.testing.assert_frame_equal(store.bars("KODE", "2023-01-03", "2023-12-29"), want, check_freq=False)
+
+
+def refusing(*_: Any, **__: Any) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", "somewhere")
+
+
+@pytest.mark.parametrize("what", ["replace", "fsync", "mkdir"])
+def test_what_the_disk_refuses_is_said_with_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(os, what, refusing)
+    with pytest.raises(StoreDiskError, match=r"the store 1d \(Permission denied\)"):
+        BarStore(tmp_path / "bars").add({"A": flat(pd.DatetimeIndex([FIRST]))})
+
+
+def test_a_bar_that_was_taken_back_stays_away_when_the_word_of_it_is_damaged(
+    store: BarStore, vendor: Vendor, tmp_path: Path
+) -> None:
+    store.bars("ALIVE", FIRST, LAST)
+    vendor.late = {pd.Timestamp("2024-03-25", tz="UTC")}  # a Monday
+    assert store.fetch(["ALIVE"], "2024-03-20", "2024-03-28", again=True).withdrawn == 1
+    max((tmp_path / "bars" / "1d").glob("*.parquet")).write_bytes(b"nothing")
+    fresh = BarStore(tmp_path / "bars", vendor)
+    (done,) = fresh.repair()
+    assert [day.day for day in (*done.table["first"], *done.table["last"])] == [25, 25]
+    got = fresh.bars("ALIVE", FIRST, LAST)
+    pd.testing.assert_frame_equal(got, vendor.bars("ALIVE", FIRST, LAST), check_freq=False)
+    assert pd.Timestamp("2024-03-25", tz="UTC") not in got.index
+
+
 def test_a_gap_is_a_session_that_was_asked_for(store: BarStore, vendor: Vendor) -> None:
     vendor.late = {pd.Timestamp("2024-03-20", tz="UTC")}
     store.fetch(["ALIVE", "A/USD"], FIRST, "2024-04-10")
@@ -293,6 +426,13 @@ def test_a_gap_is_a_session_that_was_asked_for(store: BarStore, vendor: Vendor) 
     assert states.index[states["ALIVE"] == State.GAP].strftime("%d %B").tolist() == ["20 March"]
     assert states.loc["2024-04-11":"2024-04-19", "ALIVE"].isin([State.UNKNOWN, State.CLOSED]).all()
     assert (states.loc["2024-03-29":"2024-03-31", "ALIVE"] == State.CLOSED).all()
+
+
+def test_of_an_empty_store_nothing_has_been_asked_for(tmp_path: Path) -> None:
+    states = coverage_states(BarStore(tmp_path / "nothing"), ["A"], "2024-03-01", "2024-03-04")
+    assert states["A"].tolist() == [State.UNKNOWN, State.CLOSED, State.CLOSED, State.UNKNOWN]
+    assert coverage_states(BarStore(tmp_path / "nothing")).columns.empty
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_store_that_does_not_exist_has_nothing(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class State(IntEnum):
     PART = 4  # of bars shorter than a day fewer than half of those that there is room for
     GAP = 5  # asked for, and there is none, though others are before and after it
 
-# %% ../../nbs/16j_coverage.ipynb #c40209be
+# %% ../../nbs/16j_coverage.ipynb #cf7951aa
 def coverage_states(
     store: BarStore,
     symbols: Sequence[str] | None = None,
@@ -45,9 +45,12 @@ def coverage_states(
     "The state of each symbol on each day, as a table of days × symbols."
     names = list(symbols) if symbols is not None else store.kept(interval)
     shelf = store.shelf(interval)
-    with shelf.index.reading() as line:
-        spans = covered(line, names)
-    found = {s: _days(own.time, interval, s) for s, own in read_bars(shelf, names).items() if len(own.time)}
+    spans: dict[str, list[Span]] = {}
+    found: dict[str, np.ndarray] = {}
+    if shelf.index.made():  # else nothing has been asked for yet
+        with shelf.index.reading() as line:
+            spans = covered(line, names)
+        found = {s: _days(own.time, interval, s) for s, own in read_bars(shelf, names).items() if len(own.time)}
     first, last = _window(spans, found, start, end)
     states = {s: _states(s, spans.get(s, []), found.get(s), (first, last), interval) for s in names}
     return pd.DataFrame(states, pd.date_range(day_of(first), day_of(last), freq="D"))

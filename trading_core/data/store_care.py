@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['GAP', 'Damage', 'damage', 'check', 'Repaired', 'set_aside', 'repair', 'runs', 'made_anew']
+__all__ = ['BESIDE', 'Damage', 'damage', 'check', 'Repaired', 'set_aside', 'repair', 'runs', 'told_days', 'made_anew']
 
-# %% ../../nbs/16g_store_care.ipynb #527ec63d
+# %% ../../nbs/16g_store_care.ipynb #fbf22b4b
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -23,13 +24,15 @@ from trading_core.data.store_files import (
     DamagedStoreError,
     Versions,
     Written,
-    groups_in,
+    described,
     new_name,
     publish,
     sync_folder,
     write_file,
 )
+from .store_fetching import whole_until
 from trading_core.data.store_index import (
+    FOREVER,
     StoreIndexError,
     chunks_of,
     cover,
@@ -37,10 +40,14 @@ from trading_core.data.store_index import (
     enter_file,
     groups_of,
     last_known,
+    make_tables,
+    on_disk,
     uncover,
 )
-from .store_ranges import DAY, Span, day_of
+from .store_ranges import DAY, Span, day_of, labelled_days
 from .store_reading import Shelf
+from ..model import Asset
+from ..sessions import sessions
 
 # %% ../../nbs/16g_store_care.ipynb #685e495c
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def check(shelf: Shelf) -> list[Damage]:
     except StoreIndexError as error:
         return [Damage("index.db", None, error.why)]
 
-# %% ../../nbs/16g_store_care.ipynb #632ceca6
+# %% ../../nbs/16g_store_care.ipynb #b02b89c1
 @dataclass
 class Repaired:
     "What a repair set aside, what it rescued, and what is lost until it is fetched again."
@@ -119,6 +126,7 @@ class Repaired:
     aside: list[str] = field(default_factory=list)
     rescued: int = 0
     lost: list[tuple[str, pd.Timestamp, pd.Timestamp, int]] = field(default_factory=list)
+    unknown: bool = False  # whether nobody can say what was lost
 
     @property
     def table(self) -> pd.DataFrame:
@@ -130,18 +138,23 @@ class Repaired:
             return "Nothing is damaged."
         bars, symbols = sum(row[3] for row in self.lost), len({row[0] for row in self.lost})
         lost = f"{bars:,} bars of {symbols} symbols are to be fetched again" if bars else "nothing is lost"
+        lost = "what else there was cannot be read, so all days are to be asked for again" if self.unknown else lost
         return f"{', '.join(self.aside)} set aside; {self.rescued:,} bars rescued, {lost}."
 
 
 def set_aside(shelf: Shelf, name: str) -> None:
     "Move a file of the shelf to where it does not count."
     folder = shelf.folder / "damaged"
-    folder.mkdir(exist_ok=True)
-    if (shelf.folder / name).exists():
-        os.replace(shelf.folder / name, folder / name)
-        sync_folder(folder)
+    with on_disk(shelf.folder):
+        folder.mkdir(exist_ok=True)
+        if (shelf.folder / name).exists():
+            os.replace(shelf.folder / name, folder / name)
+            sync_folder(folder)
 
-# %% ../../nbs/16g_store_care.ipynb #157fe8d5
+# %% ../../nbs/16g_store_care.ipynb #24850e9d
+BESIDE = 10  # days before and after lost ones: some sessions, also around a long holiday
+
+
 def _rescue(shelf: Shelf, line: sqlite3.Connection, name: str, bad: set[int]) -> Written | None:
     "The whole groups of a file in a new one."
     chunks = [chunk for chunk in chunks_of(line, None) if chunk.file == name and chunk.group not in bad]
@@ -158,16 +171,16 @@ def _rescue(shelf: Shelf, line: sqlite3.Connection, name: str, bad: set[int]) ->
     return write_file(shelf.folder / new_name(known), rows(), {"known": known}, revised)
 
 
-def _forget(line: sqlite3.Connection, chunks: Iterable[Chunk], done: Repaired) -> None:
-    "The days of lost bars are to be asked for again."
+def _forget(line: sqlite3.Connection, chunks: Iterable[Chunk], interval: str, done: Repaired) -> None:
+    "The days of lost bars, and some on both sides, are to be asked for again."
     spans: dict[str, list[Span]] = {}
     for chunk in chunks:
-        first, last = chunk.first // DAY, chunk.last // DAY
-        spans.setdefault(chunk.symbol, []).append((first - 1, last))  # a bar may end at the midnight after its day
+        first, last = (int(day) for day in labelled_days(np.array([chunk.first, chunk.last]), interval))
+        spans.setdefault(chunk.symbol, []).append((first - BESIDE, last + BESIDE))
         done.lost.append((chunk.symbol, day_of(first), day_of(last), chunk.rows))
     uncover(line, spans)
 
-# %% ../../nbs/16g_store_care.ipynb #ebb7ce39
+# %% ../../nbs/16g_store_care.ipynb #00b0a62d
 def repair(shelf: Shelf) -> Repaired:
     "Set damaged files aside, keep what is whole in them, and forget the days of what is not."
     done = Repaired()
@@ -189,43 +202,62 @@ def repair(shelf: Shelf) -> Repaired:
                 publish(made)
                 enter_file(line, made)
                 done.rescued += sum(chunk.rows for chunk in made.chunks)
-            _forget(line, (chunk for one in damages for chunk in one.chunks), done)
+            _forget(line, (chunk for one in damages for chunk in one.chunks), shelf.interval, done)
         for name in found:
             set_aside(shelf, name)
             done.aside.append(name)
     return done
 
-# %% ../../nbs/16g_store_care.ipynb #32e43d7a
-GAP = 10
-
-
-def runs(days: np.ndarray) -> list[Span]:
-    "Ascending days in spans, none of which hides a gap of more than ten."
+# %% ../../nbs/16g_store_care.ipynb #bd1ab930
+def runs(days: np.ndarray, trading: np.ndarray) -> list[Span]:
+    "Ascending days in spans, none of which hides a day of `trading` that is not among them."
     if not len(days):
         return []
-    cuts = np.flatnonzero(np.diff(days) > GAP)
+    cuts = np.flatnonzero(trading.searchsorted(days[1:]) > trading.searchsorted(days[:-1], side="right"))
     return [(int(a), int(b)) for a, b in zip(days[np.append(0, cuts + 1)], days[np.append(cuts, -1)], strict=True)]
 
-# %% ../../nbs/16g_store_care.ipynb #72cb30c6
-def _found_in(shelf: Shelf, name: str) -> Written:
-    "The groups and chunks of a file, from its rows."
-    path = shelf.folder / name
-    groups = tuple(groups_in(path))
-    file, chunks = BarFile(path, groups), []
-    for group in groups[:-1]:
-        symbols, rows = file.read(group.number, ["symbol"])["symbol"], file.versions(group.number)
-        cuts = np.flatnonzero(np.append(True, symbols[1:] != symbols[:-1]))
-        for a, b in zip(cuts, np.append(cuts[1:], len(symbols)), strict=True):
-            own = rows[int(a) : int(b)]
-            numbers = (int(n) for n in (own.time[0], own.time[-1], own.known.min(), own.known.max()))
-            chunks.append(
-                Chunk._make(
-                    (symbols[a], group.number, int(a), len(own), *numbers, own.plain, True, name, own.has_splits)
-                )
-            )
-    return Written(path, groups, tuple(chunks))
+# %% ../../nbs/16g_store_care.ipynb #4c24d117
+def told_days(time: np.ndarray, known: np.ndarray, interval: str, calendar: str) -> np.ndarray:
+    "The days of which bars with these labels, learnt at these moments, tell everything; ascending."
+    moments, place = np.unique(known, return_inverse=True)
+    last = np.full(len(moments), -FOREVER)
+    np.maximum.at(last, place, time)
+    days = labelled_days(time, interval)
+    return np.unique(days[days <= whole_until(last, interval, calendar)[place]])
 
-# %% ../../nbs/16g_store_care.ipynb #7e29307e
+# %% ../../nbs/16g_store_care.ipynb #a2a38e00
+class _Seen:
+    "What the rows of some files tell of days and moments."
+
+    def __init__(self, interval: str):
+        self.interval = interval
+        self.moments: set[int] = set()
+        self.ends: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+
+    def look(self, made: Written) -> None:
+        "Look at the rows of one file."
+        file = BarFile(made.path, made.groups)
+        for number, chunks in groupby(made.chunks, lambda chunk: chunk.group):
+            rows = file.versions(number)
+            for chunk in chunks:
+                own = rows[chunk.offset : chunk.offset + chunk.rows]
+                ends = np.diff(labelled_days(own.time, self.interval)) | np.diff(own.known)
+                kept = np.append(ends != 0, True)
+                self.ends.setdefault(chunk.symbol, []).append((own.time[kept], own.known[kept]))
+                self.moments.update(np.unique(own.known).tolist())
+
+    def spans(self) -> dict[str, list[Span]]:
+        "The days of which everything is known, by symbol."
+        found = {}
+        for symbol, parts in self.ends.items():
+            time, known = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+            calendar = Asset.of(symbol).calendar
+            if len(days := told_days(time, known, self.interval, calendar)):
+                trading = sessions(calendar, day_of(int(days[0])), day_of(int(days[-1])))
+                found[symbol] = runs(days, trading.asi8 // DAY)
+        return found
+
+# %% ../../nbs/16g_store_care.ipynb #fa250983
 def made_anew(shelf: Shelf) -> Repaired:
     "Make the index from the files; one that cannot be read is set aside."
     done = Repaired()
@@ -233,29 +265,23 @@ def made_anew(shelf: Shelf) -> Repaired:
         if (shelf.folder / name).exists() or name == "index.db":  # which may be gone
             set_aside(shelf, name)
             done.aside.append(name)
-    shelf.index.make()
+    unreadable, seen = [], _Seen(shelf.interval)
     with shelf.index.writing() as line:
+        make_tables(line)
         for path in sorted(shelf.folder.glob("*.parquet")):
             try:
-                made = _found_in(shelf, path.name)
-            except (OSError, ValueError, DamagedStoreError):
-                set_aside(shelf, path.name)
-                done.aside.append(path.name)
+                made = described(path)
+            except DamagedStoreError:
+                unreadable.append(path.name)
                 continue
-            _enter_again(shelf, line, made)
+            enter_file(line, made)
+            seen.look(made)
             done.rescued += sum(chunk.rows for chunk in made.chunks)
+        if not unreadable:  # else the newest versions may be in what cannot be read, and everything is asked for again
+            cover(line, seen.spans())
+        line.executemany("insert or ignore into learnt values (?, 0, 0, 0)", [(moment,) for moment in seen.moments])
+    done.unknown = bool(unreadable)
+    for name in unreadable:
+        set_aside(shelf, name)
+        done.aside.append(name)
     return done
-
-
-def _enter_again(shelf: Shelf, line: sqlite3.Connection, made: Written) -> None:
-    "Let a file count, with what its rows tell of days and moments."
-    enter_file(line, made)
-    file, moments = BarFile(made.path, made.groups), set()
-    spans: dict[str, list[Span]] = {}
-    groups = {number: file.versions(number) for number in {chunk.group for chunk in made.chunks}}
-    for chunk in made.chunks:
-        own = groups[chunk.group][chunk.offset : chunk.offset + chunk.rows]
-        spans.setdefault(chunk.symbol, []).extend(runs(own.time // DAY))
-        moments.update(np.unique(own.known).tolist())
-    cover(line, spans)
-    line.executemany("insert or ignore into learnt values (?, 0, 0, 0)", [(moment,) for moment in moments])

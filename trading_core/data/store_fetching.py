@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SETTLED', 'BATCH_BARS', 'missing', 'settled', 'Answers', 'ask', 'FetchReport', 'batches', 'KeptOtherwiseError',
-           'fetch']
+__all__ = ['SETTLED', 'BATCH_BARS', 'missing', 'settled', 'whole_until', 'Answers', 'ask', 'FetchReport', 'batches',
+           'KeptOtherwiseError', 'fetch']
 
-# %% ../../nbs/16f_store_fetching.ipynb #8a159dc3
+# %% ../../nbs/16f_store_fetching.ipynb #ed934e9a
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 
 from .sources import ACTIONS, BarSource, NoBarsError, checked_bars, in_window, step_of
-from .store_index import covered, last_bars
+from .store_index import FOREVER, covered, last_bars
 from .store_learning import Learnt, learn, told_with_actions
-from .store_ranges import DAY, EVER, Span, bounds, day_of, hull, without
+from .store_ranges import DAY, EVER, Span, bounds, day_of, hull, labelled_days, without
 from .store_reading import Shelf, read_bars
 from ..errors import DataError
 from ..model import Asset
-from ..sessions import sessions
+from ..sessions import hours, sessions
 
 # %% ../../nbs/16f_store_fetching.ipynb #3c609daf
 def missing(shelf: Shelf, symbols: Iterable[str], span: Span, told: bool | None = None) -> dict[Span, list[str]]:
@@ -50,12 +50,12 @@ def missing(shelf: Shelf, symbols: Iterable[str], span: Span, told: bool | None 
             found.setdefault(left, []).append(symbol)
     return found
 
-# %% ../../nbs/16f_store_fetching.ipynb #b8c3a25c
+# %% ../../nbs/16f_store_fetching.ipynb #9760c791
 SETTLED = 10  # days after which an answer without a bar is final
 
 
 def settled(symbol: str, span: Span, last_bar: int | None, today: int) -> Span:
-    "The days of an answer for `span` that need not be asked for again; `last_bar` is the last one that there is."
+    "The days of an answer for `span` that need not be asked for again; `last_bar` is the day up to which there are all bars."
     first, last = span[0], min(span[1], today - 1)
     if last < today - SETTLED or (last_bar is not None and last_bar >= last):
         return first, last
@@ -64,6 +64,16 @@ def settled(symbol: str, span: Span, last_bar: int | None, today: int) -> Span:
     late = first if last_bar is None else max(first, last_bar + 1)
     open_days = sessions(Asset.of(symbol).calendar, day_of(late), day_of(last))
     return first, (int(open_days[0].value // DAY) - 1 if len(open_days) else last)
+
+# %% ../../nbs/16f_store_fetching.ipynb #fce5f093
+def whole_until(labels: np.ndarray, interval: str, calendar: str) -> np.ndarray:
+    "The day up to which each last bar tells everything: its own, if it ends that day's trading, or else the day before."
+    days = labelled_days(labels, interval)
+    if interval == "1d" or not len(days):
+        return days
+    table = hours(calendar, day_of(int(days.min())), day_of(int(days.max())))
+    closes = table["close"].dt.as_unit("ns").astype("int64").set_axis(pd.DatetimeIndex(table.index).asi8 // DAY)
+    return np.asarray(days - (labels < closes.reindex(days, fill_value=FOREVER).to_numpy()))
 
 # %% ../../nbs/16f_store_fetching.ipynb #59e4c93e
 @dataclass(frozen=True)
@@ -207,18 +217,13 @@ def _left_behind(shelf: Shelf, symbol: str, span: Span, bars: pd.DataFrame, inte
         days = pd.Timestamp(int(left[0]), tz="UTC"), pd.Timestamp(int(left[-1]), tz="UTC")
         raise KeptOtherwiseError(symbol, days, len(left), told)
 
-# %% ../../nbs/16f_store_fetching.ipynb #4318aaa3
+# %% ../../nbs/16f_store_fetching.ipynb #0a6fb03a
 def _ends(shelf: Shelf, answers: Answers, interval: str) -> dict[str, int]:
-    "The day of each symbol's last bar, with the answers."
+    "The day up to which each symbol's last bar tells everything, with the answers."
     with shelf.index.reading() as line:
         last = last_bars(line, answers.bars)
     last |= {symbol: bars.index[-1].value for symbol, bars in answers.bars.items() if len(bars)}
-    return {symbol: _day_of_bar(time, interval) for symbol, time in last.items()}
-
-
-def _day_of_bar(label: int, interval: str) -> int:
-    "The day that a bar belongs to; one that ends at midnight belongs to the day before."
-    return (label - (interval != "1d")) // DAY
+    return {s: int(whole_until(np.array([label]), interval, Asset.of(s).calendar)[0]) for s, label in last.items()}
 
 
 def _put_off(shelf: Shelf, answers: Answers, span: Span, interval: str, told: bool | None) -> dict[Span, list[str]]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['VALUES', 'CLOSE', 'SPLIT', 'GROUP_ROWS', 'Versions', 'versions_of', 'together', 'sync_folder', 'put_in_place',
            'Group', 'Chunk', 'Written', 'packed', 'write_file', 'publish', 'groups_in', 'new_name', 'DamagedStoreError',
-           'CheckedFile', 'BarFile']
+           'CheckedFile', 'BarFile', 'described']
 
-# %% ../../nbs/16a_store_files.ipynb #85f9ac81
+# %% ../../nbs/16a_store_files.ipynb #20f300a5
 import json
 import mmap
 import os
 import secrets
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -209,7 +210,7 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         path, schema, compression="zstd", compression_level=1, use_dictionary=repeated, store_schema=False
     )
 
-# %% ../../nbs/16a_store_files.ipynb #64b1b853
+# %% ../../nbs/16a_store_files.ipynb #a5164033
 def write_file(
     path: Path,
     rows: Iterable[tuple[str, Versions]],
@@ -221,21 +222,19 @@ def write_file(
     chunks: list[Chunk] = []
     part, writer = path.with_suffix(".part"), None
     try:
-        for number, group in enumerate(packed(rows, most)):
-            table, offset = _table(group), 0
-            writer = writer or _writer(part, table.schema)
-            writer.write_table(table, row_group_size=len(table))
-            for symbol, own in group:
-                chunks.append(_chunk(symbol, number, offset, own, symbol in revised))
-                offset += len(own)
-        if writer is not None:
-            writer.add_key_value_metadata({"trading_core": json.dumps(note)})
-    except BaseException:
+        with ExitStack() as opened:
+            for number, group in enumerate(packed(rows, most)):
+                table, offset = _table(group), 0
+                writer = writer or opened.enter_context(_writer(part, table.schema))
+                writer.write_table(table, row_group_size=len(table))
+                for symbol, own in group:
+                    chunks.append(_chunk(symbol, number, offset, own, symbol in revised))
+                    offset += len(own)
+            if writer is not None:
+                writer.add_key_value_metadata({"trading_core": json.dumps(note)})
+    except BaseException:  # also when the disk is full only at the end
         part.unlink(missing_ok=True)
         raise
-    finally:
-        if writer is not None:
-            writer.close()
     return Written(path, tuple(groups_in(part)) if chunks else (), tuple(c._replace(file=path.name) for c in chunks))
 
 
@@ -357,3 +356,24 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_timestamp(whole.type):
         whole = whole.view(pa.int64())
     return np.asarray(whole.to_numpy(zero_copy_only=False))
+
+# %% ../../nbs/16a_store_files.ipynb #def3d2ca
+def described(path: Path) -> Written:
+    "The groups and chunks of a file, from its rows; DamagedStoreError if it tells nothing."
+    import pyarrow as pa
+
+    try:
+        return _described(path)
+    except (LookupError, ValueError, OSError, pa.ArrowException) as error:
+        raise DamagedStoreError(path.name, f"{type(error).__name__}: {error}"[:100]) from error
+
+
+def _described(path: Path) -> Written:
+    groups = tuple(groups_in(path))
+    file, chunks = BarFile(path, groups), []
+    for group in groups[:-1]:
+        symbols, rows = file.read(group.number, ["symbol"])["symbol"], file.versions(group.number)
+        cuts = np.flatnonzero(np.append(True, symbols[1:] != symbols[:-1]))
+        for a, b in zip(cuts, np.append(cuts[1:], len(symbols)), strict=True):
+            chunks.append(_chunk(symbols[a], group.number, int(a), rows[int(a) : int(b)], True))
+    return Written(path, groups, tuple(chunk._replace(file=path.name) for chunk in chunks))

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VERSION', 'TABLES', 'TOLD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError', 'sum_of', 'SummedFile',
-           'IndexFile', 'moment', 'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of',
-           'groups_of', 'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
+__all__ = ['VERSION', 'TABLES', 'TOLD', 'REFUSED', 'UNREAD', 'CHUNKS', 'FOREVER', 'StoreBusyError', 'StoreIndexError',
+           'StoreDiskError', 'by_disk', 'on_disk', 'sum_of', 'whole_sum', 'SummedFile', 'make_tables', 'IndexFile',
+           'moment', 'moment_of', 'last_known', 'next_known', 'enter_file', 'drop_files', 'chunks_of', 'groups_of',
+           'last_bars', 'covered', 'cover', 'uncover', 'noted', 'note']
 
-# %% ../../nbs/16b_store_index.ipynb #b2dd2c5e
+# %% ../../nbs/16b_store_index.ipynb #619052c0
 import json
 import os
 import secrets
@@ -26,7 +27,7 @@ import pandas as pd
 
 from .store_files import Chunk, Group, Written, sync_folder
 from .store_ranges import Span, joined, without
-from ..errors import DataError, LockedError
+from ..errors import DataError, LockedError, TradingError
 from ..sessions import as_moment
 
 # %% ../../nbs/16b_store_index.ipynb #cd37a4f1
@@ -72,11 +73,53 @@ class StoreIndexError(DataError):
             f"files of bars, which are not touched."
         )
 
-# %% ../../nbs/16b_store_index.ipynb #20c837d2
+# %% ../../nbs/16b_store_index.ipynb #b784faac
+class StoreDiskError(TradingError):
+    "The disk does not let a store be read or written."
+
+    def __init__(self, folder: str, why: str):
+        super().__init__(folder, why)
+        self.folder, self.why = folder, why
+
+    def __str__(self) -> str:
+        return (
+            f"The disk refuses to read or write the store {self.folder} ({self.why}). What was kept before is as it was. Free some "
+            f"space, or see to it that its files may be read and written, and try again."
+        )
+
+
+REFUSED = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")
+UNREAD = ("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ")  # there, bytes are gone
+
+
+def by_disk(error: sqlite3.Error) -> bool:
+    "Whether it is the disk that refuses, and not the database that is damaged."
+    name = getattr(error, "sqlite_errorname", "")
+    return name.startswith(REFUSED) and name not in UNREAD
+
+
+@contextmanager
+def on_disk(folder: Path) -> Iterator[None]:
+    "What the disk refuses in the store's `folder` is said as StoreDiskError; a file that is not there is no refusal."
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreDiskError(folder.name, error.strerror or str(error)) from error
+
+# %% ../../nbs/16b_store_index.ipynb #66791227
 def sum_of(line: sqlite3.Connection) -> str:
-    "The number of the last change of a database, and the sum of its bytes."
+    "The number of the last change of a database, the sum of its bytes, and the sum of these two."
     image = line.serialize()
-    return f"{int.from_bytes(image[24:28], 'big')} {zlib.crc32(image)}"
+    told = f"{int.from_bytes(image[24:28], 'big')} {zlib.crc32(image)}"
+    return f"{told} {zlib.crc32(told.encode())}"
+
+
+def whole_sum(noted: str) -> bool:
+    "Whether a sum is as it was written."
+    told, _, own = noted.rpartition(" ")
+    return own == str(zlib.crc32(told.encode()))
 
 
 class SummedFile:
@@ -93,8 +136,12 @@ class SummedFile:
     def note(self, line: sqlite3.Connection) -> None:
         "Write down the sum, after a change."
         part = self.path.with_name(f"sum-{os.getpid()}-{secrets.token_hex(4)}.part")
-        part.write_text(sum_of(line), encoding="ascii")
-        os.replace(part, self.beside)
+        try:
+            part.write_text(sum_of(line), encoding="ascii")
+            os.replace(part, self.beside)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     def faulty(self, line: sqlite3.Connection) -> bool:
         "Whether the bytes are others than those that were summed; each state is looked at once."
@@ -105,12 +152,20 @@ class SummedFile:
             noted = self.beside.read_text(encoding="ascii")
         except (OSError, ValueError):
             noted = ""
-        found = sum_of(line) if noted else ""
+        found = sum_of(line) if whole_sum(noted) else noted
         wrong = found != noted and found.split()[:1] == noted.split()[:1]
         self.seen = () if wrong else state
         return wrong
 
-# %% ../../nbs/16b_store_index.ipynb #0a48941e
+# %% ../../nbs/16b_store_index.ipynb #97667e21
+def make_tables(line: sqlite3.Connection) -> None:
+    "Make the tables where there are none."
+    if not line.execute("select 1 from sqlite_master where name = 'about'").fetchone():
+        for statement in (*TABLES.split(";"), TOLD):
+            line.execute(statement)
+        line.execute("insert into about values ('version', ?)", (str(VERSION),))
+
+# %% ../../nbs/16b_store_index.ipynb #7285afef
 class IndexFile:
     "The database in a folder of bars: opened for each question, so that threads and forks never share a connection."
 
@@ -133,6 +188,8 @@ class IndexFile:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise StoreBusyError(self.folder.name, self.wait) from error
+            if by_disk(error):
+                raise StoreDiskError(self.folder.name, str(error)) from error
             raise StoreIndexError(self.folder.name, str(error)) from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise StoreIndexError(self.folder.name, str(error)) from error
@@ -149,7 +206,7 @@ class IndexFile:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         "A change that happens as a whole; nobody else changes anything meanwhile."
-        with self._opened("begin immediate") as line:
+        with on_disk(self.folder), self._opened("begin immediate") as line:
             yield line
 
     def _there(self) -> bool:
@@ -159,20 +216,20 @@ class IndexFile:
         "Whether there is an index; StoreIndexError where bars lie without one, as nothing of them would count."
         there = self._there()
         if not there and any(self.folder.glob("*.parquet")):
-            raise StoreIndexError(self.folder.name, "it is gone, and files of bars are there")
+            if not self._there():  # nor has somebody else made it meanwhile
+                raise StoreIndexError(self.folder.name, "it is gone, and files of bars are there")
+            there = True
         return there
 
     def make(self) -> None:
-        "Make the tables where there are none."
-        if self._there():
+        "Make the index where there is none; StoreIndexError where bars lie without one, as an empty one would hide them."
+        if self.made():
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self.writing() as line:
-            if not line.execute("select 1 from sqlite_master where name = 'about'").fetchone():
-                for statement in (*TABLES.split(";"), TOLD):
-                    line.execute(statement)
-                line.execute("insert into about values ('version', ?)", (str(VERSION),))
-        sync_folder(self.folder)
+        with on_disk(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self.writing() as line:
+                make_tables(line)
+            sync_folder(self.folder)
 
 # %% ../../nbs/16b_store_index.ipynb #b30b3a62
 def moment(time: Any) -> int:

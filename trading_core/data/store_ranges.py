@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Span', 'DAY', 'EVER', 'day_number', 'day_of', 'bounds', 'joined', 'hull', 'without']
+__all__ = ['Span', 'DAY', 'EVER', 'day_number', 'day_of', 'bounds', 'labelled_days', 'joined', 'hull', 'without']
 
-# %% ../../nbs/16_store_ranges.ipynb #e608d025
+# %% ../../nbs/16_store_ranges.ipynb #e96ec6fe
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from ..sessions import Day, as_day
@@ -36,6 +37,11 @@ def bounds(span: Span, interval: str) -> Span:
     if interval == "1d":
         return span[0] * DAY, span[1] * DAY
     return span[0] * DAY + 1, (span[1] + 1) * DAY
+
+# %% ../../nbs/16_store_ranges.ipynb #ff3cb169
+def labelled_days(labels: np.ndarray, interval: str) -> np.ndarray:
+    "The days that bars with these labels belong to; a shorter bar that ends at midnight belongs to the day before."
+    return np.asarray((labels - (interval != "1d")) // DAY)
 
 # %% ../../nbs/16_store_ranges.ipynb #ceca46aa
 def joined(spans: Iterable[Span]) -> list[Span]:

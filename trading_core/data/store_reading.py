@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['T', 'latest_of', 'Shelf', 'versions_in', 'read_versions', 'read_bars', 'simple', 'Placing', 'splits_of',
            'shares_then', 'carry_column', 'unit_of', 'slots', 'PanelPlan', 'PanelActions', 'PanelReading']
 
-# %% ../../nbs/16c_store_reading.ipynb #a731affb
+# %% ../../nbs/16c_store_reading.ipynb #c60785a9
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -25,9 +25,9 @@ import pandas as pd
 from .intervals import check_labels
 from .normalizer import check_dividends
 from .panel import FIELDS, Panel
-from .sources import ACTIONS, MINUTE, step_of
-from .store_files import SPLIT, BarFile, Chunk, Versions, together
-from .store_index import FOREVER, IndexFile, chunks_of, groups_of
+from .sources import ACTIONS, MINUTE, STEPS, step_of
+from .store_files import SPLIT, BarFile, Chunk, DamagedStoreError, Group, Versions, together
+from .store_index import FOREVER, IndexFile, chunks_of, groups_of, on_disk
 from .store_ranges import DAY
 from ..model import Asset
 
@@ -43,7 +43,7 @@ def latest_of(versions: Versions, known: int = FOREVER) -> Versions:
     chosen = ordered[last]
     return chosen[~chosen.withdrawn]
 
-# %% ../../nbs/16c_store_reading.ipynb #19c557bd
+# %% ../../nbs/16c_store_reading.ipynb #4955b84b
 T = TypeVar("T")
 
 
@@ -61,6 +61,11 @@ class Shelf:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
+    @property
+    def interval(self) -> str:
+        "How long its bars are: a store names the folder so, and in any other one they are days."
+        return self.folder.name if self.folder.name in STEPS else "1d"
+
     def files(self, names: Iterable[str]) -> dict[str, BarFile]:
         "Files of bars, open."
         asked = set(names)
@@ -72,8 +77,18 @@ class Shelf:
                     counting = {row[0] for row in line.execute("select file from files")}
                 self._files = {name: file for name, file in self._files.items() if name in counting}
                 for name in unknown:
-                    self._files[name] = BarFile(self.folder / name, groups[name])
+                    self._files[name] = self._opened(name, groups[name])
             return {name: self._files[name] for name in asked}
+
+    def _opened(self, name: str, groups: list[Group]) -> BarFile:
+        try:
+            with on_disk(self.folder):
+                return BarFile(self.folder / name, groups)
+        except FileNotFoundError:
+            with self.index.reading() as line:
+                if groups_of(line, [name]):  # it still counts, so nobody has put it together with others
+                    raise DamagedStoreError(name, "the file is gone") from None
+            raise
 
     def steady(self, look: Callable[[], T], tries: int = 5) -> T:
         "What `look` finds; once more if files were put together meanwhile."

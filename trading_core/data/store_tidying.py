@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FILE_ROWS', 'SMALL', 'MANY', 'by_symbol', 'Tidied', 'write_together', 'tidy', 'small_ones', 'left_over', 'sweep']
+__all__ = ['FILE_ROWS', 'SMALL', 'MANY', 'by_symbol', 'Tidied', 'write_together', 'tidy', 'small_ones', 'left_over', 'superseded',
+           'sweep']
 
-# %% ../../nbs/16e_store_tidying.ipynb #3729e33d
+# %% ../../nbs/16e_store_tidying.ipynb #2d44232e
 import os
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,19 +19,23 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from trading_core.data.store_files import (
     GROUP_ROWS,
     BarFile,
     Chunk,
+    DamagedStoreError,
     Versions,
     Written,
+    described,
     new_name,
     publish,
+    sync_folder,
     together,
     write_file,
 )
-from .store_index import chunks_of, drop_files, enter_file, last_known
+from .store_index import chunks_of, drop_files, enter_file, last_known, on_disk
 from .store_reading import Shelf
 
 # %% ../../nbs/16e_store_tidying.ipynb #d6ab4172
@@ -120,7 +126,7 @@ def _exchange(shelf: Shelf, names: Collection[str], made: Sequence[Written]) -> 
         drop_files(line, names)
     return True
 
-# %% ../../nbs/16e_store_tidying.ipynb #74d66c6f
+# %% ../../nbs/16e_store_tidying.ipynb #a1234e97
 def tidy(
     shelf: Shelf, choose: Callable[[dict[str, int]], Collection[str]] | None = None, most: int = FILE_ROWS
 ) -> Tidied:
@@ -133,15 +139,17 @@ def tidy(
     with shelf.index.reading() as line:
         size = sum(row[1] for row in line.execute("select file, bytes from files") if row[0] in names)
     try:
-        made = write_together(shelf, names, most)
+        with on_disk(shelf.folder):
+            made = write_together(shelf, names, most)
     except (FileNotFoundError, KeyError):  # somebody else was faster
         return Tidied(0, 0, 0, 0)
     if not _exchange(shelf, names, made):
         for one in made:
             one.path.with_suffix(".part").unlink(missing_ok=True)
         return Tidied(0, 0, 0, 0)
-    for name in names:
-        (shelf.folder / name).unlink(missing_ok=True)
+    with on_disk(shelf.folder):
+        for name in names:
+            (shelf.folder / name).unlink(missing_ok=True)
     return Tidied(len(names), size, len(made), sum(one.path.stat().st_size for one in made))
 
 # %% ../../nbs/16e_store_tidying.ipynb #489ef1d1
@@ -153,7 +161,7 @@ def small_ones(rows: dict[str, int]) -> list[str]:
     small = [name for name, count in rows.items() if count < SMALL]
     return small if len(small) >= MANY else []
 
-# %% ../../nbs/16e_store_tidying.ipynb #4d06b0e0
+# %% ../../nbs/16e_store_tidying.ipynb #4b495b52
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -165,7 +173,7 @@ def _alive(pid: int) -> bool:
 
 
 def left_over(shelf: Shelf, counting: Collection[str]) -> list[Path]:
-    "Files that nobody will ever need. Only true while the index is being written."
+    "Files that do not count and that nobody is writing. Only true while the index is being written."
     found = [path for path in shelf.folder.glob("*.parquet") if path.name not in counting]
     for part in shelf.folder.glob("*.part"):
         pid = part.stem.split("-")[1] if part.stem.count("-") >= 2 else ""
@@ -173,12 +181,37 @@ def left_over(shelf: Shelf, counting: Collection[str]) -> list[Path]:
             found.append(part)
     return sorted(found)
 
-# %% ../../nbs/16e_store_tidying.ipynb #2484bda1
+# %% ../../nbs/16e_store_tidying.ipynb #70872b6d
+def _among(rows: Versions, have: Versions) -> bool:
+    "Whether each of the `rows` is one of those that we `have`, to the last bit."
+    some, all_ = (pd.MultiIndex.from_arrays([v.time, v.known, *v.values.view(np.int64)]) for v in (rows, have))
+    return bool(some.isin(all_).all())
+
+
+def superseded(shelf: Shelf, line: sqlite3.Connection, path: Path) -> bool:
+    "Whether all that a file holds is in files that count."
+    try:
+        found = described(path)
+        own = list(by_symbol({path.name: BarFile(path, found.groups)}, found.chunks))
+    except DamagedStoreError:  # it cannot be read, so nobody knows
+        return False
+    chunks = chunks_of(line, [symbol for symbol, _ in own])
+    if {chunk.symbol for chunk in chunks} != {symbol for symbol, _ in own}:
+        return False
+    counted = by_symbol(shelf.files(chunk.file for chunk in chunks), chunks)
+    return all(_among(rows, have) for (_, rows), (_, have) in zip(own, counted, strict=True))
+
+# %% ../../nbs/16e_store_tidying.ipynb #5006b377
 def sweep(shelf: Shelf) -> list[str]:
-    "Remove what killed processes have left over; the names."
+    "Remove what killed processes have left over, and set aside what is nowhere else; the names."
     with shelf.index.writing() as line:
         counting = {row[0] for row in line.execute("select file from files")}
         found = left_over(shelf, counting)
         for path in found:
-            path.unlink(missing_ok=True)
+            if path.suffix == ".part" or superseded(shelf, line, path):
+                path.unlink(missing_ok=True)
+            else:
+                (aside := shelf.folder / "uncounted").mkdir(exist_ok=True)
+                os.replace(path, aside / path.name)
+                sync_folder(aside)
     return [path.name for path in found]
