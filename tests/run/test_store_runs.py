@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from trading_core.config import load_config
-from trading_core.data import BarStore
+from trading_core.data import BarStore, SimulatedBars
 from trading_core.run import pages, run_job
 from trading_core.run.context import as_of_day, load_market
 
@@ -81,8 +81,6 @@ def test_the_benchmark_too_is_as_it_was_known(book: Path) -> None:
 
 
 def test_one_symbol_with_impossible_bars_does_not_cost_the_run(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trading_core.data import SimulatedBars
-
     plain = SimulatedBars.bars
 
     def broken(self: SimulatedBars, symbol: str, *args: Any, **named: Any) -> Any:
@@ -94,3 +92,20 @@ def test_one_symbol_with_impossible_bars_does_not_cost_the_run(book: Path, monke
     assert "ETH/USD" not in BarStore(book / "bars").kept()
     assert market.quality is not None
     assert "ETH/USD" in str(market.quality)
+
+
+def test_an_impossible_dividend_in_a_store_costs_no_run_and_no_account_of_revisions(book: Path) -> None:
+    (book / "prices").mkdir()
+    for symbol in ("MERL", "NEXQ"):
+        bars = SimulatedBars(today="2024-03-05").bars(symbol, "2023-01-03").assign(split=1.0, dividend=0.0)
+        if symbol == "NEXQ":
+            bars.iloc[100, -1] = bars["close"].iloc[99] * 1.4
+        bars.rename_axis("date").to_csv(book / "prices" / f"{symbol}.csv", date_format="%Y-%m-%d")
+    market = {"source": "csv", "path": "prices", "symbols": "MERL, NEXQ", "benchmark": "MERL"}
+    assert list(ran("2024-02-29", **market)["quality"]["barred"]) == ["NEXQ"]
+    assert ran("2024-03-04", **market)["revised"]["sentence"] == "No bar was revised since the last run."
+
+
+def test_a_run_on_other_symbols_than_the_last_one_has_no_revisions_to_tell(book: Path) -> None:
+    ran("2024-02-29", symbols="AQVA", benchmark="AQVA")
+    assert "revised" not in ran("2024-03-04", symbols="BTC/USD, ETH/USD", benchmark="BTC/USD")

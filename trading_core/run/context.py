@@ -11,7 +11,7 @@ __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARI
            'load_strategies', 'RunFacts', 'RunContext', 'Asked', 'Tried', 'Judging', 'Recalling', 'Run',
            'find_settings', 'open_run', 'kernel_environment', 'hand_over', 'taken_over']
 
-# %% ../../nbs/70_context.ipynb #0cf8a2d0
+# %% ../../nbs/70_context.ipynb #f2978ff0
 import ctypes
 import json
 import math
@@ -39,7 +39,7 @@ from ..data.sources import step_of
 from ..errors import ConfigError, DataError, RefusedError
 from ..model import Asset
 from ..data.findings import quality_facts
-from ..data.guarded import tradable_panel
+from ..data.guarded import payable, tradable_panel
 from ..portfolio import Costs, RiskLimits
 from .trusted import findings_of, guarded_panel, made_panel, read_symbols
 from ..sessions import Day, as_day, bar_text, sessions
@@ -153,7 +153,7 @@ def _late(past: Panel, as_of: pd.Timestamp, calendars: Iterable[str]) -> bool:
     marks = (grid(name, past.interval, past.last, as_of) for name in calendars)
     return any(((mark > past.last) & (mark <= until)).any() for mark in marks)
 
-# %% ../../nbs/70_context.ipynb #0d602839
+# %% ../../nbs/70_context.ipynb #025af76f
 EQUAL_PARTS = "equal parts"
 
 
@@ -169,6 +169,8 @@ def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Ser
     if not symbol:
         return equal_parts(panel)
     bars = source.bars(symbol, config.market.start, panel.last, config.market.interval)
+    if config.quality.refuse != "none":
+        bars = payable(bars)  # what is compared with does not cost the run
     return adjusted(bars, "total")["close"][: panel.last].rename(symbol)
 
 # %% ../../nbs/70_context.ipynb #5cc435ce

@@ -9,9 +9,10 @@ from __future__ import annotations
 __all__ = ['BROKEN', 'Read', 'read_symbols', 'thresholds_of', 'findings_of', 'made_panel', 'held_since', 'guarded_panel',
            'held_back']
 
-# %% ../../nbs/70_trusted.ipynb #ac8f0c57
+# %% ../../nbs/70_trusted.ipynb #763b7730
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..data.parquet_files import ParquetError
 from ..data import BarSource, BarStore, HybridDataNormalizer, Panel
 from ..data.csv_lines import CsvError
 from ..data.findings import Finding, Thresholds, refusals_of
-from ..data.guarded import ROWS, barred_of, guarded, usable_bars, with_unpriced
+from ..data.guarded import ROWS, barred_of, guarded, payable, unpayable, usable_bars, with_unpriced
 from ..data.quality import quality_of
 from ..data.store_index import FOREVER
 from ..data.sources import BadBarsError, NoBarsError
@@ -33,7 +34,7 @@ from ..model import OrderRequest, Side
 from ..portfolio import Holding, Plan
 from ..portfolio.fills import Refusal
 
-# %% ../../nbs/70_trusted.ipynb #ad5222d2
+# %% ../../nbs/70_trusted.ipynb #5f767b97
 BROKEN = (
     BadBarsError,
     CsvError,
@@ -49,7 +50,7 @@ class Read:
 
     bars: Mapping[str, pd.DataFrame]
     refused: Mapping[str, str] = field(default_factory=dict)  # symbol to the source's sentence
-    panel: Panel | None = None  # of a store, which has it at once
+    panel: Panel | None = None  # of a store, which has it at once unless no panel takes these bars as they are
 
 
 def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfig) -> Read:
@@ -72,7 +73,7 @@ def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfi
         raise next(iter(refused.values()))
     return Read(bars, {symbol: str(error) for symbol, error in refused.items()})
 
-# %% ../../nbs/70_trusted.ipynb #e4449745
+# %% ../../nbs/70_trusted.ipynb #9e00ecc9
 def _stored(store: BarStore, symbols: Iterable[str], config: TradingConfig) -> Read:
     "What a store has of the symbols."
     start, interval, refused = config.market.start, config.market.interval, {}
@@ -83,11 +84,14 @@ def _stored(store: BarStore, symbols: Iterable[str], config: TradingConfig) -> R
     asked = [symbol for symbol in symbols if symbol not in refused]
     known = FOREVER if store.as_of_known is None else store.as_of_known  # nothing more is asked for
     skip = not config.market.symbols
-    panel = store.panel(asked, start, interval=interval, as_of_known=known, skip_empty=skip)
-    bars = store.bars_many(panel.symbols, start, interval=interval, as_of_known=known)  # with splits and dividends
+    panel = None
+    with suppress(BadBarsError):  # a dividend that cannot be: what is usable is found out by those who ask
+        panel = store.panel(asked, start, interval=interval, as_of_known=known, skip_empty=skip)
+    there = asked if panel is None else panel.symbols
+    bars = store.bars_many(there, start, interval=interval, as_of_known=known)  # with splits and dividends
     return Read(bars, refused, panel)
 
-# %% ../../nbs/70_trusted.ipynb #69dece39
+# %% ../../nbs/70_trusted.ipynb #d7735b4f
 def thresholds_of(config: TradingConfig) -> Thresholds:
     "The limits that the settings set."
     chosen = config.quality
@@ -99,19 +103,35 @@ def findings_of(read: Read, config: TradingConfig, as_of: pd.Timestamp | None) -
     "What is wrong with the bars up to `as_of`, and with those that the source refused."
     told = [Finding(symbol, None, "refused", np.nan, "fatal", why) for symbol, why in read.refused.items()]
     if config.market.interval == "1d" or as_of is None:
-        return [*told, *quality_of(read.bars, end=as_of, terms=thresholds_of(config))]
-    known = {symbol: bars[bars.index <= as_of] for symbol, bars in read.bars.items()}  # within a day it is a moment
-    return [*told, *quality_of({s: b for s, b in known.items() if len(b)}, terms=thresholds_of(config))]
+        found = quality_of(read.bars, end=as_of, terms=thresholds_of(config))
+    else:
+        known = {symbol: bars[bars.index <= as_of] for symbol, bars in read.bars.items()}  # within a day it is a moment
+        found = quality_of({s: b for s, b in known.items() if len(b)}, terms=thresholds_of(config))
+    sized = {(finding.symbol, finding.day) for finding in found if finding.rule == "dividend_size"}
+    return [*told, *found, *(f for f in _impossible(read.bars, as_of) if (f.symbol, f.day) not in sized)]
 
-# %% ../../nbs/70_trusted.ipynb #eb84eede
+
+def _impossible(bars: Mapping[str, pd.DataFrame], as_of: pd.Timestamp | None) -> Iterator[Finding]:
+    "Each dividend up to `as_of` that is not less than the close of the bar before."
+    for symbol, own in bars.items():
+        for row in np.flatnonzero(unpayable(own)):
+            if as_of is None or own.index[row] <= as_of:
+                share = float(own["dividend"].iloc[row] / own["close"].iloc[row - 1])
+                cure = "Look up what was paid; it may be in cents."
+                yield Finding(symbol, own.index[row], "dividend_size", share, "fatal", cure)
+
+# %% ../../nbs/70_trusted.ipynb #43390a4b
 def made_panel(read: Read, findings: Iterable[Finding], config: TradingConfig) -> Panel:
     "A panel of what can be used; of everything, where findings have no consequences."
     found = list(findings)
     mend = config.quality.refuse != "none" and any(finding.rule in ROWS for finding in found)
     if read.panel is not None and not mend:
         return read.panel
-    usable = usable_bars(read.bars, found) if config.quality.refuse != "none" else read.bars
-    return HybridDataNormalizer().normalize(usable or read.bars, interval=config.market.interval)
+    usable: Mapping[str, pd.DataFrame] = read.bars
+    if config.quality.refuse != "none":
+        left = usable_bars(read.bars, found) or read.bars
+        usable = {symbol: payable(own) for symbol, own in left.items()}
+    return HybridDataNormalizer().normalize(usable, interval=config.market.interval)
 
 
 def held_since(config: TradingConfig) -> dict[str, tuple[pd.Timestamp, float]]:
