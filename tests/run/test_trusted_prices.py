@@ -272,6 +272,7 @@ def test_a_column_for_what_has_no_bars_changes_no_other() -> None:
     assert wide.close["LOST"].iloc[-1] == 5.0
     assert bool(np.isnan(wide.close["LOST"].iloc[0]))
 
+
 def test_one_impossible_dividend_costs_one_symbol_and_not_the_run(tmp_path: Path) -> None:
     bars = {symbol: own.assign(split=1.0, dividend=0.0) for symbol, own in bars_of("MERL", "NEXQ", "AXOR").items()}
     bars["MERL"].iloc[50, -1] = 0.25
