@@ -427,17 +427,21 @@ class StorePanels(StorePlaced):
         span = EVER if start is None else day_number(start), -EVER if end is None else day_number(end)
         return self.shelf(interval).steady(lambda: self._placed(asked, span, interval, known, assets, skip_empty))
 
-# %% ../../nbs/16h_store.ipynb #7def8b99
+# %% ../../nbs/16h_store.ipynb #b85ebaa3
 class BarStore(StorePanels):
     __doc__ = StoreSource.__doc__
 
     @property
     def known(self) -> pd.Timestamp | None:
         "When the store last learnt something: with it a run can be repeated; None before the first time."
-        times = [self._last_known(shelf) for shelf in self.shelves().values()]
+        times = [self.known_of(interval) for interval in self.shelves()]
         return moment_of(max(times)) if any(times) else None
 
-    def _last_known(self, shelf: Shelf) -> int:
+    def known_of(self, interval: str = "1d") -> int:
+        "When it last learnt bars of this length, as `as_of_known` takes it; what it learns from now on is later. 0: never."
+        shelf = self.shelf(interval)
+        if not shelf.index.made():
+            return 0
         with shelf.index.reading() as line:
             return last_known(line)
 

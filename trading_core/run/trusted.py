@@ -9,9 +9,9 @@ from __future__ import annotations
 __all__ = ['BROKEN', 'Read', 'read_symbols', 'thresholds_of', 'findings_of', 'made_panel', 'held_since', 'guarded_panel',
            'held_back']
 
-# %% ../../nbs/70_trusted.ipynb #763b7730
+# %% ../../nbs/70_trusted.ipynb #a6293c8e
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -27,14 +27,14 @@ from ..data.csv_lines import CsvError
 from ..data.findings import Finding, Thresholds, refusals_of
 from ..data.guarded import ROWS, barred_of, guarded, payable, unpayable, usable_bars, with_unpriced
 from ..data.quality import quality_of
-from ..data.store_index import FOREVER
+from ..data.store import as_known
 from ..data.sources import BadBarsError, NoBarsError
 from ..errors import DataError
 from ..model import OrderRequest, Side
 from ..portfolio import Holding, Plan
 from ..portfolio.fills import Refusal
 
-# %% ../../nbs/70_trusted.ipynb #5f767b97
+# %% ../../nbs/70_trusted.ipynb #384941a4
 BROKEN = (
     BadBarsError,
     CsvError,
@@ -51,12 +51,16 @@ class Read:
     bars: Mapping[str, pd.DataFrame]
     refused: Mapping[str, str] = field(default_factory=dict)  # symbol to the source's sentence
     panel: Panel | None = None  # of a store, which has it at once unless no panel takes these bars as they are
+    known: int = 0  # of a store, when it had last learnt something
 
 
-def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfig) -> Read:
-    "The bars of the symbols since `market.start`, one by one; of a store all at once, also as they were known at a moment."
+def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfig, beside: str = "") -> Read:
+    """The bars of the symbols since `market.start`, one by one; of a store all at once, as they were known at one moment.
+
+    A store fetches what it lacks of the symbol `beside` them as well, so that it can be read as of the same moment.
+    """
     if isinstance(source, BarStore):
-        return _stored(source, symbols, config)
+        return _stored(source, list(symbols), config, beside)
     bars: dict[str, pd.DataFrame] = {}
     refused: dict[str, DataError] = {}
     for symbol in symbols:
@@ -73,23 +77,26 @@ def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfi
         raise next(iter(refused.values()))
     return Read(bars, {symbol: str(error) for symbol, error in refused.items()})
 
-# %% ../../nbs/70_trusted.ipynb #9e00ecc9
-def _stored(store: BarStore, symbols: Iterable[str], config: TradingConfig) -> Read:
+# %% ../../nbs/70_trusted.ipynb #9bb523bc
+def _stored(store: BarStore, symbols: Sequence[str], config: TradingConfig, beside: str) -> Read:
     "What a store has of the symbols."
-    start, interval, refused = config.market.start, config.market.interval, {}
-    for symbol, error in store.fetch(symbols, start, interval=interval).failed.items():
-        if config.quality.refuse == "none" or not isinstance(error, BROKEN):
+    start, interval, refused = config.market.start, config.market.interval, dict[str, Exception]()
+    wanted = [*symbols, beside] if beside else symbols
+    for symbol, error in store.fetch(wanted, start, interval=interval).failed.items():
+        if config.quality.refuse == "none" or symbol == beside or not isinstance(error, BROKEN):
             raise error
-        refused[symbol] = str(error)
+        refused[symbol] = error
     asked = [symbol for symbol in symbols if symbol not in refused]
-    known = FOREVER if store.as_of_known is None else store.as_of_known  # nothing more is asked for
+    if not asked:
+        raise next(iter(refused.values()))
+    known = store.known_of(interval) if store.as_of_known is None else as_known(store.as_of_known)
     skip = not config.market.symbols
     panel = None
     with suppress(BadBarsError):  # a dividend that cannot be: what is usable is found out by those who ask
         panel = store.panel(asked, start, interval=interval, as_of_known=known, skip_empty=skip)
     there = asked if panel is None else panel.symbols
     bars = store.bars_many(there, start, interval=interval, as_of_known=known)  # with splits and dividends
-    return Read(bars, refused, panel)
+    return Read(bars, {symbol: str(error) for symbol, error in refused.items()}, panel, known)
 
 # %% ../../nbs/70_trusted.ipynb #d7735b4f
 def thresholds_of(config: TradingConfig) -> Thresholds:
