@@ -98,7 +98,7 @@ def _stored(store: BarStore, symbols: Sequence[str], config: TradingConfig, besi
     bars = store.bars_many(there, start, interval=interval, as_of_known=known)  # with splits and dividends
     return Read(bars, {symbol: str(error) for symbol, error in refused.items()}, panel, known)
 
-# %% ../../nbs/70_trusted.ipynb #d7735b4f
+# %% ../../nbs/70_trusted.ipynb #15a24f8f
 def thresholds_of(config: TradingConfig) -> Thresholds:
     "The limits that the settings set."
     chosen = config.quality
@@ -106,14 +106,20 @@ def thresholds_of(config: TradingConfig) -> Thresholds:
     return Thresholds(gap, chosen.spike, chosen.repeats, chosen.idle, chosen.difference)
 
 
-def findings_of(read: Read, config: TradingConfig, as_of: pd.Timestamp | None) -> list[Finding]:
-    "What is wrong with the bars up to `as_of`, and with those that the source refused."
+def findings_of(
+    read: Read,
+    config: TradingConfig,
+    as_of: pd.Timestamp | None,
+    others: Mapping[str, Mapping[str, pd.DataFrame]] | None = None,
+) -> list[Finding]:
+    "What is wrong with the bars up to `as_of`, also beside those of `others`, and with those that the source refused."
     told = [Finding(symbol, None, "refused", np.nan, "fatal", why) for symbol, why in read.refused.items()]
+    terms = thresholds_of(config)
     if config.market.interval == "1d" or as_of is None:
-        found = quality_of(read.bars, end=as_of, terms=thresholds_of(config))
+        found = quality_of(read.bars, end=as_of, others=others, terms=terms)
     else:
         known = {symbol: bars[bars.index <= as_of] for symbol, bars in read.bars.items()}  # within a day it is a moment
-        found = quality_of({s: b for s, b in known.items() if len(b)}, terms=thresholds_of(config))
+        found = quality_of({s: b for s, b in known.items() if len(b)}, others=others, terms=terms)
     sized = {(finding.symbol, finding.day) for finding in found if finding.rule == "dividend_size"}
     return [*told, *found, *(f for f in _impossible(read.bars, as_of) if (f.symbol, f.day) not in sized)]
 
