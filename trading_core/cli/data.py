@@ -274,12 +274,13 @@ def instruments(
     if not json:
         typer.echo(told)
 
-# %% ../../nbs/79c_cli_data.ipynb #1d3f6858
+# %% ../../nbs/79c_cli_data.ipynb #b6a3f4af
 def said_of(config: TradingConfig, *, again: bool = False) -> tuple[list[tuple[object, ...]], str]:
     "A row for each symbol of the settings, and who said so, and when."
     from trading_core.data import source_of
     from trading_core.execution.instruments import EVER, kept_instruments, venue_name
     from trading_core.execution.opening import open_venue
+    from trading_core.data.instruments import Instrument
     from trading_core.model import Asset
     from trading_core.run.context import wanted
 
@@ -290,7 +291,7 @@ def said_of(config: TradingConfig, *, again: bool = False) -> tuple[list[tuple[o
         rows: list[tuple[object, ...]] = [(a.symbol, f"{a.lot:f}", "", f"{a.min_notional:f}", True, True) for a in own]
         return rows, "No venue is set (execution.executor = paper), so these are our own."
     known = kept_instruments(config, open_venue(config), symbols, max_age=EVER if again else "24h")
-    found = [known.instruments[symbol] for symbol in symbols]
+    found = [known.instruments.get(symbol) or Instrument(symbol, tradable=False) for symbol in symbols]
     figures = [tuple("" if n is None else f"{n:f}" for n in (one.lot, one.tick, one.minimum)) for one in found]
     rows = [(one.symbol, *three, one.fractionable, one.tradable) for one, three in zip(found, figures, strict=True)]
     told = f"{venue_name(config)} said so at {known.asked:%Y-%m-%d %H:%M} UTC."
