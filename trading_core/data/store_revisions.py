@@ -87,7 +87,7 @@ def _seven(values: np.ndarray) -> np.ndarray:
     none[: len(values)] = np.where(np.isnan(values), none[: len(values)], values)
     return none
 
-# %% ../../nbs/16i_store_revisions.ipynb #af503708
+# %% ../../nbs/16i_store_revisions.ipynb #670e88c0
 def _wide(values: np.ndarray, none: float | bool, place: np.ndarray, rows: int) -> np.ndarray:
     "A copy with its rows at `place` among more, and `none` in the others."
     if len(values) == rows:
@@ -99,17 +99,15 @@ def _wide(values: np.ndarray, none: float | bool, place: np.ndarray, rows: int) 
 
 def _opened(panel: Panel, changes: Sequence[Change]) -> tuple[pd.DatetimeIndex, dict[str, np.ndarray], np.ndarray]:
     "Days, arrays and mask of a panel to write into, with room for the `changes`."
-    here = [change for change in changes if change.values is not None]
-    late = pd.DatetimeIndex([change.time for change in here], tz="UTC").as_unit("ns")
+    late = pd.DatetimeIndex([change.time for change in changes if change.values is not None], tz="UTC").as_unit("ns")
+    told = [_seven(change.values)[len(FIELDS) :] for change in changes if change.values is not None]
     days = panel.days.union(late.unique())
     place, rows = days.searchsorted(panel.days), len(days)
     arrays = {name: _wide(values, np.nan, place, rows) for name, values in panel.arrays.items()}
-    if panel.actions is not None or any(
-        (_seven(c.values)[len(FIELDS) :] != list(ACTIONS.values())).any() for c in here
-    ):
+    if panel.actions is not None or any((own != list(ACTIONS.values())).any() for own in told):
         for name, none in ACTIONS.items():
-            told = np.full(panel.shape, none, order="F") if panel.actions is None else panel.actions[name]
-            arrays[name] = _wide(told, none, place, rows)
+            before = np.full(panel.shape, none, order="F") if panel.actions is None else panel.actions[name]
+            arrays[name] = _wide(before, none, place, rows)
     return days, arrays, _wide(panel.real, False, place, rows)
 
 
