@@ -300,7 +300,7 @@ class ResearchSettings(Section):
         description="days that stay sealed, such as 2024-01-01.. or 2024-01-01..2024-12-31; each look at them is counted",
     )
 
-# %% ../nbs/02_config.ipynb #93bcc808
+# %% ../nbs/02_config.ipynb #27aa104e
 class QualitySettings(Section):
     "Which bars are trusted."
 
@@ -312,7 +312,9 @@ class QualitySettings(Section):
     repeats: int = Field(5, ge=2, description="so many identical bars in a row are fatal")
     idle: int = Field(10, ge=1, description="so many bars in a row without volume are worth a warning")
     difference: float = Field(
-        0.02, ge=0, description="a usual difference from another source of more than this fraction is fatal"
+        0.02,
+        ge=0,
+        description="`trading data quality --against yahoo`: a usual difference from that source of more than this fraction is fatal",
     )
 
 

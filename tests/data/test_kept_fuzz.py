@@ -36,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(spoiled(NOTE))
 @example("[" * 100_000)
 @example('{"source": "simulated", "simulated": 1}')
+@example('{"source": "simulated", "simulated": true, "venue": 5}')
 @example("[]")
 def test_a_spoilt_note_of_whose_bars_they_are_is_refused_or_says_it(folder: Path, text: str) -> None:
     (folder / "store.json").write_text(text, encoding="utf-8", errors="replace")

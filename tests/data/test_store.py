@@ -20,11 +20,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trading_core.data import BarStore, SimulatedBars, load_panel
+from trading_core.data import AlpacaBars, BarStore, CcxtBars, SimulatedBars, load_panel
 from trading_core.data.coverage import State, coverage_states
 from trading_core.data.promises import check_source
 from trading_core.data.sources import NoBarsError, Source
-from trading_core.data.store import StoreSourceError
+from trading_core.data.store import StoreSourceError, own
 from trading_core.data.store_files import DamagedStoreError
 from trading_core.data.store_index import StoreDiskError
 from trading_core.data.store_ranges import day_number
@@ -452,3 +452,29 @@ def test_a_clock_that_is_set_back_does_not_bring_back_what_was_corrected(tmp_pat
     store.add({"A": flat(day, 11)})
     assert store.bars("A")["close"].tolist() == [11]
     assert store.bars("A", as_of_known="2024-06-02")["close"].tolist() == [10]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "cure"),
+    [
+        (CcxtBars("binance"), CcxtBars("kraken"), "market.source=ccxt and market.exchange=binance"),
+        (AlpacaBars("key", "secret", feed="iex"), AlpacaBars("key", "secret", feed="sip"), "and market.feed=iex"),
+    ],
+)
+def test_a_store_of_one_exchange_or_feed_takes_no_bars_of_another(
+    tmp_path: Path, first: Source, second: Source, cure: str
+) -> None:
+    own(tmp_path, first)
+    with pytest.raises(StoreSourceError, match=cure):
+        BarStore(tmp_path, second)
+    with pytest.raises(StoreSourceError, match=cure):
+        own(tmp_path, second)
+    assert BarStore(tmp_path, first).name == BarStore(tmp_path).name == first.name
+
+
+def test_a_store_that_knew_no_exchange_belongs_to_the_first_that_fills_it(tmp_path: Path) -> None:
+    (tmp_path / "store.json").write_text('{"source": "ccxt", "simulated": false}', encoding="utf-8")
+    BarStore(tmp_path, CcxtBars("kraken"))  # looking changes nothing
+    own(tmp_path, CcxtBars("binance"))
+    with pytest.raises(StoreSourceError, match="holds bars of 'ccxt:binance', and the source is 'ccxt:kraken'"):
+        BarStore(tmp_path, CcxtBars("kraken"))

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from random_actions import acted_bars
 
-from trading_core.data import BarStore, HybridDataNormalizer
+from trading_core.data import BarStore, HybridDataNormalizer, Panel
 from trading_core.data.sources import BadBarsError
+from trading_core.data.store_revisions import revised_since
 from trading_core.strategies import SmaCross, checked_signals
 
 
@@ -78,3 +79,59 @@ def test_a_dividend_larger_than_the_price_is_refused_by_the_store_too(tmp_path: 
     store.add(bars)
     with pytest.raises(BadBarsError, match=r"E1, .*: a dividend of .* arrived"):
         store.panel(list(bars))
+
+
+@pytest.mark.parametrize("what", ["split", "dividend"])
+def test_a_split_or_a_dividend_that_is_learnt_late_changes_decisions(tmp_path: Path, what: str):
+    days = pd.bdate_range("2024-01-02", periods=60, tz="UTC")
+    close = np.arange(60) * 0.5 + np.where(np.arange(60) < 30, 200.0, 100.0 if what == "split" else 170.0)
+    bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close), days)
+    bars = bars.assign(volume=1e6, split=1.0, dividend=0.0)
+    store = BarStore(tmp_path)
+    store.add({"ACME": bars})
+    before, since = store.panel(["ACME"]), store.known
+    store.add(
+        {"ACME": bars.assign(**{what: np.where(np.arange(60) == 30, 2.0 if what == "split" else 44.0, bars[what])})}
+    )
+    revised = revised_since(store, before, since, lambda panel: checked_signals(SmaCross(3, 8), panel))
+    assert str(revised) == "1 bar was revised since the last run; 1 would have changed a decision."
+    assert revised.matter["first_decision"].tolist() == [days[30]]
+
+
+@pytest.mark.parametrize("comparable", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_with_all_that_was_revised_the_panel_of_then_is_that_of_now(tmp_path: Path, seed: int, comparable: bool):
+    rng, raw = np.random.default_rng(seed), BarStore(tmp_path)
+    truth = {
+        symbol: own.assign(**{"split": 1.0, "dividend": 0.0} | dict(own.items()))
+        for symbol, own in acted_bars(seed).items()
+    }
+    spoilt = {}
+    for symbol, own in truth.items():
+        some = rng.random(len(own)) < 0.2
+        changed = own.copy()
+        changed["dividend"] = 0.0
+        changed.loc[some, "split"] = 1.0
+        changed.loc[some, "volume"] += 5.0
+        there = rng.random(len(own)) > 0.1  # others come late
+        there[[0, -1]] = True
+        spoilt[symbol] = changed[there]
+    raw.add(spoilt)
+    odd = {symbol: own.index[1:-1][own["split"].iloc[1:-1] == 1][0] for symbol, own in truth.items() if len(own) > 9}
+    raw.add({symbol: truth[symbol].loc[[day]] for symbol, day in odd.items()})
+    since, store = raw.known, BarStore(tmp_path, comparable=comparable)
+    before = store.panel(list(truth))
+    raw.add({symbol: own.drop(odd.get(symbol, [])) for symbol, own in truth.items()})  # and one is taken back
+    now, seen = store.panel(list(truth), before.first, before.last), list[Panel]()
+
+    def decide(panel: Panel) -> pd.DataFrame:
+        seen.append(panel)
+        return panel.close * 0
+
+    revised = revised_since(store, before, since, decide)
+    assert {"late", "corrected", "withdrawn"} == set(revised.bars["kind"])
+    assert seen[1].days.equals(now.days)
+    assert (seen[1].real == now.real).all()
+    for name, values in (dict(now.arrays) | dict(now.actions or {})).items():
+        made = (dict(seen[1].arrays) | dict(seen[1].actions or {}))[name]
+        np.testing.assert_allclose(made, values, rtol=1e-12 if comparable else 0.0, err_msg=name)

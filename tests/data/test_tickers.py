@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
-from trading_core.data.tickers import TickerFileError, Tickers, Use
+from trading_core.data import BarStore
+from trading_core.data.sources import Source
+from trading_core.data.tickers import RenamedBars, TickerFileError, Tickers, Use
+from trading_core.sessions import sessions
 
 HEAD = "current_symbol,last_date,ticker\n"
 
@@ -49,3 +54,26 @@ def test_a_name_for_ever_ends_in_a_year_that_can_be_asked_for(tmp_path: Path) ->
         Use("META", "FB", dt.date(2012, 5, 18), dt.date(2022, 6, 8)),
         Use("META", "META", dt.date(2022, 6, 9), dt.date(2200, 1, 1)),
     )
+
+
+def test_a_company_whose_old_name_knew_no_splits_has_none_then(tmp_path: Path) -> None:
+    days = sessions("XNYS", "2024-01-02", "2024-01-12")
+    flat = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 10.0), days).assign(volume=1.0)
+
+    class Files(Source):
+        name, simulated = "files", False
+
+        def read(self, symbol: str, start: Any, end: Any, interval: str) -> pd.DataFrame:
+            own = flat if symbol == "FB" else flat.assign(split=2.0, dividend=0.5)
+            return own.loc[start:end]
+
+    uses = (
+        Use("META", "FB", dt.date(2024, 1, 1), dt.date(2024, 1, 5)),
+        Use("META", "META", dt.date(2024, 1, 6), dt.date(2024, 2, 1)),
+    )
+    for source in (RenamedBars(Files(), Tickers(uses)), BarStore(tmp_path, RenamedBars(Files(), Tickers(uses)))):
+        bars = source.bars("META", "2024-01-02", "2024-01-12")
+        assert bars["split"].tolist() == [1.0] * 4 + [2.0] * 5
+        assert bars["dividend"].tolist() == [0.0] * 4 + [0.5] * 5
+    plain = RenamedBars(Files(), Tickers(uses)).bars("META", "2024-01-02", "2024-01-05")
+    assert list(plain.columns) == list(flat.columns)

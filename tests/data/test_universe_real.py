@@ -53,6 +53,14 @@ def test_the_mask_says_what_the_members_of_each_day_say(found: list[tuple[str, i
     assert Universe.of("AB").mask(panel).sum().tolist() == [30, 30, 0]
 
 
+def test_a_stay_from_the_first_day_of_all_to_the_last_one_is_always_and_one_elsewhere_never() -> None:
+    bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 10.0), DAYS).assign(volume=1.0)
+    panel = HybridDataNormalizer().normalize({"A/USD": bars, "B/USD": bars, "C/USD": bars})
+    never = Stay("B/USD", dt.date.min, dt.date(1600, 1, 1)), Stay("C/USD", dt.date(9999, 1, 1), dt.date.max)
+    mask = Universe((Stay("A/USD", dt.date.min, dt.date.max), *never)).mask(panel)
+    assert mask.all().tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

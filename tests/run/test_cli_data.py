@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from trading_core.cli import main
+from trading_core.data import BarStore, SimulatedBars
+from trading_core.data.opening import KINDS
+from trading_core.data.store import own
+from trading_core.data.yahoo import YahooBars, fetch
+from trading_core.data.yahoo_loopback import YahooLoopback
 
 SETTINGS = "[market]\nsymbols = AQVA, BTC/USD, MERL\nstart = 2024-01-02\nstore = bars\n"
 
@@ -53,7 +60,8 @@ def test_a_store_is_filled_damaged_and_mended(capsys: pytest.CaptureFixture[str]
     assert said(capsys, "compact")[0] == 0
     assert said(capsys, "quality")[0] == 0
     rows = json.loads(said(capsys, "coverage", "--json")[1])
-    assert [(row["symbol"], row["gaps"]) for row in rows] == [("AQVA", 0), ("BTC/USD", 0), ("MERL", 0)]
+    names = ["AQVA", "BTC/USD", "MERL", "MKT"]  # the last one is what a run compares with
+    assert [(row["symbol"], row["gaps"]) for row in rows] == [(name, 0) for name in names]
 
 
 def test_a_universe_is_fetched_with_those_who_left(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -141,3 +149,90 @@ def test_a_moment_of_knowledge_that_is_none_is_refused_by_name(capsys: pytest.Ca
         2,
         True,
     )
+
+
+def test_bars_that_were_learnt_under_a_fast_clock_are_looked_at_too(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    market = SimulatedBars(today="2024-07-01")
+    bars = {symbol: market.bars(symbol, "2023-01-03") for symbol in ("MERL", "NEXQ")}
+    before = datetime(2024, 7, 1, tzinfo=UTC)
+    BarStore(folder / "bars", market, clock=lambda: before).add({"NEXQ": bars["NEXQ"]})
+    bars["MERL"].iloc[100, :4] *= 100
+    ahead = datetime.now(UTC) + timedelta(days=2)
+    BarStore(folder / "bars", market, clock=lambda: ahead).add(bars)
+    code, told = said(capsys, "quality", "--json")
+    assert (code, {row["symbol"] for row in json.loads(told)}) == (1, {"MERL"})
+    code, told = said(capsys, "quality", "--set", "market.known=2024-07-01T00:00")  # as an old run saw it
+    assert (code, told) == (0, "1 symbol, nothing is wrong with the prices.\n")
+
+
+def test_quality_is_asked_with_the_limits_of_the_settings(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    bars = SimulatedBars(today="2024-07-01").bars("MERL", "2023-01-03")
+    BarStore(folder / "bars").add({"MERL": bars.drop(bars.index[50:80])})
+    assert said(capsys, "quality")[0] == 1
+    assert said(capsys, "quality", "--set", "market.allow_gaps=yes")[0] == 0
+
+
+def test_a_lost_index_is_damage_that_repair_mends(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    said(capsys, "fetch", "--end", "2024-06-28")
+    for file in (folder / "bars" / "1d").glob("index.*"):
+        file.unlink()
+    code, told = said(capsys, "check")
+    assert (code, told.splitlines()) == (
+        1, ["index.db: it is gone, and files of bars are there", "`trading data repair` mends it."],
+    )  # fmt: skip
+    assert said(capsys, "repair")[0] == 0
+    assert said(capsys, "check") == (0, "All is as it was written.\n")
+
+
+@pytest.fixture
+def second(folder: Path) -> Path:
+    "A store with the same prices as the first one, one of them in cents."
+    market = SimulatedBars(today="2024-07-01")
+    for name in ("bars", "second"):
+        bars = {symbol: market.bars(symbol, "2024-01-02") for symbol in ("AQVA", "MERL")}
+        if name == "second":
+            bars["MERL"].loc[:, ["open", "high", "low", "close"]] *= 1.03
+        BarStore(folder / name, market).add(bars)
+        own(folder / name, market)
+    return folder / "second"
+
+
+def test_prices_are_compared_with_those_of_a_second_store(capsys: pytest.CaptureFixture[str], second: Path) -> None:
+    assert said(capsys, "quality")[0] == 0
+    code, told = said(capsys, "quality", "--against", "second", "--json")
+    (row,) = json.loads(told)
+    assert (code, row["symbol"], row["severity"], "second" in row["cure"]) == (1, "MERL", "fatal", True)
+    assert said(capsys, "quality", "--against", "second", "--set", "quality.difference=0.05")[0] == 0
+    assert said(capsys, "quality", "--against", "simulated")[0] == 0
+
+
+def test_who_cannot_be_compared_is_told_and_nobody_at_all_is_refused(
+    capsys: pytest.CaptureFixture[str], folder: Path, second: Path
+) -> None:
+    BarStore(folder / "bars").add({"LOST": SimulatedBars(today="2024-07-01").bars("NEXQ", "2024-01-02")})
+    code, told = said(capsys, "quality", "--against", "second")
+    assert (code, "LOST was not compared" in told) == (1, True)
+    BarStore(folder / "third").add({"NEXQ": SimulatedBars(today="2024-07-01").bars("NEXQ", "2024-01-02")})
+    own(folder / "third", SimulatedBars())
+    code, told = said(capsys, "quality", "--against", "third")
+    assert (code, "third has no bars of AQVA, LOST, MERL" in told) == (2, True)
+    code, told = said(capsys, "quality", "--against", "yahho")
+    assert (code, "Did you mean 'yahoo'?" in told) == (2, True)
+
+
+def test_prices_are_compared_with_those_of_a_source_over_a_socket(
+    capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("yfinance").set_tz_cache_location(str(folder / "yahoo"))
+    market = SimulatedBars(today="2024-07-01")
+    there = {symbol: market.bars(symbol, "2024-01-02") for symbol in ("AQVA", "MERL")}
+    here = there | {"MERL": there["MERL"] * [0.9, 0.9, 0.9, 0.9, 1.0]}
+    BarStore(folder / "bars").add(here)
+    with YahooLoopback(there, now="2024-07-01") as place:
+        yahoo = partial(YahooBars, today="2024-07-01", fetch=partial(fetch, session=place.session(5.0)), pause=0.0)
+        monkeypatch.setitem(KINDS, "yahoo", lambda wanted: yahoo(raw=wanted.raw))
+        code, told = said(capsys, "quality", "--against", "yahoo", "--json")
+    (row,) = json.loads(told)
+    assert (code, row["symbol"], "yahoo" in row["cure"]) == (1, "MERL", True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -14,9 +15,11 @@ from typer.testing import CliRunner
 
 from trading_core.cli import app
 from trading_core.config import TradingConfig, load_config
+from trading_core.data.instruments import Instrument
 from trading_core.execution import ExecutorBase
 from trading_core.execution.instruments import kept_instruments
 from trading_core.execution.opening import open_executor, open_venue
+from trading_core.execution.paper import PaperExecutor
 from trading_core.execution.venue import ManualClock, PanelMarket, PaperVenue, trading_rest
 from trading_core.execution.venue.local import local_session
 from trading_core.execution.venue.server import VenueServer
@@ -125,6 +128,24 @@ def test_the_command_shows_them_and_falls_back_on_what_was_said(config: TradingC
     known = kept_instruments(load_config("settings.ini", ".env"), venue, [COIN], now=later)
     assert known.trouble
     assert known.instruments[COIN].lot == Decimal("0.25")
+
+
+def test_a_venue_that_names_nothing_takes_nothing_away(config: TradingConfig) -> None:
+    class Named(PaperExecutor):
+        told: ClassVar = {COIN: Instrument(COIN, Decimal("0.25"))}
+
+        def instruments(self, symbols: Iterable[str]) -> dict[str, Instrument]:
+            return self.told
+
+    venue = Named(Ledger("sqlite://", account="desk", write=True), PANEL)
+    assert kept_instruments(config, venue, [COIN]).instruments[COIN].lot == Decimal("0.25")
+    Named.told = {}
+    later = pd.Timestamp.now("UTC") + pd.Timedelta(days=2)
+    known = kept_instruments(config, venue, [COIN], now=later)
+    assert known.trouble == "alpaca named none of the symbols. Ask again later."
+    assert known.instruments[COIN].lot == Decimal("0.25")
+    Named.told = {COIN: Instrument(COIN, Decimal("0.5"))}
+    assert not kept_instruments(config, venue, [COIN], now=later).trouble  # it is asked again at once
 
 
 def test_without_a_venue_the_lots_are_our_own(config: TradingConfig) -> None:

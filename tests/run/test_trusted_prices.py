@@ -19,6 +19,7 @@ from trading_core.data.csv_lines import CsvError
 from trading_core.data.findings import Finding
 from trading_core.data.guarded import NothingTrustedError, barred_of, guarded, tradable_panel, with_unpriced
 from trading_core.data.quality import quality_of
+from trading_core.data.sources import BadBarsError
 from trading_core.ledger import Ledger
 from trading_core.model import ExitRules, Side
 from trading_core.run.context import Run, load_market, open_run
@@ -270,3 +271,41 @@ def test_a_column_for_what_has_no_bars_changes_no_other() -> None:
     assert with_unpriced(PANEL, {"ACME": (PANEL.days[3], 5.0)}, {}) is PANEL
     assert wide.close["LOST"].iloc[-1] == 5.0
     assert bool(np.isnan(wide.close["LOST"].iloc[0]))
+
+
+def test_one_impossible_dividend_costs_one_symbol_and_not_the_run(tmp_path: Path) -> None:
+    bars = {symbol: own.assign(split=1.0, dividend=0.0) for symbol, own in bars_of("MERL", "NEXQ", "AXOR").items()}
+    bars["MERL"].iloc[50, -1] = 0.25
+    bars["NEXQ"].iloc[100, -1] = bars["NEXQ"]["close"].iloc[99] * 1.4  # told in cents
+    bars["AXOR"].iloc[-1, -1] = bars["AXOR"]["close"].iloc[-2] * 2  # after the day of the run: not known yet
+    for place in ("", "store = kept\n"):
+        project(tmp_path, bars, market=place)
+        market = load_market(config_of(tmp_path), day("2024-06-27"))
+        assert set(barred_of(market.panel)) == {"NEXQ"}
+        assert market.panel.symbols == ("AXOR", "MERL", "NEXQ")
+        assert market.panel.close["NEXQ"].iloc[-1] == bars["NEXQ"]["close"].iloc[-2]  # its prices are right
+        assert market.panel.actions["dividend"].sum() == 0.25
+        assert [f["rule"] for f in market.quality["findings"] if f["severity"] == "fatal"] == ["dividend_size"]
+
+
+def test_an_impossible_dividend_is_told_where_the_price_fell_that_day(tmp_path: Path) -> None:
+    bars = {symbol: own.assign(split=1.0, dividend=0.0) for symbol, own in bars_of("MERL", "NEXQ").items()}
+    bars["NEXQ"].iloc[100:, :4] *= 0.5
+    bars["NEXQ"].iloc[100, -1] = bars["NEXQ"]["close"].iloc[99]
+    project(tmp_path, bars)
+    config = config_of(tmp_path)
+    market = load_market(config, day("2024-06-28"))
+    assert set(barred_of(market.panel)) == {"NEXQ"}
+    assert [f["rule"] for f in market.quality["findings"] if f["severity"] == "fatal"].count("dividend_size") == 1
+    with pytest.raises(BadBarsError, match="NEXQ, 2023-10-24: a dividend of"):
+        load_market(load_config(tmp_path / "settings.ini", None, **{"quality.refuse": "none"}), day("2024-06-28"))
+
+
+def test_an_impossible_dividend_of_the_benchmark_does_not_cost_the_run(tmp_path: Path) -> None:
+    bars = {symbol: own.assign(split=1.0, dividend=0.0) for symbol, own in bars_of("MERL", "NEXQ").items()}
+    bars["NEXQ"].iloc[100, -1] = bars["NEXQ"]["close"].iloc[99] * 1.4
+    project(tmp_path, bars, market="symbols = MERL\nbenchmark = NEXQ")
+    market = load_market(config_of(tmp_path), day("2024-06-28"))
+    assert market.benchmark.iloc[-1] / market.benchmark.iloc[0] == pytest.approx(
+        bars["NEXQ"]["close"].iloc[-1] / bars["NEXQ"]["close"].iloc[0]
+    )

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Start', 'End', 'File', 'EMPTY', 'store_of', 'bars', 'symbols_of', 'check_window', 'fetch', 'check', 'repair',
-           'quality', 'compact', 'coverage', 'instruments', 'said_of', 'add_to']
+__all__ = ['Start', 'End', 'File', 'EMPTY', 'Against', 'store_of', 'bars', 'symbols_of', 'check_window', 'fetch', 'check',
+           'repair', 'compact', 'other_source', 'second_opinion', 'quality', 'coverage', 'instruments', 'said_of',
+           'add_to']
 
-# %% ../../nbs/79c_cli_data.ipynb #b078d976
+# %% ../../nbs/79c_cli_data.ipynb #b5b55b2f
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +20,10 @@ import typer
 from .tools import AsOf, Json, Set, Settings, config_of, opened, show, show_facts
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from trading_core.config import TradingConfig
-    from trading_core.data import BarStore
+    from trading_core.data import BarSource, BarStore
 
 # %% ../../nbs/79c_cli_data.ipynb #f9f8bd3d
 def store_of(config: TradingConfig) -> BarStore:
@@ -119,7 +123,7 @@ def fetch(
         typer.echo(str(done))
     return 1 if done.failed else 0
 
-# %% ../../nbs/79c_cli_data.ipynb #d2246e96
+# %% ../../nbs/79c_cli_data.ipynb #0d070343
 EMPTY = "The store is empty. Fill it: trading data fetch"  # or its name is misspelt
 
 
@@ -133,8 +137,10 @@ def check(set_: Set = None, settings: Settings = "settings.ini", json: Json = Fa
     else:
         for one in found:
             typer.echo(str(one))
-        whole = "All is as it was written." if store.shelves() else EMPTY
-        typer.echo("`trading data repair` mends it." if found else whole)
+        if found:
+            typer.echo("`trading data repair` mends it.")
+        else:
+            typer.echo("All is as it was written." if store.shelves() else EMPTY)
     return 1 if found else 0
 
 
@@ -150,23 +156,68 @@ def repair(set_: Set = None, settings: Settings = "settings.ini", json: Json = F
         show(one.table, False, "")
 
 
-def quality(set_: Set = None, settings: Settings = "settings.ini", json: Json = False) -> int:
-    "What is wrong with the bars of the store, the worst first; exit code 1 if something is fatal."
-    from trading_core.data.findings import findings_table
-    from trading_core.data.quality import quality_of
-
-    config = config_of(settings, set_)
-    with store_of(config) as store:
-        names = store.kept(config.market.interval)
-        found = quality_of(store.bars_many(names, interval=config.market.interval, as_of_known=store.now()))
-    show(findings_table(found), json, f"{len(names)} symbols, nothing is wrong with the prices." if names else EMPTY)
-    return 1 if any(finding.severity == "fatal" for finding in found) else 0
-
-
 def compact(set_: Set = None, settings: Settings = "settings.ini") -> None:
     "Put small files together, so that reading is fast; no version of a bar is forgotten."
     for interval, done in store_of(config_of(settings, set_)).compact().items():
         typer.echo(f"{interval}: {done}")
+
+# %% ../../nbs/79c_cli_data.ipynb #55767cb9
+Against = Annotated[
+    str,
+    typer.Option("--against", metavar="SOURCE", help="Compare with another source, such as yahoo, or a second store."),
+]
+
+
+def other_source(config: TradingConfig, against: str) -> BarSource:
+    "The store in a folder, or the source of that kind with the settings' days, keys and way of adjusting."
+    from trading_core.data import BarStore, source_of
+    from trading_core.data.opening import KINDS
+    from trading_core.errors import UnknownNameError
+
+    folder = config.root / against
+    if (folder / "store.json").is_file():
+        return BarStore(folder, comparable=store_of(config).comparable)
+    if against not in KINDS:
+        raise UnknownNameError("--against", against, KINDS)
+    other = {"source": against, "store": "", "known": "", "label": "", "url": ""}
+    return source_of(config.model_copy(update={"market": config.market.model_copy(update=other)}))
+
+
+def second_opinion(config: TradingConfig, names: Sequence[str], against: str) -> dict[str, pd.DataFrame]:
+    "The bars that another source has of the symbols; who is not to be had there is told, and refused if that is all of them."
+    from trading_core.data import BarStore, fetch_bars
+    from trading_core.data.sources import NoBarsError, asked_for
+
+    start, how, failed = config.market.start, config.market.interval, dict[str, Exception]()
+    with other_source(config, against) as other:
+        if isinstance(other, BarStore):
+            bars = other.bars_many(names, start, interval=how)
+        else:
+            fetched = fetch_bars(other, names, start, None, how)
+            bars, failed = dict(fetched.bars), dict(fetched.failed)
+    if names and not bars:
+        raise next(iter(failed.values()), NoBarsError(against, ", ".join(names[:5]), asked_for(start, None)))
+    for symbol in (symbol for symbol in names if symbol not in bars):
+        why = failed.get(symbol, "it is not there in these days")
+        typer.echo(f"{symbol} was not compared with {against}: {why}", err=True)
+    return bars
+
+# %% ../../nbs/79c_cli_data.ipynb #2a45b65b
+def quality(against: Against = "", set_: Set = None, settings: Settings = "settings.ini", json: Json = False) -> int:
+    "What is wrong with the bars of the store, the worst first; exit code 1 if something is fatal."
+    from trading_core.data.findings import findings_table
+    from trading_core.data.store import as_known
+    from trading_core.run.trusted import Read, findings_of
+
+    config = config_of(settings, set_)
+    with store_of(config) as store:
+        names, known = store.kept(config.market.interval), as_known(store.as_of_known)
+        bars = store.bars_many(names, interval=config.market.interval, as_of_known=known)
+    others = {against: second_opinion(config, list(bars), against)} if against else None
+    found = findings_of(Read(bars), config, None, others)
+    right = f"{len(bars)} symbol{'s' * (len(bars) != 1)}, nothing is wrong with the prices."
+    show(findings_table(found), json, right if bars else EMPTY)
+    return 1 if any(finding.severity == "fatal" for finding in found) else 0
 
 # %% ../../nbs/79c_cli_data.ipynb #6f28cdae
 def coverage(
@@ -223,12 +274,13 @@ def instruments(
     if not json:
         typer.echo(told)
 
-# %% ../../nbs/79c_cli_data.ipynb #1d3f6858
+# %% ../../nbs/79c_cli_data.ipynb #b6a3f4af
 def said_of(config: TradingConfig, *, again: bool = False) -> tuple[list[tuple[object, ...]], str]:
     "A row for each symbol of the settings, and who said so, and when."
     from trading_core.data import source_of
     from trading_core.execution.instruments import EVER, kept_instruments, venue_name
     from trading_core.execution.opening import open_venue
+    from trading_core.data.instruments import Instrument
     from trading_core.model import Asset
     from trading_core.run.context import wanted
 
@@ -239,7 +291,7 @@ def said_of(config: TradingConfig, *, again: bool = False) -> tuple[list[tuple[o
         rows: list[tuple[object, ...]] = [(a.symbol, f"{a.lot:f}", "", f"{a.min_notional:f}", True, True) for a in own]
         return rows, "No venue is set (execution.executor = paper), so these are our own."
     known = kept_instruments(config, open_venue(config), symbols, max_age=EVER if again else "24h")
-    found = [known.instruments[symbol] for symbol in symbols]
+    found = [known.instruments.get(symbol) or Instrument(symbol, tradable=False) for symbol in symbols]
     figures = [tuple("" if n is None else f"{n:f}" for n in (one.lot, one.tick, one.minimum)) for one in found]
     rows = [(one.symbol, *three, one.fractionable, one.tradable) for one, three in zip(found, figures, strict=True)]
     told = f"{venue_name(config)} said so at {known.asked:%Y-%m-%d %H:%M} UTC."

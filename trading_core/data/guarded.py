@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ROWS', 'OLDEST', 'PRICED', 'ACTED', 'usable_bars', 'GuardedPanel', 'guarded', 'with_unpriced', 'NothingTrustedError',
-           'barred_of', 'tradable_panel']
+__all__ = ['ROWS', 'OLDEST', 'PRICED', 'ACTED', 'usable_bars', 'unpayable', 'payable', 'GuardedPanel', 'guarded', 'with_unpriced',
+           'NothingTrustedError', 'barred_of', 'tradable_panel']
 
 # %% ../../nbs/17za_guarded.ipynb #7b9c4f90
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,6 +65,21 @@ def _kept(symbol: str, table: pd.DataFrame, asset: Asset | None) -> pd.DataFrame
         return ordered  # bars within a day are placed by their own rules
     known = sessions((asset or Asset.of(symbol)).calendar, ordered.index[0], ordered.index[-1])
     return ordered[ordered.index.isin(known)]
+
+# %% ../../nbs/17za_guarded.ipynb #f55ee105
+def unpayable(bars: pd.DataFrame) -> np.ndarray:
+    "Which bars have a dividend that is not less than the close of the bar before; the first of all has nothing before it."
+    wrong = np.zeros(len(bars), dtype=bool)
+    if list(bars.columns).count("dividend") == 1 and len(bars):
+        paid, close = (pd.to_numeric(bars[name], errors="coerce").to_numpy(float) for name in ("dividend", "close"))
+        wrong[1:] = paid[1:] >= close[:-1]
+    return wrong
+
+
+def payable(bars: pd.DataFrame) -> pd.DataFrame:
+    "The bars without dividends that cannot have been paid."
+    wrong = unpayable(bars)
+    return bars.assign(dividend=bars["dividend"].mask(wrong, 0.0)) if wrong.any() else bars
 
 # %% ../../nbs/17za_guarded.ipynb #a260215f
 OLDEST = 9  # sessions that a barred symbol counts as having missed at most: one less than an asset that has ended

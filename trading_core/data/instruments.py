@@ -116,7 +116,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError("no row of ours")
     return {**row, **{name: _number(symbol, row, name) for name in ("lot", "tick", "minimum")}}
 
-# %% ../../nbs/16m_instruments.ipynb #ad3b20e8
+# %% ../../nbs/16m_instruments.ipynb #45b780d5
 def instruments_of(
     folder: str | os.PathLike[str],
     venue: str,
@@ -131,7 +131,7 @@ def instruments_of(
         Path(folder) / f"instruments-{re.sub(r'[^A-Za-z0-9]+', '-', venue)}.json",
     )
     kept = _read(path)
-    if kept is not None and pd.Timedelta(0) <= kept.age(moment) <= pd.Timedelta(max_age):
+    if kept is not None and kept.instruments and pd.Timedelta(0) <= kept.age(moment) <= pd.Timedelta(max_age):
         return kept
     try:
         found = dict(ask())
@@ -139,6 +139,8 @@ def instruments_of(
         if kept is None:
             raise
         return replace(kept, trouble=str(error))
+    if not found:
+        return replace(kept or Known({}, moment), trouble=f"{venue} named none of the symbols. Ask again later.")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     rows = [{n: str(v) if isinstance(v, Decimal) else v for n, v in asdict(one).items()} for one in found.values()]

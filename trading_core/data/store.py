@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['StoreSourceError', 'StoreNoteError', 'owner', 'own', 'StoreSource', 'StoreNames', 'StoreDays', 'StoreFetching',
-           'StoreLearning', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StorePlaced', 'StorePanels',
-           'BarStore']
+__all__ = ['StoreSourceError', 'StoreNoteError', 'owner', 'venue_of', 'own', 'StoreSource', 'StoreNames', 'StoreDays',
+           'StoreFetching', 'StoreLearning', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StorePlaced',
+           'StorePanels', 'BarStore']
 
 # %% ../../nbs/16h_store.ipynb #760784f3
 import json
@@ -36,7 +36,7 @@ from ..errors import ConfigError, DataError
 from ..model import Asset
 from ..sessions import Day
 
-# %% ../../nbs/16h_store.ipynb #7549a864
+# %% ../../nbs/16h_store.ipynb #4cf4164a
 class StoreSourceError(ConfigError):
     "A store holds the bars of another source."
 
@@ -45,9 +45,13 @@ class StoreSourceError(ConfigError):
         self.folder, self.holds, self.asked = folder, holds, asked
 
     def __str__(self) -> str:
+        name, _, venue = self.holds.partition(":")
+        former = f"market.source={name}" + (
+            f" and market.{'feed' if name == 'alpaca' else 'exchange'}={venue}" * bool(venue)
+        )
         return (
             f"The store {self.folder} holds bars of {self.holds!r}, and the source is {self.asked!r}; bars of both would "
-            f"correct each other. Choose another folder with market.store, or set market.source={self.holds}."
+            f"correct each other. Choose another folder with market.store, or set {former}."
         )
 
 
@@ -77,21 +81,36 @@ def owner(folder: Path) -> dict[str, Any]:
         raise StoreNoteError(folder.name, "no source is named")
     if not isinstance(found.get("simulated"), bool):
         raise StoreNoteError(folder.name, "whether its prices are invented is not said")
+    if not isinstance(found.get("venue", ""), str):
+        raise StoreNoteError(folder.name, "its exchange or feed is no text")
     return found
 
+# %% ../../nbs/16h_store.ipynb #24291fed
+def venue_of(source: Any) -> str:
+    "The exchange or feed of a source that has the choice of several; empty for the others."
+    inner = getattr(source, "source", None)  # of one that goes around another
+    found = getattr(source, "exchange", "") or getattr(source, "feed", "") or (venue_of(inner) if inner else "")
+    return found if isinstance(found, str) else ""
 
-def own(folder: Path, source: BarSource) -> None:
-    "Note that the store in `folder` holds the bars of `source`, or refuse."
-    holds = owner(folder).get("source", source.name)
-    if holds != source.name:
-        raise StoreSourceError(folder.name, holds, source.name)
-    if not owner(folder):
+
+def own(folder: Path, source: BarSource, *, note: bool = True) -> None:
+    "Note that the store in `folder` holds the bars of `source`, unless it is only asked whether it does; or refuse."
+    holds, venue = owner(folder), venue_of(source)
+    before = {"source": source.name, "venue": venue} | holds
+    if (before["source"], before["venue"]) != (source.name, venue):
+        names = (
+            f"{name}:{at}" if at else name
+            for name, at in ((before["source"], holds.get("venue")), (source.name, venue))
+        )
+        raise StoreSourceError(folder.name, *names)
+    if note and (not holds or (venue and "venue" not in holds)):
+        told = {"source": source.name, "simulated": source.simulated} | ({"venue": venue} if venue else {})
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"store.{os.getpid()}.part"
-        part.write_text(json.dumps({"source": source.name, "simulated": source.simulated}), encoding="utf-8")
+        part.write_text(json.dumps(told), encoding="utf-8")
         put_in_place(part, folder / "store.json")
 
-# %% ../../nbs/16h_store.ipynb #957f642f
+# %% ../../nbs/16h_store.ipynb #73113cd9
 class StoreSource(Source):
     """A folder of bars and the source that they come from.
 
@@ -130,11 +149,8 @@ class StoreSource(Source):
         self.folder, self.source = Path(folder), None if source is None else as_source(source)
         self.recheck, self.workers, self.clock = recheck, workers, clock
         self._shelves: dict[str, Shelf] = {}
-        if (
-            self.source is not None
-            and (holds := owner(self.folder).get("source", self.source.name)) != self.source.name
-        ):
-            raise StoreSourceError(self.folder.name, holds, self.source.name)
+        if self.source is not None:
+            own(self.folder, self.source, note=False)
 
 # %% ../../nbs/16h_store.ipynb #cede742c
 class StoreNames(StoreSource):
@@ -427,17 +443,21 @@ class StorePanels(StorePlaced):
         span = EVER if start is None else day_number(start), -EVER if end is None else day_number(end)
         return self.shelf(interval).steady(lambda: self._placed(asked, span, interval, known, assets, skip_empty))
 
-# %% ../../nbs/16h_store.ipynb #7def8b99
+# %% ../../nbs/16h_store.ipynb #b85ebaa3
 class BarStore(StorePanels):
     __doc__ = StoreSource.__doc__
 
     @property
     def known(self) -> pd.Timestamp | None:
         "When the store last learnt something: with it a run can be repeated; None before the first time."
-        times = [self._last_known(shelf) for shelf in self.shelves().values()]
+        times = [self.known_of(interval) for interval in self.shelves()]
         return moment_of(max(times)) if any(times) else None
 
-    def _last_known(self, shelf: Shelf) -> int:
+    def known_of(self, interval: str = "1d") -> int:
+        "When it last learnt bars of this length, as `as_of_known` takes it; what it learns from now on is later. 0: never."
+        shelf = self.shelf(interval)
+        if not shelf.index.made():
+            return 0
         with shelf.index.reading() as line:
             return last_known(line)
 

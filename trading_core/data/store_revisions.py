@@ -6,22 +6,22 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['COLUMNS', 'Decide', 'revisions', 'with_bar', 'differ', 'Revised', 'revised_since']
+__all__ = ['COLUMNS', 'Decide', 'revisions', 'Change', 'with_bars', 'with_bar', 'differ', 'Revised', 'revised_since']
 
-# %% ../../nbs/16i_store_revisions.ipynb #55d89c03
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+# %% ../../nbs/16i_store_revisions.ipynb #f8b1b6de
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .normalizer import HybridDataNormalizer
 from .panel import FIELDS, Panel
+from .sources import ACTIONS
 from .store import BarStore, as_known
-from .store_files import CLOSE, VALUES, Versions
+from .store_files import CLOSE, SPLIT, VALUES, Versions
 from .store_index import chunks_of, moment_of
-from .store_reading import carry_column, latest_of, shares_then, splits_of, versions_in
+from .store_reading import carry_column, latest_of, read_versions, shares_then, splits_of, versions_in
 
 # %% ../../nbs/16i_store_revisions.ipynb #dbb4b4ed
 COLUMNS = ["symbol", "time", "known", "kind", "changed", "close_before", "close"]
@@ -70,29 +70,82 @@ def revisions(
 
     return pd.DataFrame(shelf.steady(look), columns=COLUMNS)
 
-# %% ../../nbs/16i_store_revisions.ipynb #55f34486
+# %% ../../nbs/16i_store_revisions.ipynb #0b0f7727
+@dataclass(frozen=True, eq=False)
+class Change:
+    "A bar as it is now, with its split and its dividend as the last two of seven values; None: it was taken back."
+
+    symbol: str
+    time: pd.Timestamp
+    values: np.ndarray | None
+    scale: float = 1.0  # where prices are comparable ones: what those before it are divided by now
+
+
+def _seven(values: np.ndarray) -> np.ndarray:
+    "The values of a bar; where nothing is said of splits and dividends, there are none."
+    none = np.array([np.nan] * len(FIELDS) + list(ACTIONS.values()))
+    none[: len(values)] = np.where(np.isnan(values), none[: len(values)], values)
+    return none
+
+# %% ../../nbs/16i_store_revisions.ipynb #670e88c0
+def _wide(values: np.ndarray, none: float | bool, place: np.ndarray, rows: int) -> np.ndarray:
+    "A copy with its rows at `place` among more, and `none` in the others."
+    if len(values) == rows:
+        return values.copy(order="F")
+    made = np.full((rows, values.shape[1]), none, values.dtype, order="F")
+    made[place] = values
+    return made
+
+
+def _opened(panel: Panel, changes: Sequence[Change]) -> tuple[pd.DatetimeIndex, dict[str, np.ndarray], np.ndarray]:
+    "Days, arrays and mask of a panel to write into, with room for the `changes`."
+    late = pd.DatetimeIndex([change.time for change in changes if change.values is not None], tz="UTC").as_unit("ns")
+    told = [_seven(change.values)[len(FIELDS) :] for change in changes if change.values is not None]
+    days = panel.days.union(late.unique())
+    place, rows = days.searchsorted(panel.days), len(days)
+    arrays = {name: _wide(values, np.nan, place, rows) for name, values in panel.arrays.items()}
+    if panel.actions is not None or any((own != list(ACTIONS.values())).any() for own in told):
+        for name, none in ACTIONS.items():
+            before = np.full(panel.shape, none, order="F") if panel.actions is None else panel.actions[name]
+            arrays[name] = _wide(before, none, place, rows)
+    return days, arrays, _wide(panel.real, False, place, rows)
+
+
+def _settle(arrays: Mapping[str, np.ndarray], real: np.ndarray, column: int) -> None:
+    "A column as panels have it: closes carried, nothing with the first bar, no dividend of the close before or more."
+    carry_column(arrays, real, column)
+    if "dividend" in arrays:
+        rows = np.flatnonzero(real[:, column])
+        for name, none in ACTIONS.items():
+            arrays[name][rows[:1], column] = none
+        wrong = arrays["dividend"][rows[1:], column] >= arrays["close"][rows[:-1], column]
+        arrays["dividend"][rows[1:][wrong], column] = 0.0
+
+# %% ../../nbs/16i_store_revisions.ipynb #4bf9bea6
+def with_bars(panel: Panel, changes: Iterable[Change]) -> Panel:
+    "The panel with some bars as they are now."
+    given = list(changes)
+    days, arrays, real = _opened(panel, given)
+    rows = days.searchsorted(pd.DatetimeIndex([change.time for change in given], tz="UTC"))
+    columns = [panel.symbols.index(change.symbol) for change in given]
+    for row, column, change in zip(rows, columns, given, strict=True):
+        real[row, column] = change.values is not None
+        values = np.array([]) if change.values is None else change.values
+        for name, value in zip((*FIELDS, *ACTIONS), _seven(values), strict=True):
+            if name in arrays:
+                arrays[name][row, column] = value
+    for row, column, change in zip(rows, columns, given, strict=True):
+        for name in FIELDS if change.scale != 1.0 else ():
+            arrays[name][:row, column] *= change.scale if name == "volume" else 1 / change.scale
+    for column in set(columns) if len(days) == len(panel.days) else range(len(panel.symbols)):
+        _settle(arrays, real, column)
+    actions = {name: arrays.pop(name) for name in ACTIONS} if "split" in arrays else None
+    return replace(panel, days=days, arrays=arrays, real=real, by_day=None, actions=actions)
+
+
 def with_bar(panel: Panel, symbol: str, time: pd.Timestamp, values: np.ndarray | None) -> Panel:
     "The panel with one bar as it is now; None takes it away."
-    row = int(panel.days.searchsorted(time))
-    if row == len(panel.days) or panel.days[row] != time:
-        return _with_new_day(panel, symbol, time, values)
-    column = panel.symbols.index(symbol)
-    arrays, real = {name: array.copy(order="F") for name, array in panel.arrays.items()}, panel.real.copy(order="F")
-    real[row, column] = values is not None
-    for place, name in enumerate(FIELDS):
-        if values is not None:
-            arrays[name][row, column] = values[place]
-    carry_column(arrays, real, column)
-    return type(panel)(panel.days, panel.symbols, panel.assets, arrays, real, None, panel.interval, panel.actions)
-
-
-def _with_new_day(panel: Panel, symbol: str, time: pd.Timestamp, values: np.ndarray | None) -> Panel:
-    "The same with a day that the panel does not have."
-    bars = {name: panel.own(name) for name in panel.symbols}
-    if values is not None:
-        row = pd.DataFrame([values[: len(FIELDS)]], pd.DatetimeIndex([time]).as_unit("ns"), list(FIELDS))
-        bars[symbol] = pd.concat([bars[symbol], row]).sort_index().fillna({"split": 1.0, "dividend": 0.0})
-    return HybridDataNormalizer().normalize(bars, panel.assets, panel.interval)
+    return with_bars(panel, [Change(symbol, time, values)])
 
 # %% ../../nbs/16i_store_revisions.ipynb #190747fe
 Decide = Callable[[Panel], pd.DataFrame]
@@ -127,7 +180,7 @@ class Revised:
             return text + "none alone, but all together would have changed a decision."
         return text + (f"{some} would have changed a decision." if some else "none would have changed a decision.")
 
-# %% ../../nbs/16i_store_revisions.ipynb #643567a3
+# %% ../../nbs/16i_store_revisions.ipynb #35e6a10a
 def revised_since(
     store: BarStore, before: Panel, since: Any, decide: Decide, until: Any = None, most: int = 50
 ) -> Revised:
@@ -150,30 +203,35 @@ def revised_since(
     found = found[(found["time"] >= before.first) & (found["time"] <= before.last)].reset_index(drop=True)
     if found.empty:
         return Revised(found)
-    then, panel, now = decide(before), before, {}
-    for row in found.itertuples():
-        now[row.Index] = (
-            _bar_now(store, row.symbol, row.time, before.interval, since, until) if row.kind != "withdrawn" else None
-        )
-        panel = with_bar(panel, row.symbol, row.time, now[row.Index])
-    if not len(differ(then, decide(panel))):
+    changes = _changes(store, found, before.interval, as_known(since), as_known(until))
+    then = decide(before)
+    if not len(differ(then, decide(with_bars(before, changes)))):
         return Revised(found)
     matter = []
-    for row in found.head(most).itertuples():
-        changed = differ(then, decide(with_bar(before, row.symbol, row.time, now[row.Index])))
+    for row, change in zip(found.head(most).itertuples(), changes, strict=False):
+        changed = differ(then, decide(with_bars(before, [change])))
         if len(changed):
             matter.append((row.symbol, row.time, row.kind, changed[0], len(changed)))
     table = pd.DataFrame(matter, columns=["symbol", "time", "kind", "first_decision", "decisions"])
     return Revised(found, table, min(most, len(found)), True)
 
 
-def _bar_now(store: BarStore, symbol: str, time: pd.Timestamp, interval: str, since: Any, until: Any) -> np.ndarray:
-    "The bar as it is now; where prices are comparable ones, by the splits that were known then."
-    raw = BarStore(store.folder)
-    bars = raw.bars(symbol, time - pd.Timedelta(days=1), time, interval, as_of_known=as_known(until))
-    values = np.array(bars.loc[time, list(FIELDS)].to_numpy(dtype=float))
-    splits = splits_of(store.shelf(interval), [symbol], time.value, as_known(since)) if store.comparable else {}
-    if symbol in splits:
-        shares = float(shares_then(np.array([time.value]), splits[symbol])[0])
-        values[:4], values[4] = values[:4] / shares, values[4] * shares
-    return values
+def _changes(store: BarStore, found: pd.DataFrame, interval: str, since: int, until: int) -> list[Change]:
+    "The revised bars as they are now; where prices are comparable ones, by the splits that were known then."
+    shelf, symbols = store.shelf(interval), sorted(set(found["symbol"]))
+    first, last = (int(time.value) for time in (found["time"].min(), found["time"].max()))
+    versions = read_versions(shelf, symbols, first, last, until)
+    then, now = ({s: latest_of(own, known) for s, own in versions.items()} for known in (since, until))
+    splits = splits_of(shelf, symbols, first, since) if store.comparable else {}
+    changes = []
+    for row in found.itertuples():
+        time = int(row.time.value)
+        before, values = (_seven(_values(own[row.symbol], time)) for own in (then, now))
+        scale = float(values[SPLIT] / before[SPLIT]) if store.comparable else 1.0
+        if store.comparable:
+            values = values[: len(FIELDS)]
+        if row.symbol in splits:
+            shares = float(shares_then(np.array([time]), splits[row.symbol])[0])
+            values[:4], values[4] = values[:4] / shares, values[4] * shares
+        changes.append(Change(row.symbol, row.time, None if np.isnan(values[CLOSE]) else values, scale))
+    return changes

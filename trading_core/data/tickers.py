@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['TickerError', 'TickerFileError', 'Use', 'NamesRead', 'Tickers', 'RenamedBars']
 
-# %% ../../nbs/16l_tickers.ipynb #5fe5e852
+# %% ../../nbs/16l_tickers.ipynb #81775c85
 import csv
 import datetime as dt
 import os
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from .sources import NoBarsError, Source, as_source, asked_for
+from .sources import ACTIONS, NoBarsError, Source, as_source, asked_for
 from ..errors import DataError
 from ..sessions import Day, as_day
 
@@ -154,7 +154,7 @@ class Tickers(NamesRead):
             for use in sorted(own, key=lambda use: use.first)
         ]
 
-# %% ../../nbs/16l_tickers.ipynb #1c80df15
+# %% ../../nbs/16l_tickers.ipynb #86886446
 class RenamedBars(Source):
     "A source that goes by company, around one that goes by the tickers of the time."
 
@@ -199,6 +199,9 @@ class RenamedBars(Source):
                 continue
         if not found:
             raise NoBarsError(self.name, symbol, asked_for(start, end))
+        acting = any(name in bars for bars in found for name in ACTIONS)
+        for place, bars in enumerate(found if acting else ()):  # a name without these columns had none
+            found[place] = bars.assign(**{name: none for name, none in ACTIONS.items() if name not in bars})
         return pd.concat(found)
 
     def close(self) -> None:

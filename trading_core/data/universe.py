@@ -98,7 +98,7 @@ def read_stays(path: str | os.PathLike[str]) -> list[Stay]:
         stays.append(Stay(symbol, first, last))
     return stays
 
-# %% ../../nbs/16k_universe.ipynb #82797f9c
+# %% ../../nbs/16k_universe.ipynb #d2ded25e
 @dataclass(frozen=True)
 class Universe:
     "Symbols and when each of them is a member."
@@ -146,5 +146,6 @@ class Universe:
 
 
 def _moment(day: dt.date, days: pd.DatetimeIndex) -> pd.Timestamp:
-    "The midnight of `day`, which may be before all that a Timestamp can say."
-    return max(pd.Timestamp(max(day, dt.date(1700, 1, 1)), tz="UTC"), days[0])
+    "The midnight of `day`, or of the nearest one from the first of `days` to the one after the last."
+    after = days[-1].date() + dt.timedelta(days=1)
+    return pd.Timestamp(min(max(day, days[0].date()), after), tz="UTC")

@@ -22,7 +22,7 @@ from ..model import Asset
 if TYPE_CHECKING:
     from trading_core.execution.executor import ExecutorBase
 
-# %% ../../nbs/55g_instruments.ipynb #ab5406ee
+# %% ../../nbs/55g_instruments.ipynb #47c13ca5
 EVER = pd.Timedelta(-1, "ns")  # no answer is that young: ask
 
 
@@ -35,8 +35,8 @@ def venue_name(config: TradingConfig) -> str:
 
 def _ask(venue: ExecutorBase, symbols: Iterable[str]) -> Mapping[str, Instrument]:
     wanted = list(symbols)
-    found = venue.instruments(wanted)
-    return {symbol: found.get(symbol) or Instrument(symbol, tradable=False) for symbol in wanted}
+    found = venue.instruments(wanted)  # of nothing it is not believed
+    return {symbol: found.get(symbol) or Instrument(symbol, tradable=False) for symbol in wanted} if found else {}
 
 
 def kept_instruments(

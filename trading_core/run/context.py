@@ -11,7 +11,7 @@ __all__ = ['WELL_KNOWN', 'PATIENCE', 'EQUAL_PARTS', 'RUN_VARIABLE', 'LEDGER_VARI
            'load_strategies', 'RunFacts', 'RunContext', 'Asked', 'Tried', 'Judging', 'Recalling', 'Run',
            'find_settings', 'open_run', 'kernel_environment', 'hand_over', 'taken_over']
 
-# %% ../../nbs/70_context.ipynb #0cf8a2d0
+# %% ../../nbs/70_context.ipynb #63c0582a
 import ctypes
 import json
 import math
@@ -36,10 +36,11 @@ from ..data.intervals import grid
 from ..data.opening import source_of
 from ..data.panel import end_of
 from ..data.sources import step_of
+from ..data.store_index import moment_of
 from ..errors import ConfigError, DataError, RefusedError
 from ..model import Asset
 from ..data.findings import quality_facts
-from ..data.guarded import tradable_panel
+from ..data.guarded import payable, tradable_panel
 from ..portfolio import Costs, RiskLimits
 from .trusted import findings_of, guarded_panel, made_panel, read_symbols
 from ..sessions import Day, as_day, bar_text, sessions
@@ -153,7 +154,7 @@ def _late(past: Panel, as_of: pd.Timestamp, calendars: Iterable[str]) -> bool:
     marks = (grid(name, past.interval, past.last, as_of) for name in calendars)
     return any(((mark > past.last) & (mark <= until)).any() for mark in marks)
 
-# %% ../../nbs/70_context.ipynb #0d602839
+# %% ../../nbs/70_context.ipynb #70c85498
 EQUAL_PARTS = "equal parts"
 
 
@@ -163,15 +164,22 @@ def equal_parts(panel: Panel) -> pd.Series:
     return (100 * (1 + moves).cumprod()).rename(EQUAL_PARTS)
 
 
-def _benchmark(source: BarSource, config: TradingConfig, panel: Panel) -> pd.Series:
+def _compared_with(source: BarSource, config: TradingConfig) -> str:
+    "The symbol that the account is compared with; empty for all of them in equal parts."
+    return config.market.benchmark or str(getattr(source, "benchmark", "" if source.symbols() else "SPY") or "")
+
+
+def _benchmark(source: BarSource, config: TradingConfig, panel: Panel, symbol: str, known: int) -> pd.Series:
     "Closes of what the account is compared with, dividends put into more of it, named after it."
-    symbol = config.market.benchmark or getattr(source, "benchmark", "" if source.symbols() else "SPY")
     if not symbol:
         return equal_parts(panel)
-    bars = source.bars(symbol, config.market.start, panel.last, config.market.interval)
+    how = {"as_of_known": known} if isinstance(source, BarStore) else {}
+    bars = source.bars(symbol, config.market.start, panel.last, config.market.interval, **how)
+    if config.quality.refuse != "none":
+        bars = payable(bars)  # what is compared with does not cost the run
     return adjusted(bars, "total")["close"][: panel.last].rename(symbol)
 
-# %% ../../nbs/70_context.ipynb #5cc435ce
+# %% ../../nbs/70_context.ipynb #0c6a5b63
 @dataclass(frozen=True, eq=False)
 class Market:
     "What was read for a run: the panel up to its as-of, and what to compare with."
@@ -205,7 +213,8 @@ def give_back() -> None:
 def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Market:
     "The market of `config` up to `as_of`, or up to the last day that the source has."
     source = source_of(config)
-    read = read_symbols(source, wanted(source, config), config)
+    beside = _compared_with(source, config)
+    read = read_symbols(source, wanted(source, config), config, beside)
     findings = findings_of(read, config, as_of)
     give_back()  # what the rules worked with, before the panel needs as much
     panel = made_panel(read, findings, config)
@@ -213,14 +222,14 @@ def load_market(config: TradingConfig, as_of: pd.Timestamp | None = None) -> Mar
         panel = _until(panel, as_of, source.name)
     safe = guarded_panel(panel, findings, config)
     facts = quality_facts(findings, len(read.bars) + len(read.refused), config.quality.refuse)
-    against = _benchmark(source, config, tradable_panel(safe))
-    known = config.market.known or (known_text(source) if isinstance(source, BarStore) else "")
+    against = _benchmark(source, config, tradable_panel(safe), beside, read.known)
+    known = config.market.known or known_text(read.known)
     return Market(source.name, source.simulated, safe, against, known, quality=facts)
 
 
-def known_text(store: BarStore) -> str:
-    "When the store last learnt something, as `market.known` takes it; empty before the first time."
-    return "" if store.known is None else store.known.tz_localize(None).isoformat()
+def known_text(known: int) -> str:
+    "A moment of knowledge as `market.known` takes it; empty for 0, before anything was learnt."
+    return moment_of(known).tz_localize(None).isoformat() if known else ""
 
 # %% ../../nbs/70_context.ipynb #4eaafebe
 def _strategy(chosen: StrategySettings) -> Strategy:

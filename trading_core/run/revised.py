@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['runs_on', 'decisions_on', 'revised_facts']
+__all__ = ['runs_on', 'decisions_on', 'panel_then', 'revised_facts']
 
-# %% ../../nbs/70_revised.ipynb #5db67007
+# %% ../../nbs/70_revised.ipynb #de7c0b39
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +16,7 @@ import pandas as pd
 
 from ..config import TradingConfig
 from ..data import BarStore, Panel, source_of
+from ..data.sources import BadBarsError, NoBarsError
 from ..data.store_revisions import Decide, revised_since
 from ..strategies import Strategy
 from ..strategies.strategy import checked_signals
@@ -43,7 +44,22 @@ def decisions_on(strategies: Mapping[str, tuple[Strategy, float]], days: Iterabl
 
     return decide
 
-# %% ../../nbs/70_revised.ipynb #c48e8443
+# %% ../../nbs/70_revised.ipynb #3e44985f
+def panel_then(
+    store: BarStore, symbols: Iterable[str], config: TradingConfig, last: pd.Timestamp, known: str
+) -> Panel | None:
+    "What a run could see of `symbols`, without those of which no panel can be made; None if that was nothing."
+    left, start, interval = set(symbols), config.market.start, config.market.interval
+    while left:
+        try:
+            return store.panel(left, start, last, interval=interval, as_of_known=known, skip_empty=True)
+        except BadBarsError as error:  # a dividend that cannot be: it was not traded
+            left.remove(error.symbol)
+        except NoBarsError:
+            break
+    return None
+
+# %% ../../nbs/70_revised.ipynb #2367b540
 def revised_facts(
     config: TradingConfig,
     symbols: Iterable[str],
@@ -54,9 +70,11 @@ def revised_facts(
     earlier = runs_on(runs, config.account)
     if config.market_store is None or config.market.known or not earlier:
         return None
-    (known, last), store, interval = earlier[0], source_of(config), config.market.interval
+    (known, last), store = earlier[0], source_of(config)
     assert isinstance(store, BarStore)
-    before = store.panel(symbols, config.market.start, last, interval=interval, as_of_known=known, skip_empty=True)
+    before = panel_then(store, symbols, config, last, known)
+    if before is None:
+        return None
     decide = decisions_on(strategies, (day for _, day in earlier))
     found = revised_since(store, before, known, decide)
     rows = [

@@ -9,9 +9,10 @@ from __future__ import annotations
 __all__ = ['BROKEN', 'Read', 'read_symbols', 'thresholds_of', 'findings_of', 'made_panel', 'held_since', 'guarded_panel',
            'held_back']
 
-# %% ../../nbs/70_trusted.ipynb #ac8f0c57
+# %% ../../nbs/70_trusted.ipynb #a6293c8e
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,16 +25,16 @@ from ..data.parquet_files import ParquetError
 from ..data import BarSource, BarStore, HybridDataNormalizer, Panel
 from ..data.csv_lines import CsvError
 from ..data.findings import Finding, Thresholds, refusals_of
-from ..data.guarded import ROWS, barred_of, guarded, usable_bars, with_unpriced
+from ..data.guarded import ROWS, barred_of, guarded, payable, unpayable, usable_bars, with_unpriced
 from ..data.quality import quality_of
-from ..data.store_index import FOREVER
+from ..data.store import as_known
 from ..data.sources import BadBarsError, NoBarsError
 from ..errors import DataError
 from ..model import OrderRequest, Side
 from ..portfolio import Holding, Plan
 from ..portfolio.fills import Refusal
 
-# %% ../../nbs/70_trusted.ipynb #ad5222d2
+# %% ../../nbs/70_trusted.ipynb #384941a4
 BROKEN = (
     BadBarsError,
     CsvError,
@@ -49,13 +50,17 @@ class Read:
 
     bars: Mapping[str, pd.DataFrame]
     refused: Mapping[str, str] = field(default_factory=dict)  # symbol to the source's sentence
-    panel: Panel | None = None  # of a store, which has it at once
+    panel: Panel | None = None  # of a store, which has it at once unless no panel takes these bars as they are
+    known: int = 0  # of a store, when it had last learnt something
 
 
-def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfig) -> Read:
-    "The bars of the symbols since `market.start`, one by one; of a store all at once, also as they were known at a moment."
+def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfig, beside: str = "") -> Read:
+    """The bars of the symbols since `market.start`, one by one; of a store all at once, as they were known at one moment.
+
+    A store fetches what it lacks of the symbol `beside` them as well, so that it can be read as of the same moment.
+    """
     if isinstance(source, BarStore):
-        return _stored(source, symbols, config)
+        return _stored(source, list(symbols), config, beside)
     bars: dict[str, pd.DataFrame] = {}
     refused: dict[str, DataError] = {}
     for symbol in symbols:
@@ -72,22 +77,28 @@ def read_symbols(source: BarSource, symbols: Iterable[str], config: TradingConfi
         raise next(iter(refused.values()))
     return Read(bars, {symbol: str(error) for symbol, error in refused.items()})
 
-# %% ../../nbs/70_trusted.ipynb #e4449745
-def _stored(store: BarStore, symbols: Iterable[str], config: TradingConfig) -> Read:
+# %% ../../nbs/70_trusted.ipynb #9bb523bc
+def _stored(store: BarStore, symbols: Sequence[str], config: TradingConfig, beside: str) -> Read:
     "What a store has of the symbols."
-    start, interval, refused = config.market.start, config.market.interval, {}
-    for symbol, error in store.fetch(symbols, start, interval=interval).failed.items():
-        if config.quality.refuse == "none" or not isinstance(error, BROKEN):
+    start, interval, refused = config.market.start, config.market.interval, dict[str, Exception]()
+    wanted = [*symbols, beside] if beside else symbols
+    for symbol, error in store.fetch(wanted, start, interval=interval).failed.items():
+        if config.quality.refuse == "none" or symbol == beside or not isinstance(error, BROKEN):
             raise error
-        refused[symbol] = str(error)
+        refused[symbol] = error
     asked = [symbol for symbol in symbols if symbol not in refused]
-    known = FOREVER if store.as_of_known is None else store.as_of_known  # nothing more is asked for
+    if not asked:
+        raise next(iter(refused.values()))
+    known = store.known_of(interval) if store.as_of_known is None else as_known(store.as_of_known)
     skip = not config.market.symbols
-    panel = store.panel(asked, start, interval=interval, as_of_known=known, skip_empty=skip)
-    bars = store.bars_many(panel.symbols, start, interval=interval, as_of_known=known)  # with splits and dividends
-    return Read(bars, refused, panel)
+    panel = None
+    with suppress(BadBarsError):  # a dividend that cannot be: what is usable is found out by those who ask
+        panel = store.panel(asked, start, interval=interval, as_of_known=known, skip_empty=skip)
+    there = asked if panel is None else panel.symbols
+    bars = store.bars_many(there, start, interval=interval, as_of_known=known)  # with splits and dividends
+    return Read(bars, {symbol: str(error) for symbol, error in refused.items()}, panel, known)
 
-# %% ../../nbs/70_trusted.ipynb #69dece39
+# %% ../../nbs/70_trusted.ipynb #15a24f8f
 def thresholds_of(config: TradingConfig) -> Thresholds:
     "The limits that the settings set."
     chosen = config.quality
@@ -95,23 +106,45 @@ def thresholds_of(config: TradingConfig) -> Thresholds:
     return Thresholds(gap, chosen.spike, chosen.repeats, chosen.idle, chosen.difference)
 
 
-def findings_of(read: Read, config: TradingConfig, as_of: pd.Timestamp | None) -> list[Finding]:
-    "What is wrong with the bars up to `as_of`, and with those that the source refused."
+def findings_of(
+    read: Read,
+    config: TradingConfig,
+    as_of: pd.Timestamp | None,
+    others: Mapping[str, Mapping[str, pd.DataFrame]] | None = None,
+) -> list[Finding]:
+    "What is wrong with the bars up to `as_of`, also beside those of `others`, and with those that the source refused."
     told = [Finding(symbol, None, "refused", np.nan, "fatal", why) for symbol, why in read.refused.items()]
+    terms = thresholds_of(config)
     if config.market.interval == "1d" or as_of is None:
-        return [*told, *quality_of(read.bars, end=as_of, terms=thresholds_of(config))]
-    known = {symbol: bars[bars.index <= as_of] for symbol, bars in read.bars.items()}  # within a day it is a moment
-    return [*told, *quality_of({s: b for s, b in known.items() if len(b)}, terms=thresholds_of(config))]
+        found = quality_of(read.bars, end=as_of, others=others, terms=terms)
+    else:
+        known = {symbol: bars[bars.index <= as_of] for symbol, bars in read.bars.items()}  # within a day it is a moment
+        found = quality_of({s: b for s, b in known.items() if len(b)}, others=others, terms=terms)
+    sized = {(finding.symbol, finding.day) for finding in found if finding.rule == "dividend_size"}
+    return [*told, *found, *(f for f in _impossible(read.bars, as_of) if (f.symbol, f.day) not in sized)]
 
-# %% ../../nbs/70_trusted.ipynb #eb84eede
+
+def _impossible(bars: Mapping[str, pd.DataFrame], as_of: pd.Timestamp | None) -> Iterator[Finding]:
+    "Each dividend up to `as_of` that is not less than the close of the bar before."
+    for symbol, own in bars.items():
+        for row in np.flatnonzero(unpayable(own)):
+            if as_of is None or own.index[row] <= as_of:
+                share = float(own["dividend"].iloc[row] / own["close"].iloc[row - 1])
+                cure = "Look up what was paid; it may be in cents."
+                yield Finding(symbol, own.index[row], "dividend_size", share, "fatal", cure)
+
+# %% ../../nbs/70_trusted.ipynb #43390a4b
 def made_panel(read: Read, findings: Iterable[Finding], config: TradingConfig) -> Panel:
     "A panel of what can be used; of everything, where findings have no consequences."
     found = list(findings)
     mend = config.quality.refuse != "none" and any(finding.rule in ROWS for finding in found)
     if read.panel is not None and not mend:
         return read.panel
-    usable = usable_bars(read.bars, found) if config.quality.refuse != "none" else read.bars
-    return HybridDataNormalizer().normalize(usable or read.bars, interval=config.market.interval)
+    usable: Mapping[str, pd.DataFrame] = read.bars
+    if config.quality.refuse != "none":
+        left = usable_bars(read.bars, found) or read.bars
+        usable = {symbol: payable(own) for symbol, own in left.items()}
+    return HybridDataNormalizer().normalize(usable, interval=config.market.interval)
 
 
 def held_since(config: TradingConfig) -> dict[str, tuple[pd.Timestamp, float]]:
