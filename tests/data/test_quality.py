@@ -10,6 +10,7 @@ import pytest
 
 from trading_core.data import Thresholds, quality_of
 from trading_core.data.findings import Finding, refusals_of
+from trading_core.data.intervals import grid
 from trading_core.model import Asset, AssetClass
 from trading_core.sessions import sessions
 
@@ -78,6 +79,47 @@ def test_a_spike_of_a_day_is_fatal_from_three_times_on(factor: float) -> None:
 def test_a_smaller_spike_is_a_warning(factor: float) -> None:
     found = quality_of({"X": scaled(quiet(), slice(200, 201), factor)})
     assert [(f.rule, f.severity) for f in found] == [("spike", "warn")]
+
+
+def opened(bars: pd.DataFrame, row: int, factor: float) -> pd.DataFrame:
+    "The bars with one open that is wrong by a factor, and high or low with it."
+    changed = bars.copy()
+    changed.iloc[row, 0] *= factor
+    changed["high"] = changed[["open", "high", "close"]].max(axis=1)
+    changed["low"] = changed[["open", "low", "close"]].min(axis=1)
+    return changed
+
+
+@pytest.mark.parametrize("symbol", ["X", "X/USD"])
+@pytest.mark.parametrize("factor", [100.0, 0.01, 10.0, 3.2, 0.3])
+def test_an_open_at_which_orders_would_be_filled_is_fatal_when_it_fits_neither_close(symbol: str, factor: float) -> None:
+    days = DAYS if symbol == "X" else pd.date_range("2019-01-01", "2020-12-31", tz="UTC")
+    for row in (200, -1):
+        wrong = opened(quiet(days=days), row, factor)
+        found = [(f.rule, f.day) for f in quality_of({symbol: wrong}) if f.severity == "fatal"]
+        assert found == [("open", days[row])]
+        assert [f for f in quality_of({symbol: wrong}, terms=Thresholds(spike=200.0)) if f.severity == "fatal"] == []
+
+
+def test_an_open_of_an_hour_is_held_against_both_closes_too() -> None:
+    marks = grid("XNYS", "1h", "2019-01-01", "2019-03-29")
+    assert fatal(opened(quiet(days=marks, usual=0.004), 200, 0.01)) == {("open", marks[200])}
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.6])
+def test_an_open_that_is_half_as_much_off_is_a_warning(factor: float) -> None:
+    assert [(f.rule, f.severity) for f in quality_of({"X": opened(quiet(), 200, factor)})] == [("open", "warn")]
+
+
+def test_an_open_after_news_or_a_split_fits_the_close_of_its_day_and_is_right() -> None:
+    news = scaled(quiet(), slice(200, None), 0.25)
+    news.iloc[200:, 4] *= 40.0
+    assert fatal(news) == set()
+    noted = scaled(quiet(), slice(200, None), 0.05, 20.0).assign(split=np.where(np.arange(len(DAYS)) == 200, 20.0, 1.0))
+    assert fatal(noted) == set()
+    late = noted.copy()
+    late.iloc[200, :2] *= 20.0  # the open is still in old shares
+    assert ("open", DAYS[200]) in fatal(late)
 
 
 def test_a_split_that_is_noted_is_none_that_was_forgotten() -> None:
