@@ -271,6 +271,17 @@ def test_a_day_of_the_whole_market_with_every_fault_at_once(real_data):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("coin", "absent"), [("btc", "2016-04-02"), ("eth", "2016-04-01")])
+def test_a_year_of_a_coins_minutes_has_nothing_fatal_but_the_months_that_are_absent(real_data, coin, absent):
+    rows = pd.read_csv(real_data / f"crypto_minute_{coin}usd_2016.csv.gz")
+    ends = pd.to_datetime(rows["time_utc"], utc=True) + pd.Timedelta(minutes=1)
+    bars = rows.set_index(ends)[["open", "high", "low", "close", "volume"]].astype(float)
+    found = quality_of({"COIN/USD": bars})
+    assert told(found, "fatal") == {("COIN/USD", "missing", absent)}
+    assert {f.rule for f in found if f.severity == "warn"} == {"missing", "quiet", "repeat"}
+    assert max(f.value for f in found if f.rule == "repeat") < 10  # minutes of somebody who buys a little again and again
+
+
 def test_minutes_of_two_sources_have_nothing_fatal(real_data):
     rows = pd.read_csv(real_data / "equities_minute_2019_02.csv.gz")
     when = next(name for name in rows.columns if name.startswith("time"))
