@@ -129,6 +129,16 @@ def test_labels_between_the_marks_are_fatal(symbol: str):
     assert (finding.rule, finding.severity, finding.value) == ("off_grid", "fatal", 1)
 
 
+@pytest.mark.parametrize(("minutes", "rule"), [(-60, "early"), (60, "late")])
+@pytest.mark.parametrize("interval", ["5m", "1h"])
+def test_bars_that_are_an_hour_off_in_summer_are_fatal(interval: str, minutes: int, rule: str):
+    marks = grid("XNYS", interval, "2024-02-20", "2024-04-05")
+    off = pd.to_timedelta(np.where(marks > pd.Timestamp("2024-03-10", tz="UTC"), minutes, 0), unit="min")
+    (finding,) = [f for f in told(marks + off) if f.rule in ("early", "late")]
+    assert (finding.rule, finding.value, finding.severity) == (rule, 19, "fatal")
+    assert finding.when == "2024-03-11 to 2024-04-05"
+
+
 def test_a_bar_that_is_there_twice_is_found_within_a_day_too():
     bars = bars_at(grid("XNYS", "5m", "2024-03-04", "2024-03-06"))
     same, other = pd.concat([bars, bars.iloc[[50]]]), pd.concat([bars, bars.iloc[[50]] * 1.001])

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 
-# %% ../../nbs/17_findings.ipynb #69d62dba
+# %% ../../nbs/17_findings.ipynb #4db55b19
 Severity = Literal["fatal", "warn", "note"]
 SEVERITIES: tuple[Severity, ...] = ("fatal", "warn", "note")
 
@@ -38,6 +38,8 @@ RULES: Mapping[str, str] = {
     "hole": "{value:.0%} of the session's bars are not there",
     "thin": "{value:.0%} of the bars of a usual session are not there",
     "quiet": "no bar for {value:.1f} hours",
+    "early": "in {value:.0f} sessions in a row the bars begin and end too early",
+    "late": "in {value:.0f} sessions in a row the bars begin and end too late",
     "off_grid": "{value:.0f} bars end between the marks of their clock",
     "idle": "{value:.0f} bars in a row without volume",
     "repeat": "the same bar {value:.0f} times in a row",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['KNOWN', 'HOLE', 'HALF', 'THIN', 'LONG', 'HOUR', 'Within', 'shorter', 'spans', 'shares_missing', 'among', 'holes',
-           'quiet', 'echoes_within', 'between']
+           'quiet', 'echoes_within', 'between', 'beside']
 
-# %% ../../nbs/17ca_quality_within.ipynb #60b3b47f
+# %% ../../nbs/17ca_quality_within.ipynb #5e3acaf0
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 
 from .findings import Finding, Thresholds
-from .intervals import Interval, bar_spans, stretches
+from .intervals import MISREAD, Interval, bar_spans, misplaced, stretches
 from .quality_days import DAY, asked_once, repeating, session_days
 from .readable import MOST
 from .sources import STEPS
 from .stack import Runs
+from ..sessions import zone_of
 
 # %% ../../nbs/17ca_quality_within.ipynb #ef77c62d
 KNOWN = {step.value: Interval.of(text) for text, step in STEPS.items() if step.value < DAY}
@@ -162,3 +163,13 @@ def _off(own: Within, anchor: str) -> np.ndarray:
     opens, closes = stretches(own.calendar, *(pd.Timestamp(day * DAY, tz="UTC") for day in (first, last)))
     place = np.minimum(np.searchsorted(closes, off), len(closes) - 1)
     return np.asarray(off[(off > opens[place]) & (off < closes[place])])
+
+# %% ../../nbs/17ca_quality_within.ipynb #d32c7a54
+def beside(stack: Runs) -> Iterator[Finding]:
+    "Sessions in a row whose bars begin and end too early, or too late."
+    for own in shorter(stack):
+        found = misplaced(pd.DatetimeIndex(own.labels, tz="UTC"), own.calendar, own.interval)
+        if found:
+            first, last, count = found
+            rule, cure = "early" if count < 0 else "late", MISREAD.format(zone=zone_of(own.calendar))
+            yield Finding(own.symbol, first, rule, abs(count), "fatal", cure, last)
