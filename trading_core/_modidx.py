@@ -2305,6 +2305,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'trading_core/data/quality_days.py'),
                                                 'trading_core.data.quality_days.missing_days': ( 'quality_days.html#missing_days',
                                                                                                  'trading_core/data/quality_days.py'),
+                                                'trading_core.data.quality_days.padding': ( 'quality_days.html#padding',
+                                                                                            'trading_core/data/quality_days.py'),
                                                 'trading_core.data.quality_days.repeating': ( 'quality_days.html#repeating',
                                                                                               'trading_core/data/quality_days.py'),
                                                 'trading_core.data.quality_days.session_days': ( 'quality_days.html#session_days',

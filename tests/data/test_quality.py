@@ -122,6 +122,52 @@ def test_an_open_after_news_or_a_split_fits_the_close_of_its_day_and_is_right() 
     assert ("open", DAYS[200]) in fatal(late)
 
 
+def padded(bars: pd.DataFrame, rows: slice) -> pd.DataFrame:
+    "The bars with those rows as a vendor writes them for a share that is halted."
+    made = bars.copy()
+    made.iloc[rows] = [*([made["close"].iloc[rows.start - 1]] * 4), 0.0]
+    return made
+
+
+@pytest.mark.parametrize("rows", [slice(len(DAYS) - 60, len(DAYS)), slice(100, 160), slice(300, 310)])
+def test_padding_of_a_share_that_is_halted_or_gone_is_as_fatal_as_missing_sessions(rows: slice) -> None:
+    assert fatal(padded(quiet(), rows)) == {("repeat", DAYS[rows.start])}
+    assert fatal(padded(quiet(), rows), terms=Thresholds(gap=None)) == set()  # where gaps are allowed
+    assert fatal(padded(quiet(), slice(rows.start, rows.start + 9))) == set()
+
+
+def test_two_halts_do_not_make_a_share_one_that_hardly_trades() -> None:
+    twice = padded(padded(quiet(), slice(100, 160)), slice(300, 380))
+    assert fatal(twice) == {("repeat", DAYS[100]), ("repeat", DAYS[300])}
+
+
+def test_a_share_that_hardly_trades_is_not_taken_for_padding() -> None:
+    still = np.random.default_rng(1).random(len(DAYS)) < 0.3
+    rare = quiet()
+    for row in np.flatnonzero(still[1:]) + 1:
+        rare = padded(rare, slice(row, row + 1))
+    rare = padded(rare, slice(200, 212))
+    assert fatal(rare) == set()
+    value_of_a_fund = quiet().assign(volume=0.0)
+    for name in ("open", "high", "low"):
+        value_of_a_fund[name] = value_of_a_fund["close"]
+    assert fatal(value_of_a_fund) == set()
+    assert fatal(value_of_a_fund * 0 + [1, 1, 1, 1, 0]) == set()  # of a money market
+
+
+@pytest.mark.parametrize("symbol", ["X", "X/USD"])
+def test_minutes_without_a_trade_are_no_padding_and_ten_days_of_them_are(symbol: str) -> None:
+    marks = grid("XNYS" if symbol == "X" else "24/7", "1h", "2024-01-02", "2024-03-29")
+    hours = quiet(days=marks, usual=0.002)
+    empty = np.flatnonzero(np.random.default_rng(2).random(len(marks)) < 0.2)
+    for row in empty[empty > 0]:
+        hours = padded(hours, slice(int(row), int(row) + 1))
+    assert "repeat" not in {f.rule for f in quality_of({symbol: hours})}
+    first = int(marks.searchsorted(pd.Timestamp("2024-03-04", tz="UTC"), side="right"))
+    dead = [f for f in quality_of({symbol: padded(hours, slice(first, len(hours)))}) if f.severity == "fatal"]
+    assert [(f.rule, f"{f.day:%m-%d}") for f in dead] == [("repeat", "03-04")]
+
+
 def test_a_split_that_is_noted_is_none_that_was_forgotten() -> None:
     raw = scaled(quiet(), slice(200, None), 0.25, 4.0).assign(split=np.where(np.arange(len(DAYS)) == 200, 4.0, 1.0))
     assert fatal(raw) == set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LOOK_BACK', 'PORTION', 'QualityInputError', 'quality_of']
 
-# %% ../../nbs/17z_quality.ipynb #4be27a0e
+# %% ../../nbs/17z_quality.ipynb #1bb25d9b
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +17,7 @@ import pandas as pd
 from .findings import Finding, Thresholds, ranked
 from .quality_actions import differences, dividends
 from .quality_adjusted import dividends_twice, splits_inverted, splits_twice
-from .quality_days import behind, echoes, holidays, missing_days, silences
+from .quality_days import behind, echoes, holidays, missing_days, padding, silences
 from .quality_prices import forgotten_splits, hundredfold, jumps, opens, spikes, wicks
 from .quality_within import beside, between, echoes_within, holes, quiet
 from .readable import Readable, read_bars
@@ -26,7 +26,7 @@ from ..errors import DataError
 from ..model import Asset
 from ..sessions import Day, as_day
 
-# %% ../../nbs/17z_quality.ipynb #e3b29736
+# %% ../../nbs/17z_quality.ipynb #ddbb896c
 def _asked(stack: Runs, terms: Thresholds, end: pd.Timestamp | None) -> Iterator[Finding]:
     "What every rule says about a stack."
     yield from missing_days(stack, terms)
@@ -36,6 +36,7 @@ def _asked(stack: Runs, terms: Thresholds, end: pd.Timestamp | None) -> Iterator
     yield from beside(stack)
     yield from holidays(stack)
     yield from silences(stack, terms)
+    yield from padding(stack, terms)
     yield from echoes(stack, terms)
     yield from echoes_within(stack, terms)
     yield from hundredfold(stack)

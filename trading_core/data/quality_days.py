@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['DAY', 'Asked', 'Told', 'asked_once', 'within_days', 'session_days', 'Counted', 'counted', 'missing_days', 'behind',
-           'holidays', 'silences', 'echoes', 'repeating']
+__all__ = ['DAY', 'Asked', 'Told', 'USUAL', 'asked_once', 'within_days', 'session_days', 'Counted', 'counted', 'missing_days',
+           'behind', 'holidays', 'silences', 'echoes', 'repeating', 'padding']
 
 # %% ../../nbs/17c_quality_days.ipynb #df970aa1
 from collections.abc import Callable, Iterator
@@ -175,3 +175,24 @@ def repeating(stack: Runs) -> np.ndarray:
     same = np.zeros(len(stack.days), dtype=bool)
     same[1:] = (stack.columns[:, 1:] == stack.columns[:, :-1]).all(axis=0) & (stack.columns[4, 1:] > 0)
     return same & ~stack.first
+
+# %% ../../nbs/17c_quality_days.ipynb #96883c8f
+USUAL = 0.95  # share of its other sessions in which a share trades that usually does
+
+
+def padding(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
+    "Sessions at the close before and without volume, as many in a row as are fatal when they are missing."
+    still = (stack.columns[4] == 0) & (stack.columns[1] == stack.columns[2]) & ~stack.first
+    still[1:] &= stack.columns[3, 1:] == stack.columns[3, :-1]
+    if terms.gap is None or not still.any():
+        return
+    new = stack.first | (np.diff(session_days(stack), prepend=-1) != 0)
+    session, starts = np.cumsum(new) - 1, np.flatnonzero(new)
+    begins, ends = stack.runs(np.logical_and.reduceat(still, starts)[session], 1)
+    size, whose, symbols = session[ends] - session[begins] + 1, stack.code[begins], len(stack.symbols)
+    long, traded = size >= terms.gap, np.logical_or.reduceat(stack.columns[4] > 0, starts)
+    others = np.bincount(stack.code[starts], minlength=symbols) - np.bincount(whose[long], size[long], symbols)
+    long &= (np.bincount(stack.code[starts], traded, symbols) > USUAL * others)[whose]
+    values, last = stack.placed(begins, (ends - begins + 1).astype(float)), stack.placed(begins, ends)
+    cure = "Nobody traded, and the bars are padding: take them out, get others, or accept them with market.allow_gaps."
+    yield from stack.findings(begins[long], "repeat", "fatal", values, cure, last)
