@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LOOK_BACK', 'PORTION', 'QualityInputError', 'quality_of']
 
-# %% ../../nbs/17z_quality.ipynb #1bb25d9b
+# %% ../../nbs/17z_quality.ipynb #72cc5042
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from .findings import Finding, Thresholds, ranked
 from .quality_actions import differences, dividends
-from .quality_adjusted import dividends_twice, splits_inverted, splits_twice
+from .quality_adjusted import dividends_twice, splits_inverted, splits_misnoted, splits_twice
 from .quality_days import behind, echoes, holidays, missing_days, padding, silences
 from .quality_prices import forgotten_splits, hundredfold, jumps, opens, spikes, wicks
 from .quality_within import beside, between, echoes_within, holes, quiet
@@ -26,7 +26,7 @@ from ..errors import DataError
 from ..model import Asset
 from ..sessions import Day, as_day
 
-# %% ../../nbs/17z_quality.ipynb #ddbb896c
+# %% ../../nbs/17z_quality.ipynb #0af47cda
 def _asked(stack: Runs, terms: Thresholds, end: pd.Timestamp | None) -> Iterator[Finding]:
     "What every rule says about a stack."
     yield from missing_days(stack, terms)
@@ -43,6 +43,7 @@ def _asked(stack: Runs, terms: Thresholds, end: pd.Timestamp | None) -> Iterator
     yield from forgotten_splits(stack)
     yield from splits_twice(stack)
     yield from splits_inverted(stack)
+    yield from splits_misnoted(stack)
     yield from spikes(stack, terms)
     yield from opens(stack, terms)
     yield from wicks(stack)

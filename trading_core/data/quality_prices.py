@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['RATIOS', 'split_ratio', 'forgotten_splits', 'hundredfold', 'spikes', 'opens', 'wicks', 'jumps']
+__all__ = ['RATIOS', 'split_ratio', 'ratio_left', 'forgotten_splits', 'hundredfold', 'spikes', 'opens', 'wicks', 'jumps']
 
 # %% ../../nbs/17d_quality_prices.ipynb #58fb60bd
 from collections.abc import Iterator
@@ -17,14 +17,20 @@ import pandas as pd
 from .findings import Finding, Thresholds
 from .stack import Runs
 
-# %% ../../nbs/17d_quality_prices.ipynb #f2c9b8e9
+# %% ../../nbs/17d_quality_prices.ipynb #3ff9a030
 RATIOS = np.array(
     [1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50]
 )  # new shares for an old one, and old for a new
 
 
 def split_ratio(stack: Runs) -> np.ndarray:
-    "The ratio of shares, new for old, by which each open looks split; NaN where it does not, (n_rows,)."
+    "The ratio of shares, new for old, by which each open looks split; NaN where it does not or a split is noted, (n_rows,)."
+    ratio = ratio_left(stack)  # where one is noted, the question is whether it is the right one
+    return ratio if stack.split is None else np.where(stack.split == 1, ratio, np.nan)
+
+
+def ratio_left(stack: Runs) -> np.ndarray:
+    "The ratio by which each open looks split in addition to what is noted; NaN where it does not, (n_rows,)."
     ratio, logs = np.full(len(stack.days), np.nan), np.log(RATIOS)
     rows = np.flatnonzero((np.abs(np.nan_to_num(stack.gap)) > 0.36) & ~stack.continuous)
     if len(rows):
@@ -44,8 +50,6 @@ def split_ratio(stack: Runs) -> np.ndarray:
         )
         fits &= _steady(stack, rows)
         ratio[rows[fits]] = np.exp(-np.sign(gap) * size)[fits]
-    if stack.split is not None:
-        ratio[stack.split != 1] = np.nan  # where one is noted, the question is whether it was applied twice
     return ratio
 
 
