@@ -2269,6 +2269,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'trading_core/data/quality.py')},
             'trading_core.data.quality_actions': { 'trading_core.data.quality_actions._apart': ( 'quality_actions.html#_apart',
                                                                                                  'trading_core/data/quality_actions.py'),
+                                                   'trading_core.data.quality_actions._lag': ( 'quality_actions.html#_lag',
+                                                                                               'trading_core/data/quality_actions.py'),
                                                    'trading_core.data.quality_actions._unpaid': ( 'quality_actions.html#_unpaid',
                                                                                                   'trading_core/data/quality_actions.py'),
                                                    'trading_core.data.quality_actions.differences': ( 'quality_actions.html#differences',

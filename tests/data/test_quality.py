@@ -228,6 +228,26 @@ def test_a_quarter_of_a_million_bars_take_less_than_a_second_of_work() -> None:
     assert min(spent) < 1.0  # measured: 0.1 s
 
 
+@pytest.mark.parametrize("days", [DAYS, DAYS[:40]])
+@pytest.mark.parametrize(("lag", "how"), [(1, "1 bar later"), (-1, "1 bar earlier"), (2, "2 bars later")])
+def test_another_source_that_is_dated_beside_is_told_in_one_finding(days: pd.DatetimeIndex, lag: int, how: str) -> None:
+    own = quiet(days=days)
+    noise = np.exp(np.random.default_rng(1).normal(0, 1e-4, len(days)))
+    other = own.mul(noise, axis=0).shift(lag).dropna()
+    (found,) = quality_of({"X": own}, others={"vendor": {"X": other}})
+    assert (found.rule, found.severity) == ("differs", "fatal")
+    assert f"The other one is vendor. Its closes are the same {how}, so one of the two knows them too soon" in found.cure
+    assert quality_of({"X": own}, others={"vendor": {"X": own.mul(noise, axis=0)}}) == []
+
+
+def test_a_source_that_differs_by_much_or_hardly_moves_is_not_taken_for_one_that_is_dated_beside() -> None:
+    own = quiet()
+    restless = own.mul(np.exp(np.random.default_rng(1).normal(0, 0.02, len(DAYS))), axis=0)
+    assert [f for f in quality_of({"X": own}, others={"v": {"X": restless}}) if "too soon" in f.cure] == []
+    bill = quiet(usual=1e-6)
+    assert quality_of({"X": bill}, others={"v": {"X": bill.round(2)}}) == []
+
+
 def test_a_finding_is_told_in_one_sentence() -> None:
     finding = Finding("X", DAYS[3], "spike", 10.0, "fatal", "Get it again.", DAYS[3])
     assert (
