@@ -148,7 +148,9 @@ def test_labels_that_are_an_hour_off_in_summer_only_are_refused(interval: str, m
 
 
 def test_bars_of_which_a_month_is_labelled_by_starts_are_refused():
-    left, right = (pd.DatetimeIndex(part, tz="UTC") for part in bar_spans("XNYS", Interval.of("5m"), "2024-05-01", "2024-07-31"))
+    left, right = (
+        pd.DatetimeIndex(part, tz="UTC") for part in bar_spans("XNYS", Interval.of("5m"), "2024-05-01", "2024-07-31")
+    )
     june = right.month == 6
     with pytest.raises(BadBarsError, match="2024-06-03 to 2024-06-28: in 19 sessions in a row"):
         check_labels("ACME", right[~june].append(left[june]).sort_values(), "XNYS", "5m")
@@ -158,7 +160,9 @@ def test_bars_of_which_a_month_is_labelled_by_starts_are_refused():
 @pytest.mark.parametrize("extended", [False, True])
 @pytest.mark.parametrize("interval", ["1m", "5m", "30m", "1h"])
 @pytest.mark.parametrize("kept", [0.03, 0.1, 0.3, 0.6, 0.9])
-def test_shares_that_hardly_trade_are_not_taken_for_wrong_labels(interval: str, extended: bool, anchor: str, kept: float):
+def test_shares_that_hardly_trade_are_not_taken_for_wrong_labels(
+    interval: str, extended: bool, anchor: str, kept: float
+):
     ends = grid("XNYS", interval, "2023-11-01", "2024-12-31", extended, anchor)
     for seed in range(3):
         check_labels("THIN", ends[np.random.default_rng(seed).random(len(ends)) < kept], "XNYS", interval)

@@ -92,7 +92,9 @@ def opened(bars: pd.DataFrame, row: int, factor: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize("symbol", ["X", "X/USD"])
 @pytest.mark.parametrize("factor", [100.0, 0.01, 10.0, 3.2, 0.3])
-def test_an_open_at_which_orders_would_be_filled_is_fatal_when_it_fits_neither_close(symbol: str, factor: float) -> None:
+def test_an_open_at_which_orders_would_be_filled_is_fatal_when_it_fits_neither_close(
+    symbol: str, factor: float
+) -> None:
     days = DAYS if symbol == "X" else pd.date_range("2019-01-01", "2020-12-31", tz="UTC")
     for row in (200, -1):
         wrong = opened(quiet(days=days), row, factor)
@@ -236,7 +238,9 @@ def test_another_source_that_is_dated_beside_is_told_in_one_finding(days: pd.Dat
     other = own.mul(noise, axis=0).shift(lag).dropna()
     (found,) = quality_of({"X": own}, others={"vendor": {"X": other}})
     assert (found.rule, found.severity) == ("differs", "fatal")
-    assert f"The other one is vendor. Its closes are the same {how}, so one of the two knows them too soon" in found.cure
+    assert (
+        f"The other one is vendor. Its closes are the same {how}, so one of the two knows them too soon" in found.cure
+    )
     assert quality_of({"X": own}, others={"vendor": {"X": own.mul(noise, axis=0)}}) == []
 
 

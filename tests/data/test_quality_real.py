@@ -281,7 +281,9 @@ def test_a_year_of_a_coins_minutes_has_nothing_fatal_but_the_months_that_are_abs
     found = quality_of({"COIN/USD": bars})
     assert told(found, "fatal") == {("COIN/USD", "missing", absent)}
     assert {f.rule for f in found if f.severity == "warn"} == {"missing", "quiet", "repeat"}
-    assert max(f.value for f in found if f.rule == "repeat") < 10  # minutes of somebody who buys a little again and again
+    assert (
+        max(f.value for f in found if f.rule == "repeat") < 10
+    )  # minutes of somebody who buys a little again and again
 
 
 def test_minutes_of_two_sources_have_nothing_fatal(real_data):
@@ -293,7 +295,9 @@ def test_minutes_of_two_sources_have_nothing_fatal(real_data):
     assert told(quality_of(bars), "fatal") == set()
 
 
-def test_real_hours_pass_when_they_are_known_at_their_ends_and_neither_as_starts_nor_with_a_summer_of_five_hours(real_data):
+def test_real_hours_pass_when_they_are_known_at_their_ends_and_neither_as_starts_nor_with_a_summer_of_five_hours(
+    real_data,
+):
     rows = pd.read_csv(real_data / "equities_hourly_raw.csv.gz")
     starts = pd.to_datetime(rows["time_ny"]).dt.tz_localize("America/New_York")
     ends = pd.DatetimeIndex(starts.dt.tz_convert("UTC")) + pd.Timedelta(hours=1)

@@ -64,14 +64,15 @@ def splits_inverted(stack: Runs) -> Iterator[Finding]:
     cure = "Write new shares for an old one: 4.0 is four for one, 0.1 is one for ten."
     yield from stack.findings(rows, "split_inverted", "fatal", stack.split, cure)
 
-# %% ../../nbs/17f_quality_adjusted.ipynb #03c9b0f3
+# %% ../../nbs/17f_quality_adjusted.ipynb #c6f1d9e4
 def splits_misnoted(stack: Runs) -> Iterator[Finding]:
     "Noted splits after which the price moves as after a split of another ratio."
-    if stack.split is None:
+    split = stack.split
+    if split is None:
         return
     left, last = ratio_left(stack), np.arange(len(stack.days))
-    rows = np.flatnonzero((stack.split != 1) & np.isfinite(left))
-    noted, true = np.log(stack.split[rows]), np.log(stack.split[rows] * left[rows])
+    rows = np.flatnonzero((split != 1) & np.isfinite(left))
+    noted, true = np.log(split[rows]), np.log(split[rows] * left[rows])
     told = np.minimum(np.abs(true), np.abs(true + noted)) < LARGE  # adjusted already, or upside down
     shift = volume_shift(stack, rows)
     closer = np.abs(shift - true) < np.minimum(np.abs(shift - noted), np.abs(shift))
@@ -79,9 +80,7 @@ def splits_misnoted(stack: Runs) -> Iterator[Finding]:
     last[rows] = stack.bounds[stack.code[rows] + 1] - 1
 
     def cure(row: int) -> str:
-        looks = (
-            f"A split of {stack.split[row]:.4g} is noted, and it looks like one of {stack.split[row] * left[row]:.4g}."
-        )
+        looks = f"A split of {split[row]:.4g} is noted, and it looks like one of {split[row] * left[row]:.4g}."
         return f"{looks} Look up which is right, and write it."
 
     yield from stack.findings(rows, "split", "fatal", np.exp(stack.move), cure, last)

@@ -152,7 +152,7 @@ def _holiday_cure(many: bool, calendar: str) -> str:
         return "The bar is left out: nobody could trade on it."
     return f"Its days do not fit {calendar}: give the asset the calendar of its market, or shift its days."
 
-# %% ../../nbs/17c_quality_days.ipynb #58bcf338
+# %% ../../nbs/17c_quality_days.ipynb #79e2a006
 def silences(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
     "Runs of bars without volume."
     begins, ends = stack.runs(stack.columns[4] == 0, terms.idle)
@@ -174,7 +174,7 @@ def repeating(stack: Runs) -> np.ndarray:
     "Which bars are the same as the one before and have a volume, (n_rows,)."
     same = np.zeros(len(stack.days), dtype=bool)
     same[1:] = (stack.columns[:, 1:] == stack.columns[:, :-1]).all(axis=0) & (stack.columns[4, 1:] > 0)
-    return same & ~stack.first
+    return np.asarray(same & ~stack.first)
 
 # %% ../../nbs/17c_quality_days.ipynb #96883c8f
 USUAL = 0.95  # share of its other sessions in which a share trades that usually does
