@@ -14,6 +14,7 @@ from intraday import bars_on
 from trading_core.data.intervals import (
     ExtendedError,
     Interval,
+    bar_spans,
     check_labels,
     days_of,
     grid,
@@ -127,6 +128,44 @@ def test_starts_are_told_from_ends(interval, anchor, extended):
     if not extended:
         with pytest.raises(BadBarsError, match="begins with the start of a bar"):
             check_labels("S", starts.index, "XNYS", interval)
+
+
+def in_summer(ends: pd.DatetimeIndex, minutes: int) -> pd.DatetimeIndex:
+    "The labels, moved by so many minutes while New York has its summer."
+    summer = ends.tz_convert("America/New_York").map(lambda moment: bool(moment.dst()))
+    return ends + pd.to_timedelta(np.where(summer, minutes, 0), unit="min")
+
+
+@pytest.mark.parametrize("thin", [0.0, 0.1])
+@pytest.mark.parametrize(("minutes", "told"), [(-60, "early"), (60, "late")])
+@pytest.mark.parametrize("interval", WITHIN)
+def test_labels_that_are_an_hour_off_in_summer_only_are_refused(interval: str, minutes: int, told: str, thin: float):
+    ends = grid("XNYS", interval, "2024-01-02", "2024-04-30")
+    ends = ends[np.random.default_rng(3).random(len(ends)) >= thin]
+    check_labels("ACME", ends, "XNYS", interval)
+    with pytest.raises(BadBarsError, match=f"sessions in a row bars begin and end too {told}.*New_York, which changes"):
+        check_labels("ACME", in_summer(ends, minutes), "XNYS", interval)
+
+
+def test_bars_of_which_a_month_is_labelled_by_starts_are_refused():
+    left, right = (
+        pd.DatetimeIndex(part, tz="UTC") for part in bar_spans("XNYS", Interval.of("5m"), "2024-05-01", "2024-07-31")
+    )
+    june = right.month == 6
+    with pytest.raises(BadBarsError, match="2024-06-03 to 2024-06-28: in 19 sessions in a row"):
+        check_labels("ACME", right[~june].append(left[june]).sort_values(), "XNYS", "5m")
+
+
+@pytest.mark.parametrize("anchor", ["open", "clock"])
+@pytest.mark.parametrize("extended", [False, True])
+@pytest.mark.parametrize("interval", ["1m", "5m", "30m", "1h"])
+@pytest.mark.parametrize("kept", [0.03, 0.1, 0.3, 0.6, 0.9])
+def test_shares_that_hardly_trade_are_not_taken_for_wrong_labels(
+    interval: str, extended: bool, anchor: str, kept: float
+):
+    ends = grid("XNYS", interval, "2023-11-01", "2024-12-31", extended, anchor)
+    for seed in range(3):
+        check_labels("THIN", ends[np.random.default_rng(seed).random(len(ends)) < kept], "XNYS", interval)
 
 
 def test_labels_of_the_wrong_zone_fit_neither():

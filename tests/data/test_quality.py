@@ -10,6 +10,7 @@ import pytest
 
 from trading_core.data import Thresholds, quality_of
 from trading_core.data.findings import Finding, refusals_of
+from trading_core.data.intervals import grid
 from trading_core.model import Asset, AssetClass
 from trading_core.sessions import sessions
 
@@ -80,6 +81,95 @@ def test_a_smaller_spike_is_a_warning(factor: float) -> None:
     assert [(f.rule, f.severity) for f in found] == [("spike", "warn")]
 
 
+def opened(bars: pd.DataFrame, row: int, factor: float) -> pd.DataFrame:
+    "The bars with one open that is wrong by a factor, and high or low with it."
+    changed = bars.copy()
+    changed.iloc[row, 0] *= factor
+    changed["high"] = changed[["open", "high", "close"]].max(axis=1)
+    changed["low"] = changed[["open", "low", "close"]].min(axis=1)
+    return changed
+
+
+@pytest.mark.parametrize("symbol", ["X", "X/USD"])
+@pytest.mark.parametrize("factor", [100.0, 0.01, 10.0, 3.2, 0.3])
+def test_an_open_at_which_orders_would_be_filled_is_fatal_when_it_fits_neither_close(
+    symbol: str, factor: float
+) -> None:
+    days = DAYS if symbol == "X" else pd.date_range("2019-01-01", "2020-12-31", tz="UTC")
+    for row in (200, -1):
+        wrong = opened(quiet(days=days), row, factor)
+        found = [(f.rule, f.day) for f in quality_of({symbol: wrong}) if f.severity == "fatal"]
+        assert found == [("open", days[row])]
+        assert [f for f in quality_of({symbol: wrong}, terms=Thresholds(spike=200.0)) if f.severity == "fatal"] == []
+
+
+def test_an_open_of_an_hour_is_held_against_both_closes_too() -> None:
+    marks = grid("XNYS", "1h", "2019-01-01", "2019-03-29")
+    assert fatal(opened(quiet(days=marks, usual=0.004), 200, 0.01)) == {("open", marks[200])}
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.6])
+def test_an_open_that_is_half_as_much_off_is_a_warning(factor: float) -> None:
+    assert [(f.rule, f.severity) for f in quality_of({"X": opened(quiet(), 200, factor)})] == [("open", "warn")]
+
+
+def test_an_open_after_news_or_a_split_fits_the_close_of_its_day_and_is_right() -> None:
+    news = scaled(quiet(), slice(200, None), 0.25)
+    news.iloc[200:, 4] *= 40.0
+    assert fatal(news) == set()
+    noted = scaled(quiet(), slice(200, None), 0.05, 20.0).assign(split=np.where(np.arange(len(DAYS)) == 200, 20.0, 1.0))
+    assert fatal(noted) == set()
+    late = noted.copy()
+    late.iloc[200, :2] *= 20.0  # the open is still in old shares
+    assert ("open", DAYS[200]) in fatal(late)
+
+
+def padded(bars: pd.DataFrame, rows: slice) -> pd.DataFrame:
+    "The bars with those rows as a vendor writes them for a share that is halted."
+    made = bars.copy()
+    made.iloc[rows] = [*([made["close"].iloc[rows.start - 1]] * 4), 0.0]
+    return made
+
+
+@pytest.mark.parametrize("rows", [slice(len(DAYS) - 60, len(DAYS)), slice(100, 160), slice(300, 310)])
+def test_padding_of_a_share_that_is_halted_or_gone_is_as_fatal_as_missing_sessions(rows: slice) -> None:
+    assert fatal(padded(quiet(), rows)) == {("repeat", DAYS[rows.start])}
+    assert fatal(padded(quiet(), rows), terms=Thresholds(gap=None)) == set()  # where gaps are allowed
+    assert fatal(padded(quiet(), slice(rows.start, rows.start + 9))) == set()
+
+
+def test_two_halts_do_not_make_a_share_one_that_hardly_trades() -> None:
+    twice = padded(padded(quiet(), slice(100, 160)), slice(300, 380))
+    assert fatal(twice) == {("repeat", DAYS[100]), ("repeat", DAYS[300])}
+
+
+def test_a_share_that_hardly_trades_is_not_taken_for_padding() -> None:
+    still = np.random.default_rng(1).random(len(DAYS)) < 0.3
+    rare = quiet()
+    for row in np.flatnonzero(still[1:]) + 1:
+        rare = padded(rare, slice(row, row + 1))
+    rare = padded(rare, slice(200, 212))
+    assert fatal(rare) == set()
+    value_of_a_fund = quiet().assign(volume=0.0)
+    for name in ("open", "high", "low"):
+        value_of_a_fund[name] = value_of_a_fund["close"]
+    assert fatal(value_of_a_fund) == set()
+    assert fatal(value_of_a_fund * 0 + [1, 1, 1, 1, 0]) == set()  # of a money market
+
+
+@pytest.mark.parametrize("symbol", ["X", "X/USD"])
+def test_minutes_without_a_trade_are_no_padding_and_ten_days_of_them_are(symbol: str) -> None:
+    marks = grid("XNYS" if symbol == "X" else "24/7", "1h", "2024-01-02", "2024-03-29")
+    hours = quiet(days=marks, usual=0.002)
+    empty = np.flatnonzero(np.random.default_rng(2).random(len(marks)) < 0.2)
+    for row in empty[empty > 0]:
+        hours = padded(hours, slice(int(row), int(row) + 1))
+    assert "repeat" not in {f.rule for f in quality_of({symbol: hours})}
+    first = int(marks.searchsorted(pd.Timestamp("2024-03-04", tz="UTC"), side="right"))
+    dead = [f for f in quality_of({symbol: padded(hours, slice(first, len(hours)))}) if f.severity == "fatal"]
+    assert [(f.rule, f"{f.day:%m-%d}") for f in dead] == [("repeat", "03-04")]
+
+
 def test_a_split_that_is_noted_is_none_that_was_forgotten() -> None:
     raw = scaled(quiet(), slice(200, None), 0.25, 4.0).assign(split=np.where(np.arange(len(DAYS)) == 200, 4.0, 1.0))
     assert fatal(raw) == set()
@@ -138,6 +228,28 @@ def test_a_quarter_of_a_million_bars_take_less_than_a_second_of_work() -> None:
         assert [f for f in quality_of(tables) if f.severity == "fatal"] == []
         spent.append(time.thread_time() - began)
     assert min(spent) < 1.0  # measured: 0.1 s
+
+
+@pytest.mark.parametrize("days", [DAYS, DAYS[:40]])
+@pytest.mark.parametrize(("lag", "how"), [(1, "1 bar later"), (-1, "1 bar earlier"), (2, "2 bars later")])
+def test_another_source_that_is_dated_beside_is_told_in_one_finding(days: pd.DatetimeIndex, lag: int, how: str) -> None:
+    own = quiet(days=days)
+    noise = np.exp(np.random.default_rng(1).normal(0, 1e-4, len(days)))
+    other = own.mul(noise, axis=0).shift(lag).dropna()
+    (found,) = quality_of({"X": own}, others={"vendor": {"X": other}})
+    assert (found.rule, found.severity) == ("differs", "fatal")
+    assert (
+        f"The other one is vendor. Its closes are the same {how}, so one of the two knows them too soon" in found.cure
+    )
+    assert quality_of({"X": own}, others={"vendor": {"X": own.mul(noise, axis=0)}}) == []
+
+
+def test_a_source_that_differs_by_much_or_hardly_moves_is_not_taken_for_one_that_is_dated_beside() -> None:
+    own = quiet()
+    restless = own.mul(np.exp(np.random.default_rng(1).normal(0, 0.02, len(DAYS))), axis=0)
+    assert [f for f in quality_of({"X": own}, others={"v": {"X": restless}}) if "too soon" in f.cure] == []
+    bill = quiet(usual=1e-6)
+    assert quality_of({"X": bill}, others={"v": {"X": bill.round(2)}}) == []
 
 
 def test_a_finding_is_told_in_one_sentence() -> None:

@@ -108,6 +108,23 @@ def test_a_ratio_upside_down_is_refused(tmp_path: Path, ratio: float):
     assert found(bars) == {("split_inverted", DAY, "fatal")}
 
 
+@pytest.mark.parametrize(("ratio", "told"), [(4.0, 2.0), (2.0, 4.0), (20.0, 10.0), (6.0, 2.0), (0.1, 0.2), (0.05, 0.1)])
+@pytest.mark.parametrize("n", [500, 251])
+def test_another_ratio_than_that_of_the_prices_is_refused(tmp_path: Path, ratio: float, told: float, n: int):
+    bars = read(tmp_path, noted(walk(5), ratio, raw=True, told=told).iloc[:n], "csv")  # 251: on the day itself
+    assert found(bars) == {("split", DAY, "fatal")}
+    (said,) = [f for f in quality_of({"ACME": bars}) if f.rule == "split"]
+    assert f"A split of {told:g} is noted, and it looks like one of {ratio:.4g}." in said.cure
+
+
+def test_a_true_fall_by_half_on_the_day_of_a_split_is_told_from_another_ratio_by_volume_or_turnover():
+    assert found(fallen(noted(walk(4), 2.0, raw=True), 0.5)) == set()
+    busy = fallen(noted(walk(4), 2.0, raw=True), 0.5)
+    busy.iloc[250:, 4] *= np.where(np.arange(250) < 3, 100.0, 2.0)  # news, also when more change hands afterwards
+    assert found(busy) == set()
+    assert found(busy.iloc[:251]) == set()
+
+
 def test_a_stock_dividend_in_adjusted_prices_is_a_doubt():
     assert found(noted(walk(6), 1.05)) == {("split_twice", DAY, "warn")}
     assert found(noted(walk(6), 1.05, raw=True)) == set()

@@ -14,7 +14,9 @@ import pytest
 from trading_core.data.csv_files import CsvBars
 from trading_core.data.csv_lines import CsvError
 from trading_core.data.findings import Finding, Thresholds
+from trading_core.data.intervals import check_labels
 from trading_core.data.quality import quality_of
+from trading_core.data.sources import BadBarsError
 from trading_core.model import Asset, AssetClass
 
 pytestmark = pytest.mark.realdata
@@ -271,6 +273,19 @@ def test_a_day_of_the_whole_market_with_every_fault_at_once(real_data):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("coin", "absent"), [("btc", "2016-04-02"), ("eth", "2016-04-01")])
+def test_a_year_of_a_coins_minutes_has_nothing_fatal_but_the_months_that_are_absent(real_data, coin, absent):
+    rows = pd.read_csv(real_data / f"crypto_minute_{coin}usd_2016.csv.gz")
+    ends = pd.to_datetime(rows["time_utc"], utc=True) + pd.Timedelta(minutes=1)
+    bars = rows.set_index(ends)[["open", "high", "low", "close", "volume"]].astype(float)
+    found = quality_of({"COIN/USD": bars})
+    assert told(found, "fatal") == {("COIN/USD", "missing", absent)}
+    assert {f.rule for f in found if f.severity == "warn"} == {"missing", "quiet", "repeat"}
+    assert (
+        max(f.value for f in found if f.rule == "repeat") < 10
+    )  # minutes of somebody who buys a little again and again
+
+
 def test_minutes_of_two_sources_have_nothing_fatal(real_data):
     rows = pd.read_csv(real_data / "equities_minute_2019_02.csv.gz")
     when = next(name for name in rows.columns if name.startswith("time"))
@@ -278,6 +293,19 @@ def test_minutes_of_two_sources_have_nothing_fatal(real_data):
     columns = ["open", "high", "low", "close", "volume"]
     bars = {s: own.set_index("end")[columns].astype(float) for s, own in rows.groupby("symbol")}
     assert told(quality_of(bars), "fatal") == set()
+
+
+def test_real_hours_pass_when_they_are_known_at_their_ends_and_neither_as_starts_nor_with_a_summer_of_five_hours(
+    real_data,
+):
+    rows = pd.read_csv(real_data / "equities_hourly_raw.csv.gz")
+    starts = pd.to_datetime(rows["time_ny"]).dt.tz_localize("America/New_York")
+    ends = pd.DatetimeIndex(starts.dt.tz_convert("UTC")) + pd.Timedelta(hours=1)
+    off = ends - pd.to_timedelta(np.where(starts.map(lambda moment: bool(moment.dst())), 60, 0), unit="min")
+    check_labels("AAPL", ends, "XNYS", "1h")
+    for wrong in (ends - pd.Timedelta(hours=1), off):
+        with pytest.raises(BadBarsError, match="too early"):
+            check_labels("AAPL", wrong, "XNYS", "1h")
 
 
 @pytest.mark.parametrize("name", ["yahoo_style_AAPL_2012_2017.csv"])

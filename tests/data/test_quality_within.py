@@ -94,12 +94,49 @@ def test_a_whole_day_of_silence_is_a_missing_day_and_told_once():
     assert [f.rule for f in told(marks, "COIN/USD")] == ["missing"]
 
 
+def repeated(bars: pd.DataFrame, rows: slice, one_price: bool) -> list[tuple[str, float, str]]:
+    "What is said of bars that are all like the first of `rows`."
+    bars = bars.copy()
+    first = bars.iloc[rows].iloc[0]
+    bars.iloc[rows] = [*([first["close"]] * 4), first["volume"]] if one_price else first.to_numpy()
+    return [(f.rule, f.value, f.severity) for f in quality_of({"COIN/USD": bars}) if f.rule == "repeat"]
+
+
+def test_who_buys_the_same_every_minute_is_no_feed_that_hangs():
+    minutes = bars_at(grid("24/7", "1m", "2024-03-04", "2024-03-05"))
+    assert repeated(minutes, slice(700, 715), one_price=True) == [("repeat", 15, "warn")]
+    assert repeated(minutes, slice(700, 704), one_price=True) == []
+    assert repeated(minutes, slice(700, 765), one_price=True) == [("repeat", 65, "fatal")]
+    assert repeated(minutes, slice(700, 706), one_price=False) == [("repeat", 6, "fatal")]
+    every_tenth = minutes.iloc[np.r_[0:700, 700:1300:10, 1300 : len(minutes)]]
+    assert repeated(every_tenth, slice(700, 760), one_price=True) == []  # nobody else traded in between
+
+
+@pytest.mark.parametrize("one_price", [False, True])
+def test_a_feed_of_hours_that_hangs_over_the_night_is_found(one_price: bool):
+    hours = bars_at(grid("XNYS", "1h", "2024-03-04", "2024-03-08"))
+    first = hours.iloc[12]
+    hours.iloc[12:26] = [*([first["close"]] * 4), first["volume"]] if one_price else first.to_numpy()
+    (finding,) = quality_of({"ACME": hours})
+    assert (finding.rule, finding.value, finding.severity) == ("repeat", 14, "fatal")
+
+
 @pytest.mark.parametrize("symbol", ["ACME", "COIN/USD"])
 def test_labels_between_the_marks_are_fatal(symbol: str):
     marks = grid("24/7" if "/" in symbol else "XNYS", "5m", "2024-03-04", "2024-03-06")
     odd = marks.insert(40, pd.Timestamp(marks[39] + pd.Timedelta(minutes=2)))
     (finding,) = told(odd, symbol)
     assert (finding.rule, finding.severity, finding.value) == ("off_grid", "fatal", 1)
+
+
+@pytest.mark.parametrize(("minutes", "rule"), [(-60, "early"), (60, "late")])
+@pytest.mark.parametrize("interval", ["5m", "1h"])
+def test_bars_that_are_an_hour_off_in_summer_are_fatal(interval: str, minutes: int, rule: str):
+    marks = grid("XNYS", interval, "2024-02-20", "2024-04-05")
+    off = pd.to_timedelta(np.where(marks > pd.Timestamp("2024-03-10", tz="UTC"), minutes, 0), unit="min")
+    (finding,) = [f for f in told(marks + off) if f.rule in ("early", "late")]
+    assert (finding.rule, finding.value, finding.severity) == (rule, 19, "fatal")
+    assert finding.when == "2024-03-11 to 2024-04-05"
 
 
 def test_a_bar_that_is_there_twice_is_found_within_a_day_too():

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 
-# %% ../../nbs/17_findings.ipynb #2e8f7b23
+# %% ../../nbs/17_findings.ipynb #4db55b19
 Severity = Literal["fatal", "warn", "note"]
 SEVERITIES: tuple[Severity, ...] = ("fatal", "warn", "note")
 
@@ -38,6 +38,8 @@ RULES: Mapping[str, str] = {
     "hole": "{value:.0%} of the session's bars are not there",
     "thin": "{value:.0%} of the bars of a usual session are not there",
     "quiet": "no bar for {value:.1f} hours",
+    "early": "in {value:.0f} sessions in a row the bars begin and end too early",
+    "late": "in {value:.0f} sessions in a row the bars begin and end too late",
     "off_grid": "{value:.0f} bars end between the marks of their clock",
     "idle": "{value:.0f} bars in a row without volume",
     "repeat": "the same bar {value:.0f} times in a row",
@@ -46,6 +48,7 @@ RULES: Mapping[str, str] = {
     "split_twice": "a split of {value:.4g} is noted, but the price does not move by it",
     "split_inverted": "a split of {value:.4g} is noted, and the price moved the other way",
     "spike": "the price is {value:.4g} times its neighbours, and back on the next bar",
+    "open": "the open is {value:.4g} times away from both the close before and its own",
     "wick": "high or low is {value:.4g} times away from the closes around it",
     "jump": "the price moved by {value:+.1%} while the others did not",
     "dividend": "a dividend of {value:.2%} is noted, but adjusted prices do not contain it",
@@ -144,7 +147,7 @@ def quality_facts(findings: Iterable[Finding], symbols: int, refuse: str = "fata
     barred = refusals_of(found) if refuse == "fatal" else {}
     return {"symbols": symbols, "counts": counts_of(found), "barred": barred, "findings": plain_findings(found[:KEPT])}
 
-# %% ../../nbs/17_findings.ipynb #607c8a3f
+# %% ../../nbs/17_findings.ipynb #6616dae5
 class ThresholdError(ConfigError):
     "A threshold that makes no sense."
 
@@ -161,7 +164,7 @@ class Thresholds:
     "From which figure on something is worth a finding."
 
     gap: int | None = 10  # sessions without a bar in a row that are fatal; None: never
-    spike: float = 3.0  # a price so many times its neighbours, and back on the next bar, is fatal
+    spike: float = 3.0  # a close so many times its neighbours, or an open so far from both closes, is fatal
     repeats: int = 5  # identical bars in a row that are fatal
     idle: int = 10  # bars in a row without volume that are worth a warning
     difference: float = 0.02  # median difference from another source that is fatal

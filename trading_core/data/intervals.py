@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['EXTENDED', 'RULES', 'Interval', 'ExtendedError', 'stretches', 'bar_spans', 'grid', 'days_of', 'label_of',
-           'labelled_by_end', 'check_labels', 'interval_of', 'kept_bars', 'placed', 'in_session', 'closings',
-           'resample']
+__all__ = ['EXTENDED', 'MISREAD', 'HOUR', 'LONELY', 'MANY', 'RULES', 'Interval', 'ExtendedError', 'stretches', 'bar_spans',
+           'grid', 'days_of', 'label_of', 'labelled_by_end', 'misplaced', 'check_labels', 'interval_of', 'kept_bars',
+           'placed', 'in_session', 'closings', 'resample']
 
 # %% ../../nbs/10a_intervals.ipynb #70ec9573
 from dataclasses import dataclass
@@ -249,7 +249,59 @@ def labelled_by_end(
     place = np.minimum(np.searchsorted(closing, labels, side="right"), len(closing) - 1)
     return bars.set_axis(pd.DatetimeIndex(np.minimum(labels + length.step.value, closing[place]), tz="UTC"))
 
-# %% ../../nbs/10a_intervals.ipynb #f7f11a9f
+# %% ../../nbs/10a_intervals.ipynb #824aef16
+MISREAD = "Read its times on the clock of {zone}, which changes in summer; labels that are starts are to be moved to the ends."
+HOUR, LONELY, MANY = 60 * MINUTE.value, 360 * MINUTE.value, 10  # nanoseconds; nanoseconds without a bar; sessions
+
+
+def _beside(
+    labels: np.ndarray, opens: np.ndarray, closes: np.ndarray, lead: int, near: int, tail: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Of each session: whether it has bars, begins from `lead` to `near` before its opening, has any in its last `tail`."
+    place, end = (np.searchsorted(labels, marks, side="right") for marks in (opens - lead, closes))
+    first = np.append(labels, labels[-1] + 10 * DAY.value)[place]
+    before = np.insert(labels, 0, labels[0] - 10 * DAY.value)[place]
+    begun = (first <= opens - near) & (before < opens - LONELY)  # and nothing before the session that day
+    return end > place, begun, end > np.searchsorted(labels, closes - tail, side="right")
+
+
+def _longest(there: np.ndarray, begun: np.ndarray, ended: np.ndarray) -> tuple[int, int, int]:
+    "How many sessions in a row are begun and not ended at most, the first of them and the last; (0, 0, 0) if there are few."
+    session, odd = np.flatnonzero(there), (begun & ~ended)[there]
+    edges = np.flatnonzero(np.diff(odd.astype(np.int8), prepend=0, append=0))
+    sizes = edges[1::2] - edges[::2]
+    if not len(sizes) or sizes.max() < min(MANY, max(len(odd), 3)):
+        return 0, 0, 0
+    first = edges[::2][sizes.argmax()]
+    return int(sizes.max()), int(session[first]), int(session[first + sizes.max() - 1])
+
+
+def misplaced(
+    index: pd.DatetimeIndex, calendar: str, interval: str | Interval
+) -> tuple[pd.Timestamp, pd.Timestamp, int] | None:
+    "The longest row of sessions whose bars begin and end too early or too late: first, last, and how many; negative if early."
+    length, labels = Interval.of(interval), index.as_unit("ns").asi8
+    if length.daily or calendar == "24/7" or not len(labels):
+        return None
+    opens, closes = _hours_around(index, calendar)
+    back = 1 - labels[::-1], -closes[::-1], -opens[::-1]  # late is early, seen from the other end
+    starts = _longest(*_beside(labels, opens, closes, length.step.value, 0, 1))
+    early = max(starts, _longest(*_beside(labels, opens, closes, HOUR, 0, HOUR)))
+    late = _longest(*_beside(*back, HOUR, HOUR // 2, HOUR))
+    count, first, last = early if early >= late else (late[0], len(opens) - 1 - late[2], len(opens) - 1 - late[1])
+    if not count:
+        return None
+    days = days_of(pd.DatetimeIndex(closes[[first, last]], tz="UTC"), length, calendar)
+    return days[0], days[1], -count if early >= late else count
+
+
+def _hours_around(index: pd.DatetimeIndex, calendar: str) -> tuple[np.ndarray, np.ndarray]:
+    "When the sessions around some labels open and close, in nanoseconds since 1970."
+    table = hours(calendar, index[0] - DAY, index[-1] + DAY)
+    opens, closes = (table[name].dt.as_unit("ns").astype("int64").to_numpy() for name in ("open", "close"))
+    return opens, closes
+
+# %% ../../nbs/10a_intervals.ipynb #3139ba6d
 def check_labels(symbol: str, index: pd.DatetimeIndex, calendar: str, interval: str | Interval) -> None:
     "BadBarsError where bars that should be labelled by their ends show their starts, or are on no mark at all."
     length, labels = Interval.of(interval), index.as_unit("ns").asi8
@@ -260,18 +312,20 @@ def check_labels(symbol: str, index: pd.DatetimeIndex, calendar: str, interval: 
         raise _unfit(symbol, index[odd][0], length, calendar)
     if calendar == "24/7":
         return
-    table = hours(calendar, index[0] - DAY, index[-1] + DAY)
-    opens, closes = (table[name].dt.as_unit("ns").astype("int64").to_numpy() for name in ("open", "close"))
-    place = np.searchsorted(labels, opens - length.step.value, side="right")
-    first = np.append(labels, labels[-1] + 10 * DAY.value)[place]
-    before = np.insert(labels, 0, labels[0] - 10 * DAY.value)[place]
-    early = (first <= opens) & (before < opens - 6 * 60 * MINUTE.value)  # and nothing before the session that day
-    if early.any() and not np.isin(closes, labels).any():
-        where, needed = index[place[early]][0], f"a bar of {length} is labelled by the end at which it is known"
+    opens, closes = _hours_around(index, calendar)
+    _, early, ended = _beside(labels, opens, closes, length.step.value, 0, 1)
+    needed = f"a bar of {length} is labelled by the end at which it is known"
+    if early.any() and not ended.any():
+        where = index[np.searchsorted(labels, opens[early][0] - length.step.value, side="right")]
         cure = "Pass the bars through trading_core.data.intervals.labelled_by_end."
         raise BadBarsError(
             symbol, f"{where:%Y-%m-%d %H:%M}", "the session begins with the start of a bar", needed, cure
         )
+    beside = misplaced(index, calendar, length)
+    if beside:
+        where = f"{beside[0]:%Y-%m-%d} to {beside[1]:%Y-%m-%d}"
+        how = f"in {abs(beside[2])} sessions in a row bars begin and end too {'early' if beside[2] < 0 else 'late'}"
+        raise BadBarsError(symbol, where, how, needed, MISREAD.format(zone=zone_of(calendar)))
 
 # %% ../../nbs/10a_intervals.ipynb #22c24561
 def interval_of(index: pd.DatetimeIndex) -> Interval:

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LOOK_BACK', 'PORTION', 'QualityInputError', 'quality_of']
 
-# %% ../../nbs/17z_quality.ipynb #55952270
+# %% ../../nbs/17z_quality.ipynb #72cc5042
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,31 +16,36 @@ import pandas as pd
 
 from .findings import Finding, Thresholds, ranked
 from .quality_actions import differences, dividends
-from .quality_adjusted import dividends_twice, splits_inverted, splits_twice
-from .quality_days import behind, echoes, holidays, missing_days, silences
-from .quality_prices import forgotten_splits, hundredfold, jumps, spikes, wicks
-from .quality_within import between, holes, quiet
+from .quality_adjusted import dividends_twice, splits_inverted, splits_misnoted, splits_twice
+from .quality_days import behind, echoes, holidays, missing_days, padding, silences
+from .quality_prices import forgotten_splits, hundredfold, jumps, opens, spikes, wicks
+from .quality_within import beside, between, echoes_within, holes, quiet
 from .readable import Readable, read_bars
 from .stack import Runs
 from ..errors import DataError
 from ..model import Asset
 from ..sessions import Day, as_day
 
-# %% ../../nbs/17z_quality.ipynb #08c1069b
+# %% ../../nbs/17z_quality.ipynb #0af47cda
 def _asked(stack: Runs, terms: Thresholds, end: pd.Timestamp | None) -> Iterator[Finding]:
     "What every rule says about a stack."
     yield from missing_days(stack, terms)
     yield from holes(stack, terms)
     yield from quiet(stack)
     yield from between(stack)
+    yield from beside(stack)
     yield from holidays(stack)
     yield from silences(stack, terms)
+    yield from padding(stack, terms)
     yield from echoes(stack, terms)
+    yield from echoes_within(stack, terms)
     yield from hundredfold(stack)
     yield from forgotten_splits(stack)
     yield from splits_twice(stack)
     yield from splits_inverted(stack)
+    yield from splits_misnoted(stack)
     yield from spikes(stack, terms)
+    yield from opens(stack, terms)
     yield from wicks(stack)
     yield from jumps(stack)
     yield from dividends(stack)

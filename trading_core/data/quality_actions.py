@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['dividends', 'differences']
+__all__ = ['BARS', 'dividends', 'differences']
 
 # %% ../../nbs/17e_quality_actions.ipynb #2bfcf774
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def _unpaid(stack: Runs, share: np.ndarray) -> Iterator[Finding]:
     rows = np.flatnonzero((share > 0.2) & (fallen < share / 4))
     yield from stack.findings(rows, "dividend_size", "fatal", share, "Look up what was paid; it may be in cents.")
 
-# %% ../../nbs/17e_quality_actions.ipynb #f7c48e26
+# %% ../../nbs/17e_quality_actions.ipynb #9676df40
 def differences(own: Readable, other: Readable, source: str, terms: Thresholds) -> Iterator[Finding]:
     "Where the closes of one symbol differ from those that `source` has."
     _, here, there = np.intersect1d(own.days, other.days, assume_unique=True, return_indices=True)
@@ -51,6 +51,12 @@ def differences(own: Readable, other: Readable, source: str, terms: Thresholds) 
         return
     apart, days = np.log(own.values[here, 3]) - np.log(other.values[there, 3]), own.days[here]
     usual = float(np.median(np.abs(apart)))
+    lag = _lag(own.values[here, 3], other.values[there, 3])
+    if lag:
+        how = f"{abs(lag)} bar{'s' * (abs(lag) > 1)} {'later' if lag > 0 else 'earlier'}"
+        cure = f"Its closes are the same {how}, so one of the two knows them too soon: look up a known close, and mend the dates."
+        yield _apart(own.symbol, days, usual, source, cure)
+        return
     far = np.abs(apart) > max(0.05, 8 * usual, 2 * terms.difference)
     if usual > terms.difference:
         yield _apart(
@@ -67,6 +73,21 @@ def differences(own: Readable, other: Readable, source: str, terms: Thresholds) 
         for row in np.flatnonzero(far)[:MOST]:
             day, value = pd.Timestamp(int(days[row]), tz="UTC"), float(np.expm1(apart[row]))
             yield Finding(own.symbol, day, "differs", value, "warn", f"Ask a third source; the other one is {source}.")
+
+
+BARS = 5  # by which two sources are held against each other
+
+
+def _lag(own: np.ndarray, other: np.ndarray) -> int:
+    "By how many bars `other` is behind `own`, where it fits there four times as well as without a lag; else 0."
+    here, there, n = np.log(own), np.log(other), len(own)
+    lags = [lag for lag in range(-BARS, BARS + 1) if n > 4 * BARS or not lag]
+    fit = [
+        float(np.median(np.abs(here[max(-lag, 0) : n - max(lag, 0)] - there[max(lag, 0) : n - max(-lag, 0)])))
+        for lag in lags
+    ]
+    best = int(np.argmin(fit))
+    return lags[best] if 4 * fit[best] < fit[lags.index(0)] else 0
 
 
 def _apart(symbol: str, days: np.ndarray, value: float, source: str, cure: str) -> Finding:

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LARGE', 'SMALL', 'volume_shift', 'splits_twice', 'splits_inverted', 'dividends_twice']
+__all__ = ['LARGE', 'SMALL', 'volume_shift', 'splits_twice', 'splits_inverted', 'splits_misnoted', 'dividends_twice']
 
-# %% ../../nbs/17f_quality_adjusted.ipynb #40c4bc31
+# %% ../../nbs/17f_quality_adjusted.ipynb #2ecc70c9
 from collections.abc import Iterator
 
 import numpy as np
 
 from .findings import Finding
+from .quality_prices import ratio_left
 from .stack import Runs
 
 # %% ../../nbs/17f_quality_adjusted.ipynb #5f8265ee
@@ -62,6 +63,27 @@ def splits_inverted(stack: Runs) -> Iterator[Finding]:
     rows = rows[~(np.abs(shift - size[rows]) < 0.5 * np.abs(shift))]  # a crash, by the shares that change hands
     cure = "Write new shares for an old one: 4.0 is four for one, 0.1 is one for ten."
     yield from stack.findings(rows, "split_inverted", "fatal", stack.split, cure)
+
+# %% ../../nbs/17f_quality_adjusted.ipynb #c6f1d9e4
+def splits_misnoted(stack: Runs) -> Iterator[Finding]:
+    "Noted splits after which the price moves as after a split of another ratio."
+    split = stack.split
+    if split is None:
+        return
+    left, last = ratio_left(stack), np.arange(len(stack.days))
+    rows = np.flatnonzero((split != 1) & np.isfinite(left))
+    noted, true = np.log(split[rows]), np.log(split[rows] * left[rows])
+    told = np.minimum(np.abs(true), np.abs(true + noted)) < LARGE  # adjusted already, or upside down
+    shift = volume_shift(stack, rows)
+    closer = np.abs(shift - true) < np.minimum(np.abs(shift - noted), np.abs(shift))
+    rows = rows[~told & (closer | np.isnan(shift))]
+    last[rows] = stack.bounds[stack.code[rows] + 1] - 1
+
+    def cure(row: int) -> str:
+        looks = f"A split of {split[row]:.4g} is noted, and it looks like one of {split[row] * left[row]:.4g}."
+        return f"{looks} Look up which is right, and write it."
+
+    yield from stack.findings(rows, "split", "fatal", np.exp(stack.move), cure, last)
 
 # %% ../../nbs/17f_quality_adjusted.ipynb #90f47c7a
 def dividends_twice(stack: Runs) -> Iterator[Finding]:

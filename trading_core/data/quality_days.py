@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['DAY', 'Asked', 'Told', 'asked_once', 'session_days', 'Counted', 'counted', 'missing_days', 'behind', 'holidays',
-           'silences', 'echoes']
+__all__ = ['DAY', 'Asked', 'Told', 'USUAL', 'asked_once', 'within_days', 'session_days', 'Counted', 'counted', 'missing_days',
+           'behind', 'holidays', 'silences', 'echoes', 'repeating', 'padding']
 
 # %% ../../nbs/17c_quality_days.ipynb #df970aa1
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from .intervals import days_of
 from .stack import Runs
 from ..sessions import sessions
 
-# %% ../../nbs/17c_quality_days.ipynb #705a1bf8
+# %% ../../nbs/17c_quality_days.ipynb #dbe66aef
 DAY = 86_400_000_000_000
 
 
@@ -44,10 +44,15 @@ def asked_once(ask: Callable[[Asked], Told]) -> Callable[[Asked], Told]:
     return wraps(ask)(answer)
 
 
+def within_days(stack: Runs) -> np.ndarray:
+    "Which symbols have bars that are shorter than a day, (n_symbols,)."
+    return np.asarray(np.add.reduceat((stack.days % DAY != 0).astype(np.int64), stack.bounds[:-1]) > 0)
+
+
 @asked_once
 def session_days(stack: Runs) -> np.ndarray:
     "The day that each bar belongs to, counted from 1970, (n_rows,)."
-    times = np.add.reduceat((stack.days % DAY != 0).astype(np.int64), stack.bounds[:-1]) > 0
+    times = within_days(stack)
     days = np.asarray((stack.days - times[stack.code]) // DAY)
     calendars = np.array([asset.calendar for asset in stack.assets])
     for calendar in np.unique(calendars[times & (calendars != "24/7")]):
@@ -147,7 +152,7 @@ def _holiday_cure(many: bool, calendar: str) -> str:
         return "The bar is left out: nobody could trade on it."
     return f"Its days do not fit {calendar}: give the asset the calendar of its market, or shift its days."
 
-# %% ../../nbs/17c_quality_days.ipynb #0c93e995
+# %% ../../nbs/17c_quality_days.ipynb #79e2a006
 def silences(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
     "Runs of bars without volume."
     begins, ends = stack.runs(stack.columns[4] == 0, terms.idle)
@@ -157,11 +162,37 @@ def silences(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
 
 
 def echoes(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
-    "Runs of bars that repeat the one before, volume and all."
+    "Runs of days that repeat the one before, volume and all."
+    begins, ends = stack.runs(repeating(stack) & ~within_days(stack)[stack.code], 2)
+    values, last = stack.placed(begins, (ends - begins + 2).astype(float)), stack.placed(begins, ends)
+    cure = "The feed hung: get these days again."
+    yield from stack.findings(begins, "repeat", values >= terms.repeats, values, cure, last)
+
+
+@asked_once
+def repeating(stack: Runs) -> np.ndarray:
+    "Which bars are the same as the one before and have a volume, (n_rows,)."
     same = np.zeros(len(stack.days), dtype=bool)
     same[1:] = (stack.columns[:, 1:] == stack.columns[:, :-1]).all(axis=0) & (stack.columns[4, 1:] > 0)
-    begins, ends = stack.runs(same & ~stack.first, 2)
-    values, last = stack.placed(begins, (ends - begins + 2).astype(float)), stack.placed(begins, ends)
-    yield from stack.findings(
-        begins, "repeat", values >= terms.repeats, values, "The feed hung: get these days again.", last
-    )
+    return np.asarray(same & ~stack.first)
+
+# %% ../../nbs/17c_quality_days.ipynb #96883c8f
+USUAL = 0.95  # share of its other sessions in which a share trades that usually does
+
+
+def padding(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
+    "Sessions at the close before and without volume, as many in a row as are fatal when they are missing."
+    still = (stack.columns[4] == 0) & (stack.columns[1] == stack.columns[2]) & ~stack.first
+    still[1:] &= stack.columns[3, 1:] == stack.columns[3, :-1]
+    if terms.gap is None or not still.any():
+        return
+    new = stack.first | (np.diff(session_days(stack), prepend=-1) != 0)
+    session, starts = np.cumsum(new) - 1, np.flatnonzero(new)
+    begins, ends = stack.runs(np.logical_and.reduceat(still, starts)[session], 1)
+    size, whose, symbols = session[ends] - session[begins] + 1, stack.code[begins], len(stack.symbols)
+    long, traded = size >= terms.gap, np.logical_or.reduceat(stack.columns[4] > 0, starts)
+    others = np.bincount(stack.code[starts], minlength=symbols) - np.bincount(whose[long], size[long], symbols)
+    long &= (np.bincount(stack.code[starts], traded, symbols) > USUAL * others)[whose]
+    values, last = stack.placed(begins, (ends - begins + 1).astype(float)), stack.placed(begins, ends)
+    cure = "Nobody traded, and the bars are padding: take them out, get others, or accept them with market.allow_gaps."
+    yield from stack.findings(begins[long], "repeat", "fatal", values, cure, last)

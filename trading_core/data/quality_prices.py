@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['RATIOS', 'split_ratio', 'forgotten_splits', 'hundredfold', 'spikes', 'wicks', 'jumps']
+__all__ = ['RATIOS', 'split_ratio', 'ratio_left', 'forgotten_splits', 'hundredfold', 'spikes', 'opens', 'wicks', 'jumps']
 
 # %% ../../nbs/17d_quality_prices.ipynb #58fb60bd
 from collections.abc import Iterator
@@ -17,14 +17,20 @@ import pandas as pd
 from .findings import Finding, Thresholds
 from .stack import Runs
 
-# %% ../../nbs/17d_quality_prices.ipynb #f2c9b8e9
+# %% ../../nbs/17d_quality_prices.ipynb #3ff9a030
 RATIOS = np.array(
     [1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50]
 )  # new shares for an old one, and old for a new
 
 
 def split_ratio(stack: Runs) -> np.ndarray:
-    "The ratio of shares, new for old, by which each open looks split; NaN where it does not, (n_rows,)."
+    "The ratio of shares, new for old, by which each open looks split; NaN where it does not or a split is noted, (n_rows,)."
+    ratio = ratio_left(stack)  # where one is noted, the question is whether it is the right one
+    return ratio if stack.split is None else np.where(stack.split == 1, ratio, np.nan)
+
+
+def ratio_left(stack: Runs) -> np.ndarray:
+    "The ratio by which each open looks split in addition to what is noted; NaN where it does not, (n_rows,)."
     ratio, logs = np.full(len(stack.days), np.nan), np.log(RATIOS)
     rows = np.flatnonzero((np.abs(np.nan_to_num(stack.gap)) > 0.36) & ~stack.continuous)
     if len(rows):
@@ -44,8 +50,6 @@ def split_ratio(stack: Runs) -> np.ndarray:
         )
         fits &= _steady(stack, rows)
         ratio[rows[fits]] = np.exp(-np.sign(gap) * size)[fits]
-    if stack.split is not None:
-        ratio[stack.split != 1] = np.nan  # where one is noted, the question is whether it was applied twice
     return ratio
 
 
@@ -106,33 +110,46 @@ def _ends(stack: Runs, rows: np.ndarray, last: np.ndarray) -> np.ndarray:
         )
     return back
 
-# %% ../../nbs/17d_quality_prices.ipynb #43e280b2
+# %% ../../nbs/17d_quality_prices.ipynb #486e1b58
 def spikes(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
     "Bars whose close leaves its neighbours and returns at once."
     move, following = np.nan_to_num(stack.move), np.zeros(len(stack.days))
     following[:-1] = np.where(stack.first[1:], 0.0, move[1:])
     size = np.minimum(np.abs(move), np.abs(following))
     back = (np.sign(move) == -np.sign(following)) & (np.abs(move + following) < 0.3 * np.abs(move))
-    far = size > np.minimum(np.maximum(0.25, 10 * stack.usual[stack.code]), np.log(terms.spike) * 0.9)
-    rows = np.flatnonzero(back & far)
+    rows = np.flatnonzero(back & (size > _far(stack, terms)))
     fatal = np.zeros(len(stack.days), dtype=bool)
     fatal[rows] = np.abs(move[rows]) >= np.log(terms.spike) * 0.999
     fatal[rows] &= np.abs(move[rows] + following[rows]) < 0.25 * np.abs(move[rows])
     values = np.exp(stack.move)
     yield from stack.findings(rows, "spike", fatal, values, "Compare the day with another source, or get it again.")
 
-# %% ../../nbs/17d_quality_prices.ipynb #25ef5dac
+
+def _far(stack: Runs, terms: Thresholds) -> np.ndarray:
+    "From which log of a price's multiple on each row is worth a warning."
+    return np.asarray(np.minimum(np.maximum(0.25, 10 * stack.usual[stack.code]), np.log(terms.spike) * 0.9))
+
+# %% ../../nbs/17d_quality_prices.ipynb #f0eed2c4
+def opens(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
+    "Opens that are far from the close before and from their own, on the same side of both."
+    since, until = np.nan_to_num(stack.gap), np.log(stack.columns[0] / stack.columns[3])
+    away = np.where(np.sign(since) == np.sign(until), np.minimum(np.abs(since), np.abs(until)), 0.0)
+    rows = np.flatnonzero(away > _far(stack, terms))
+    cure = "Orders are filled at opens: compare it with another source, or get the bar again."
+    yield from stack.findings(rows, "open", away >= np.log(terms.spike) * 0.999, np.exp(away), cure)
+
+# %% ../../nbs/17d_quality_prices.ipynb #bbb1b6a1
 def wicks(stack: Runs) -> Iterator[Finding]:
-    "Highs, lows and opens that are far from the closes before and after them."
-    opens, high, low, close = stack.columns[:4]
-    before = np.where(stack.first, opens, stack.before)
+    "Highs and lows that are far from the closes before and after them."
+    start, high, low, close = stack.columns[:4]
+    before = np.where(stack.first, start, stack.before)
     with np.errstate(over="ignore"):
-        above = np.maximum(high, opens) / np.maximum(before, close)
-        below = np.minimum(before, close) / np.minimum(low, opens)
+        above = high / np.maximum(before, close)
+        below = np.minimum(before, close) / low
     far = np.maximum(above, below)
     allowed = np.where(stack.continuous, 4.0, 2.0)
     rows = np.flatnonzero((far > allowed) & ~stack.first)
-    yield from stack.findings(rows, "wick", "warn", far, "Nothing that looks at closes notices; highs and lows do.")
+    yield from stack.findings(rows, "wick", "warn", far, "Closes and opens do not notice; stops and limits do.")
 
 # %% ../../nbs/17d_quality_prices.ipynb #b1f52a1b
 def jumps(stack: Runs) -> Iterator[Finding]:

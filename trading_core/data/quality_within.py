@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KNOWN', 'HOLE', 'HALF', 'THIN', 'LONG', 'Within', 'shorter', 'spans', 'shares_missing', 'among', 'holes', 'quiet',
-           'between']
+__all__ = ['KNOWN', 'HOLE', 'HALF', 'THIN', 'LONG', 'HOUR', 'Within', 'shorter', 'spans', 'shares_missing', 'among', 'holes',
+           'quiet', 'echoes_within', 'between', 'beside']
 
-# %% ../../nbs/17ca_quality_within.ipynb #814eaf8e
+# %% ../../nbs/17ca_quality_within.ipynb #5e3acaf0
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from .findings import Finding, Thresholds
-from .intervals import Interval, bar_spans, stretches
-from .quality_days import DAY, asked_once, session_days
+from .intervals import MISREAD, Interval, bar_spans, misplaced, stretches
+from .quality_days import DAY, asked_once, repeating, session_days
 from .readable import MOST
 from .sources import STEPS
 from .stack import Runs
+from ..sessions import zone_of
 
-# %% ../../nbs/17ca_quality_within.ipynb #7463bb9c
+# %% ../../nbs/17ca_quality_within.ipynb #ef77c62d
 KNOWN = {step.value: Interval.of(text) for text, step in STEPS.items() if step.value < DAY}
 
 
@@ -33,6 +34,7 @@ class Within:
     "The bars of one symbol that are shorter than a day."
 
     symbol: str
+    rows: slice  # of the stack
     calendar: str
     interval: Interval
     labels: np.ndarray  # (n,) the ends of its bars, nanoseconds since 1970
@@ -51,7 +53,7 @@ def shorter(stack: Runs) -> Sequence[Within]:
         steps = np.diff(labels)
         count, step = max((int((steps == step).sum()), step) for step in KNOWN)
         if count:
-            found.append(Within(symbol, stack.assets[number].calendar, KNOWN[step], labels, days[rows]))
+            found.append(Within(symbol, rows, stack.assets[number].calendar, KNOWN[step], labels, days[rows]))
     return found
 
 # %% ../../nbs/17ca_quality_within.ipynb #cfe98ad6
@@ -103,8 +105,8 @@ def holes(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
             when = pd.Timestamp(int(day) * DAY, tz="UTC")
             yield Finding(own.symbol, when, "hole", share, "fatal" if fatal else "warn", cure)
 
-# %% ../../nbs/17ca_quality_within.ipynb #5f9da340
-LONG = 12  # bars
+# %% ../../nbs/17ca_quality_within.ipynb #9be740b5
+LONG, HOUR = 12, 3_600_000_000_000  # bars, nanoseconds
 
 
 def quiet(stack: Runs) -> Iterator[Finding]:
@@ -114,12 +116,28 @@ def quiet(stack: Runs) -> Iterator[Finding]:
             continue
         gaps = np.diff(own.labels)
         step = own.interval.step.value
-        limit = max(LONG * step, 3_600_000_000_000, 5 * float(np.quantile(gaps, 0.99)) if len(gaps) else 0.0)
+        limit = max(LONG * step, HOUR, 5 * float(np.quantile(gaps, 0.99)) if len(gaps) else 0.0)
         for place in np.flatnonzero((gaps - step >= limit) & (np.diff(own.days) < 2))[:MOST]:
             since, until = (pd.Timestamp(int(label), tz="UTC") for label in own.labels[place : place + 2])
-            lost = (gaps[place] - step) / 3_600_000_000_000
+            lost = (gaps[place] - step) / HOUR
             cure = "Ask another exchange whether there was trade."
             yield Finding(own.symbol, since, "quiet", lost, "warn", cure, until)
+
+# %% ../../nbs/17ca_quality_within.ipynb #19dc1156
+def echoes_within(stack: Runs, terms: Thresholds) -> Iterator[Finding]:
+    "Runs of bars shorter than a day that repeat the one before, volume and all."
+    follows, long = np.zeros(len(stack.days), dtype=bool), np.zeros(len(stack.days))
+    for own in shorter(stack):
+        step = own.interval.step.value
+        near = (np.diff(own.labels) <= step) | (np.diff(own.days) > 0)  # of a session, the next one follows at once
+        follows[own.rows] = np.append(False, near)
+        long[own.rows] = max(LONG, HOUR // step)
+    begins, ends = stack.runs(repeating(stack) & follows, max(terms.repeats - 1, 1))
+    one_price = stack.columns[1] == stack.columns[2]
+    values, last = stack.placed(begins, (ends - begins + 2).astype(float)), stack.placed(begins, ends)
+    fatal = values >= np.where(one_price, np.maximum(long, terms.repeats), terms.repeats)
+    cure = "If a feed hung, get these bars again; one who buys the same every minute looks alike."
+    yield from stack.findings(begins, "repeat", fatal, values, cure, last)
 
 # %% ../../nbs/17ca_quality_within.ipynb #f82d1e99
 def between(stack: Runs) -> Iterator[Finding]:
@@ -145,3 +163,13 @@ def _off(own: Within, anchor: str) -> np.ndarray:
     opens, closes = stretches(own.calendar, *(pd.Timestamp(day * DAY, tz="UTC") for day in (first, last)))
     place = np.minimum(np.searchsorted(closes, off), len(closes) - 1)
     return np.asarray(off[(off > opens[place]) & (off < closes[place])])
+
+# %% ../../nbs/17ca_quality_within.ipynb #d32c7a54
+def beside(stack: Runs) -> Iterator[Finding]:
+    "Sessions in a row whose bars begin and end too early, or too late."
+    for own in shorter(stack):
+        found = misplaced(pd.DatetimeIndex(own.labels, tz="UTC"), own.calendar, own.interval)
+        if found:
+            first, last, count = found
+            rule, cure = "early" if count < 0 else "late", MISREAD.format(zone=zone_of(own.calendar))
+            yield Finding(own.symbol, first, rule, abs(count), "fatal", cure, last)
