@@ -208,6 +208,38 @@ def test_a_bar_on_the_seam_of_two_pages_comes_once(home: Home):
     assert source.bars("BTC/USD", "2024-02-20", "2024-03-02", "1m").index.equals(own.index)
 
 
+@pytest.mark.parametrize(
+    ("now", "start", "end", "first", "last"),
+    [
+        ("2024-03-11 12:00", "2024-03-04", None, "2024-03-04", "2024-03-08"),  # today, before the opening
+        ("2024-03-08 22:00", "2024-02-25", "2024-03-03", "2024-02-26", "2024-03-01"),  # a Sunday
+        ("2024-03-08 22:00", "2024-02-13", "2024-03-08", "2024-02-28", "2024-03-08"),  # before it was listed
+    ],
+)
+def test_a_page_of_minutes_without_bars_does_not_cost_those_of_the_others(
+    home: Home, now: str, start: str, end: str | None, first: str, last: str
+):
+    listed = "2024-02-28" if first == "2024-02-28" else "2024-02-12"
+    own = intraday("ACME", "1m", listed, "2024-03-08")
+    _, source = home({"ACME": daily(listed, "2024-03-08")}, now, short={"ACME": {"1m": own}})
+    bars = source.bars("ACME", start, end, "1m")
+    assert bars.index.equals(own[first:last].index)
+
+
+def test_a_store_keeps_the_minutes_beside_a_weekend(home: Home, tmp_path: Path):
+    own = intraday("ACME", "1m", "2024-02-26", "2024-03-01")
+    _, source = home({"ACME": daily("2024-02-12", "2024-03-08")}, "2024-03-08 22:00", short={"ACME": {"1m": own}})
+    store = BarStore(tmp_path / "store", source)
+    assert len(store.bars("ACME", "2024-02-24", "2024-03-02", "1m")) == 5 * 390
+
+
+def test_minutes_of_which_no_page_has_any_are_refused(home: Home):
+    own = intraday("ACME", "1m", "2024-03-08", "2024-03-08")
+    _, source = home({"ACME": daily("2024-02-12", "2024-03-08")}, "2024-03-08 22:00", short={"ACME": {"1m": own}})
+    with pytest.raises(NoBarsError, match="Yahoo has no bars of ACME"):
+        source.bars("ACME", "2024-02-20", "2024-03-02", "1m")
+
+
 def test_the_minute_that_is_not_over_is_left_out(home: Home):
     own = intraday("ACME", "5m", "2024-03-08", "2024-03-08")
     _, source = home({"ACME": daily("2024-03-01", "2024-03-08")}, "2024-03-08 16:02:30", short={"ACME": {"5m": own}})

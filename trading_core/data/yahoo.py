@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'named', 'by_day', 'real_rows', 'plain', 'as_traded', 'yahoo_symbol',
            'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks', 'short_as_traded',
-           'YahooAsked', 'YahooReading', 'YahooBars']
+           'YahooAsked', 'YahooPages', 'YahooReading', 'YahooBars']
 
 # %% ../../nbs/13_yahoo.ipynb #c2a27480
 import re
@@ -276,9 +276,25 @@ class YahooAsked(Source):
         table = real_rows(self._daily(symbol, first, stop))
         return as_traded(table) if self.raw else table[list(COLUMNS)]
 
-# %% ../../nbs/13_yahoo.ipynb #0ef64357
+# %% ../../nbs/13_yahoo.ipynb #a7508bd2
+class YahooPages(YahooAsked):
+    "Yahoo, asked for more than it gives at once."
+
+    def _pages(self, symbol: str, first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> pd.DataFrame:
+        "The pages that have bars as one table by our names; NoBarsError if none has."
+        found, no = [], None
+        for span in pages(first, stop, PAGE.get(interval, 800)):
+            try:
+                found.append(named(self._ask(symbol, *span, interval)))
+            except NoBarsError as error:
+                no = error
+        if not found and no is not None:
+            raise no
+        return pd.concat(found)
+
+# %% ../../nbs/13_yahoo.ipynb #e3052594
 @dataclass(frozen=True)
-class YahooReading(YahooAsked):
+class YahooReading(YahooPages):
     "Yahoo's bars of a day, or shorter."
 
     def _short(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp, interval: str) -> pd.DataFrame:
@@ -287,9 +303,7 @@ class YahooReading(YahooAsked):
             note = f"It keeps bars of {interval} for {KEPT[interval]} days, so from {oldest:%Y-%m-%d}."
             raise NoBarsError("Yahoo", symbol, asked_for(first, stop - DAY), note)
         first = oldest if first is None else max(first, oldest)
-        spans = pages(first, stop, PAGE.get(interval, 800))
-        tables = [named(self._ask(symbol, *span, interval)) for span in spans]
-        return self._joined(symbol, pd.concat(tables), calendar, interval, first)
+        return self._joined(symbol, self._pages(symbol, first, stop, interval), calendar, interval, first)
 
     def _joined(
         self, symbol: str, table: pd.DataFrame, calendar: str, interval: str, first: pd.Timestamp
