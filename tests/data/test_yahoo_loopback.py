@@ -258,6 +258,21 @@ def test_short_bars_are_undone_too_and_the_first_of_the_day_tells_of_the_split(h
     assert bars["dividend"][bars["dividend"] != 0].to_dict() == {pd.Timestamp("2024-02-28 15:00", tz="UTC"): 1.0}
 
 
+@pytest.mark.parametrize("interval", ["5m", "1h"])
+def test_what_happens_on_a_day_without_short_bars_is_told_with_the_next_one(home: Home, interval: str):
+    days = divided(daily("2024-02-26", "2024-03-08"), "2024-03-05", 4.0)
+    days.loc["2024-03-04", "dividend"] = 1.0  # for a share of before the split
+    own = intraday("ACME", interval, "2024-02-26", "2024-03-08")
+    own.loc[as_day("2024-03-05") :, ["open", "high", "low", "close"]] /= 4
+    own = own[~own.index.normalize().isin([as_day("2024-03-04"), as_day("2024-03-05")])]
+    _, source = home({"ACME": days}, "2024-03-09", short={"ACME": {interval: own}})
+    bars = source.bars("ACME", "2024-02-27", "2024-03-07", interval)
+    next_one = own["2024-03-06":].index[0]
+    assert bars["close"].tolist() == pytest.approx(own["2024-02-27":"2024-03-07"]["close"].tolist())
+    assert bars["split"][bars["split"] != 1].to_dict() == {next_one: 4.0}
+    assert bars["dividend"][bars["dividend"] != 0].to_dict() == pytest.approx({next_one: 1.0})
+
+
 def _halved(bars: pd.DataFrame) -> pd.DataFrame:
     "Bars of half the length, since yfinance makes 30 minutes of twice 15."
     early = bars.set_axis(bars.index - pd.Timedelta(minutes=15))

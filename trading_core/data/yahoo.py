@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'named', 'by_day', 'real_rows', 'plain', 'as_traded', 'yahoo_symbol',
+__all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'named', 'by_day', 'told_with', 'real_rows', 'plain', 'as_traded', 'yahoo_symbol',
            'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks', 'short_as_traded',
            'YahooAsked', 'YahooPages', 'YahooReading', 'YahooBars']
 
@@ -32,7 +32,7 @@ from ..errors import RefusedError, TradingError
 from ..model import Asset
 from ..sessions import Day
 
-# %% ../../nbs/13_yahoo.ipynb #f566bf87
+# %% ../../nbs/13_yahoo.ipynb #db2b4506
 def named(raw: pd.DataFrame) -> pd.DataFrame:
     "Yahoo's table with our names: the five columns, split (1.0: none) and dividend, by Yahoo's moments."
     table = raw.rename(columns=str.lower)
@@ -48,16 +48,18 @@ def by_day(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(days.tz_localize(None).normalize().tz_localize("UTC").as_unit("ns").rename(None))
 
 
+def told_with(bars: pd.DataFrame, table: pd.DataFrame, places: np.ndarray) -> pd.DataFrame:
+    "`bars` with the splits and dividends of `table`, each row's with the bar at its place; behind the last bar is none yet."
+    split, dividend = np.ones(len(bars) + 1), np.zeros(len(bars) + 1)
+    np.multiply.at(split, places, table["split"].to_numpy())
+    np.add.at(dividend, places, table["dividend"].to_numpy())
+    return bars.assign(split=split[:-1], dividend=dividend[:-1])
+
+
 def real_rows(table: pd.DataFrame) -> pd.DataFrame:
     "Rows with a price; what happened on one without is told with the next one."
     real = table[["open", "high", "low", "close"]].notna().any(axis=1).to_numpy()
-    follows = np.searchsorted(np.flatnonzero(real), np.arange(len(table)))
-    kept = table[real].copy()
-    for name, gather in (("split", np.multiply), ("dividend", np.add)):
-        told = np.full(len(kept) + 1, 1.0 if name == "split" else 0.0)
-        gather.at(told, follows, table[name].to_numpy())
-        kept[name] = told[:-1]
-    return kept
+    return told_with(table[real], table, np.searchsorted(np.flatnonzero(real), np.arange(len(table))))
 
 # %% ../../nbs/13_yahoo.ipynb #6d4cf32e
 def plain(values: np.ndarray) -> np.ndarray:
@@ -223,19 +225,17 @@ def on_marks(symbol: str, ended: pd.DataFrame, calendar: str, interval: str) -> 
         raise BadBarsError(symbol, f"{within[0]:%Y-%m-%d %H:%M}", "a bar ends between them", needed, cure)
     return ended[fits]
 
-# %% ../../nbs/13_yahoo.ipynb #2adb169b
+# %% ../../nbs/13_yahoo.ipynb #d55c8e6f
 def short_as_traded(bars: pd.DataFrame, daily: pd.DataFrame, calendar: str) -> pd.DataFrame:
     "Short bars in the prices of their days; `daily` tells of splits and dividends up to today."
     days = days_of(bars.index, "1m", calendar)
     later = np.append(daily["split"].to_numpy()[::-1].cumprod()[::-1], 1.0)
     factor = later[daily.index.searchsorted(days, side="right")]
-    opening = ~days.duplicated()  # what happens to a share happens before the first bar of its day
-    happened = daily.reindex(days[opening])
-    made = bars.assign(split=1.0, dividend=0.0, volume=bars["volume"] / factor)
+    made = told_with(bars, daily, days.searchsorted(daily.index))  # before the first bar of the day, or of a later one
     made[["open", "high", "low", "close"]] = plain(bars[["open", "high", "low", "close"]].to_numpy()) * factor[:, None]
-    split = made.loc[opening, "split"] = happened["split"].fillna(1.0).to_numpy()
-    made.loc[opening, "dividend"] = happened["dividend"].fillna(0.0).to_numpy() * factor[opening] * split
-    return made
+    return made.assign(
+        volume=bars["volume"] / factor, dividend=plain(made["dividend"].to_numpy()) * factor * made["split"]
+    )
 
 # %% ../../nbs/13_yahoo.ipynb #89910610
 @dataclass(frozen=True)
