@@ -3483,6 +3483,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'trading_core.data.yahoo.short_as_traded': ( 'yahoo.html#short_as_traded',
                                                                                       'trading_core/data/yahoo.py'),
                                          'trading_core.data.yahoo.told_with': ('yahoo.html#told_with', 'trading_core/data/yahoo.py'),
+                                         'trading_core.data.yahoo.waiting_since': ( 'yahoo.html#waiting_since',
+                                                                                    'trading_core/data/yahoo.py'),
                                          'trading_core.data.yahoo.yahoo_symbol': ('yahoo.html#yahoo_symbol', 'trading_core/data/yahoo.py')},
             'trading_core.data.yahoo_answer': { 'trading_core.data.yahoo_answer.Overheard': ( 'yahoo_answer.html#overheard',
                                                                                               'trading_core/data/yahoo_answer.py'),

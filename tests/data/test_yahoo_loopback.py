@@ -105,6 +105,41 @@ def test_a_split_on_a_day_without_a_bar_is_told_with_the_next(home: Home):
     assert bars["close"].iloc[0] == pytest.approx(100.0)
 
 
+@pytest.mark.parametrize("interval", ["1d", "5m", "1m"])
+def test_a_bar_tells_the_same_whatever_day_the_window_begins_with(home: Home, interval: str):
+    days = divided(daily("2024-02-01", "2024-03-08"), "2024-03-01", 4.0)
+    days.loc["2024-02-27", "dividend"] = 1.0
+    own = intraday("ACME", "5m" if interval == "1d" else interval, "2024-02-12", "2024-03-08")
+    own.loc[as_day("2024-03-01") :, ["open", "high", "low", "close"]] /= 4
+    own = own[~own.index.normalize().isin([as_day("2024-02-27"), as_day("2024-03-01")])]
+    days.loc[["2024-02-27", "2024-03-01"], ["open", "high", "low", "close", "volume"]] = np.nan
+    _, source = home({"ACME": days}, "2024-03-09", short={"ACME": {interval: own}})
+    whole = source.bars("ACME", "2024-02-15", interval=interval)
+    told = whole[(whole["split"] != 1) | (whole["dividend"] != 0)]
+    assert told.index.strftime("%m-%d").tolist() == ["02-28", "03-04"]
+    for start in ("2024-02-26", "2024-02-27", "2024-02-28", "2024-02-29", "2024-03-02", "2024-03-04", "2024-03-05"):
+        pd.testing.assert_frame_equal(source.bars("ACME", start, interval=interval), whole[start:], check_freq=False)
+
+
+def test_a_store_filled_in_two_windows_keeps_the_split_of_a_day_without_a_bar(home: Home, tmp_path: Path):
+    days = divided(daily("2024-02-26", "2024-03-15"), "2024-03-05", 4.0)
+    days.loc["2024-03-05", ["open", "high", "low", "close", "volume"]] = np.nan
+    _, source = home({"ACME": days}, "2024-03-16")
+    store = BarStore(tmp_path / "store", source)
+    store.bars("ACME", "2024-02-26", "2024-03-05")
+    store.bars("ACME", "2024-03-06", "2024-03-15")
+    bars = store.bars("ACME", "2024-02-26", "2024-03-15")
+    assert bars["split"][bars["split"] != 1].to_dict() == {as_day("2024-03-06"): 4.0}
+
+
+def test_what_happened_before_the_oldest_minutes_is_not_told_with_them(home: Home):
+    days = daily("2024-02-01", "2024-03-08")
+    days.loc["2024-02-07", "dividend"] = 1.0  # minutes are kept from the eighth
+    own = intraday("ACME", "1m", "2024-02-01", "2024-03-08")
+    _, source = home({"ACME": days}, "2024-03-08", short={"ACME": {"1m": own}})
+    assert not source.bars("ACME", "2024-02-01", "2024-02-12", "1m")["dividend"].any()
+
+
 def test_a_dividend_of_the_day_of_a_split_is_told_for_an_old_share(home: Home):
     traded = divided(daily("2024-01-02", "2024-03-07"), "2024-02-20", 4.0)
     traded.loc["2024-02-20", "dividend"] = 0.8  # for each share held on the nineteenth

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'named', 'by_day', 'told_with', 'real_rows', 'plain', 'as_traded', 'yahoo_symbol',
-           'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks', 'short_as_traded',
-           'YahooAsked', 'YahooPages', 'YahooReading', 'YahooBars']
+__all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'BEFORE', 'named', 'by_day', 'told_with', 'real_rows', 'plain', 'as_traded',
+           'yahoo_symbol', 'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks',
+           'short_as_traded', 'waiting_since', 'YahooAsked', 'YahooPages', 'YahooReading', 'YahooBars']
 
 # %% ../../nbs/13_yahoo.ipynb #c2a27480
 import re
@@ -237,7 +237,16 @@ def short_as_traded(bars: pd.DataFrame, daily: pd.DataFrame, calendar: str) -> p
         volume=bars["volume"] / factor, dividend=plain(made["dividend"].to_numpy()) * factor * made["split"]
     )
 
-# %% ../../nbs/13_yahoo.ipynb #89910610
+# %% ../../nbs/13_yahoo.ipynb #79d03765
+BEFORE = 30  # days before a window from which something may still wait for its bar
+
+
+def waiting_since(daily: pd.DataFrame, first: pd.Timestamp) -> pd.Timestamp:
+    "The day `first`, or the earliest one of `daily` before it on which something happened."
+    happened = daily.index[(daily["split"] != 1.0) | (daily["dividend"] != 0.0)]
+    return min([first, *happened])
+
+# %% ../../nbs/13_yahoo.ipynb #9ac1af9d
 @dataclass(frozen=True)
 class YahooAsked(Source):
     "Yahoo, asked with patience, and its tables of days."
@@ -273,8 +282,10 @@ class YahooAsked(Source):
         return by_day(named(table))
 
     def _days(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp) -> pd.DataFrame:
-        table = real_rows(self._daily(symbol, first, stop))
-        return as_traded(table) if self.raw else table[list(COLUMNS)]
+        if not self.raw:
+            return real_rows(self._daily(symbol, first, stop))[list(COLUMNS)]
+        early = None if first is None else first - BEFORE * DAY
+        return as_traded(real_rows(self._daily(symbol, early, stop)))
 
 # %% ../../nbs/13_yahoo.ipynb #a7508bd2
 class YahooPages(YahooAsked):
@@ -292,7 +303,7 @@ class YahooPages(YahooAsked):
             raise no
         return pd.concat(found)
 
-# %% ../../nbs/13_yahoo.ipynb #e3052594
+# %% ../../nbs/13_yahoo.ipynb #daf8a2c5
 @dataclass(frozen=True)
 class YahooReading(YahooPages):
     "Yahoo's bars of a day, or shorter."
@@ -303,19 +314,20 @@ class YahooReading(YahooPages):
             note = f"It keeps bars of {interval} for {KEPT[interval]} days, so from {oldest:%Y-%m-%d}."
             raise NoBarsError("Yahoo", symbol, asked_for(first, stop - DAY), note)
         first = oldest if first is None else max(first, oldest)
-        return self._joined(symbol, self._pages(symbol, first, stop, interval), calendar, interval, first)
+        if not self.raw:
+            return self._joined(symbol, self._pages(symbol, first, stop, interval), calendar, interval)
+        daily = self._daily(symbol, max(oldest, first - PAGE.get(interval, BEFORE) * DAY), stop)
+        found = self._pages(symbol, waiting_since(daily, first), stop, interval)
+        return short_as_traded(self._joined(symbol, found, calendar, interval), daily, calendar)
 
-    def _joined(
-        self, symbol: str, table: pd.DataFrame, calendar: str, interval: str, first: pd.Timestamp
-    ) -> pd.DataFrame:
-        "Pages as bars by their ends, those of the session; as traded if wanted."
+    def _joined(self, symbol: str, table: pd.DataFrame, calendar: str, interval: str) -> pd.DataFrame:
+        "Pages as bars by their ends, those of the session."
         index = pd.DatetimeIndex(table.index).tz_convert("UTC").as_unit("ns").rename(None)
         table = table.set_axis(index)[list(COLUMNS)].dropna(subset=["open", "high", "low", "close"], how="all")
         table = once_each(symbol, table)
         if table.empty:
             return table
-        ended = on_marks(symbol, labelled_by_end(table, calendar, interval, "start", symbol), calendar, interval)
-        return short_as_traded(ended, self._daily(symbol, first, first), calendar) if self.raw else ended
+        return on_marks(symbol, labelled_by_end(table, calendar, interval, "start", symbol), calendar, interval)
 
     def _asked_days(
         self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
