@@ -3444,6 +3444,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'trading_core/data/yahoo.py'),
                                          'trading_core.data.yahoo.YahooAsked._pace': ( 'yahoo.html#yahooasked._pace',
                                                                                        'trading_core/data/yahoo.py'),
+                                         'trading_core.data.yahoo.YahooAsked._told': ( 'yahoo.html#yahooasked._told',
+                                                                                       'trading_core/data/yahoo.py'),
                                          'trading_core.data.yahoo.YahooAsked.tells_actions': ( 'yahoo.html#yahooasked.tells_actions',
                                                                                                'trading_core/data/yahoo.py'),
                                          'trading_core.data.yahoo.YahooBars': ('yahoo.html#yahoobars', 'trading_core/data/yahoo.py'),

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from trading_core.data.sources import BadBarsError, NoBarsError
 from trading_core.data.yahoo import YahooBars, YahooError, fetch
 from trading_core.data.yahoo_loopback import YahooLoopback, chart_of
 from trading_core.errors import DataError
-from trading_core.sessions import as_day, sessions
+from trading_core.sessions import as_day, as_moment, sessions
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")
 Home = Callable[..., tuple[YahooLoopback, YahooBars]]
@@ -84,6 +85,18 @@ def test_a_split_after_the_window_is_undone_in_it(home: Home):
     assert bars.index[-1] == as_day("2024-01-31")
     asked = [query for path, query in server.asked if "period2" in query]
     assert int(asked[-1]["period2"]) > as_day("2024-03-08").timestamp()
+
+
+@pytest.mark.parametrize("interval", ["1d", "1h"])
+def test_a_split_after_a_today_of_the_past_is_undone_too(home: Home, interval: str):
+    days = divided(daily("2024-02-26", "2024-03-15"), "2024-03-12", 4.0)
+    own = intraday("ACME", "1h", "2024-02-26", "2024-03-15")
+    own.loc[as_day("2024-03-12") :, ["open", "high", "low", "close"]] /= 4
+    _, source = home({"ACME": days}, "2024-03-16", short={"ACME": {"1h": own}})
+    bars = replace(source, today="2024-03-08 16:00").bars("ACME", "2024-02-26", interval=interval)
+    wanted = days[:"2024-03-07"] if interval == "1d" else own[: pd.Timestamp("2024-03-08 16:00", tz="UTC")]
+    assert bars.index.equals(wanted.index)
+    assert bars["close"].tolist() == pytest.approx(wanted["close"].tolist())
 
 
 def test_a_split_of_this_morning_is_undone_though_its_bar_is_not_over(home: Home):
@@ -173,7 +186,8 @@ def test_todays_bar_is_never_handed_out(home: Home, symbol: str, now: str):
         source.bars(symbol, "2024-03-08")
 
 
-def test_a_bar_from_tomorrow_is_refused_with_everything_beside_it(home: Home):
+def test_a_bar_from_tomorrow_is_refused_with_everything_beside_it(home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("trading_core.data.yahoo.moment", lambda today: as_moment(today or "2024-03-08 12:00"))
     server, source = home({"BTC/USD": daily("2024-03-01", "2024-03-10", "BTC/USD")}, "2024-03-08 12:00")
     server.now = "2024-03-11"  # the clock of this machine is three days behind
     with pytest.raises(

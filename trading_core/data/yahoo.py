@@ -246,7 +246,7 @@ def waiting_since(daily: pd.DataFrame, first: pd.Timestamp) -> pd.Timestamp:
     happened = daily.index[(daily["split"] != 1.0) | (daily["dividend"] != 0.0)]
     return min([first, *happened])
 
-# %% ../../nbs/13_yahoo.ipynb #9ac1af9d
+# %% ../../nbs/13_yahoo.ipynb #54acc32b
 @dataclass(frozen=True)
 class YahooAsked(Source):
     "Yahoo, asked with patience, and its tables of days."
@@ -271,12 +271,16 @@ class YahooAsked(Source):
     def _pace(self) -> Pace:
         return Pace(self.per_minute)
 
+    def _told(self) -> pd.Timestamp:
+        "The moment up to which Yahoo tells, and adjusts its prices: the clock's, also for a `today` of the past."
+        return max(self.now(), moment(None))
+
     def _ask(self, symbol: str, *asked: Any) -> pd.DataFrame:
         return ask(symbol, lambda: self.fetch(yahoo_symbol(symbol), *asked), self.attempts, self.pause, self._pace)
 
     def _daily(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp) -> pd.DataFrame:
-        "Yahoo's daily table by our names, nulls included; of raw prices through today, to hear of every split."
-        stop = self.now().normalize() + DAY if self.raw else stop
+        "Yahoo's daily table by our names, nulls included; of raw prices up to the present, to hear of every split."
+        stop = self._told().normalize() + DAY if self.raw else stop
         table = self._ask(symbol, first, stop)
         check_zone(symbol, pd.DatetimeIndex(table.index).tz, Asset.of(symbol).calendar)
         return by_day(named(table))
@@ -303,7 +307,7 @@ class YahooPages(YahooAsked):
             raise no
         return pd.concat(found)
 
-# %% ../../nbs/13_yahoo.ipynb #daf8a2c5
+# %% ../../nbs/13_yahoo.ipynb #ff7bcb68
 @dataclass(frozen=True)
 class YahooReading(YahooPages):
     "Yahoo's bars of a day, or shorter."
@@ -333,8 +337,9 @@ class YahooReading(YahooPages):
         self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
     ) -> pd.DataFrame:
         found = self._days(symbol, first, stop) if interval == "1d" else self._short(symbol, first, stop, interval)
-        found = complete_bars(symbol, found, interval, self.now())
+        found = complete_bars(symbol, found, interval, self._told())
         found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
+        found = found[found.index <= self.now()]
         if found.empty:
             note = "It may be delisted, listed later, or spelled otherwise."
             raise NoBarsError("Yahoo", symbol, asked_for(first, last), note)
