@@ -21,6 +21,7 @@ import pytest
 from trading_core.data import BarStore
 from trading_core.data.intervals import grid
 from trading_core.data.loopback import Answer
+from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.promises import check_source
 from trading_core.data.sources import BadBarsError, NoBarsError
 from trading_core.data.yahoo import YahooBars, YahooError, fetch
@@ -384,6 +385,18 @@ def test_an_empty_answer_and_a_delisted_symbol_are_refused_by_name(home: Home):
         source.bars("ACME", "2024-02-20", "2024-03-01")
     with pytest.raises(NoBarsError, match=r"Yahoo has no bars of GONE.*possibly delisted"):
         source.bars("GONE")
+
+
+@pytest.mark.parametrize("symbol", ["", " ", None])
+def test_what_is_no_symbol_is_refused_without_asking(home: Home, symbol: Any):
+    server, source = home({"ACME": daily("2024-01-02", "2024-02-07")}, "2024-03-08")
+    with pytest.raises(UnknownSymbolError, match="Yahoo has no symbol"):
+        source.bars(symbol)
+    if symbol is not None:
+        with pytest.raises(UnknownSymbolError, match="Yahoo has no symbol"):
+            source.bars(symbol, interval="5m")
+        assert source.latest([symbol])["price"].isna().all()
+    assert server.asked == []
 
 
 CRUMB = {"finance": {"result": None, "error": {"code": "Unauthorized", "description": "Invalid Crumb"}}}

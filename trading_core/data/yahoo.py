@@ -10,7 +10,7 @@ __all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'BEFORE', 'named', 'by_day', 'tol
            'yahoo_symbol', 'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks',
            'short_as_traded', 'waiting_since', 'YahooAsked', 'YahooPages', 'YahooReading', 'YahooBars']
 
-# %% ../../nbs/13_yahoo.ipynb #c2a27480
+# %% ../../nbs/13_yahoo.ipynb #091273a1
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +24,7 @@ import pandas as pd
 
 from .answers import reading
 from .intervals import days_of, grid, labelled_by_end, stretches
+from .panel import UnknownSymbolError
 from .patience import NoAnswerError, Pace, SourceError, patiently, words_of
 from .sources import COLUMNS, DAY, BadBarsError, NoBarsError, Source, asked_for, checked_bars
 from .sources import complete_bars, in_window, latest_table, moment, on_sessions
@@ -81,9 +82,11 @@ def as_traded(table: pd.DataFrame) -> pd.DataFrame:
     traded[["open", "high", "low", "close"]] = prices
     return traded.assign(volume=table["volume"] / later, dividend=plain(table["dividend"].to_numpy()) * since)
 
-# %% ../../nbs/13_yahoo.ipynb #ad201879
+# %% ../../nbs/13_yahoo.ipynb #1371a46d
 def yahoo_symbol(symbol: str) -> str:
-    "`symbol` in Yahoo's spelling."
+    "`symbol` in Yahoo's spelling; UnknownSymbolError for a blank."
+    if not isinstance(symbol, str) or not symbol.strip():
+        raise UnknownSymbolError("Yahoo", str(symbol), ())
     return re.sub("[/.]", "-", symbol)
 
 # %% ../../nbs/13_yahoo.ipynb #74aab7eb
@@ -246,7 +249,7 @@ def waiting_since(daily: pd.DataFrame, first: pd.Timestamp) -> pd.Timestamp:
     happened = daily.index[(daily["split"] != 1.0) | (daily["dividend"] != 0.0)]
     return min([first, *happened])
 
-# %% ../../nbs/13_yahoo.ipynb #54acc32b
+# %% ../../nbs/13_yahoo.ipynb #3bfbdaed
 @dataclass(frozen=True)
 class YahooAsked(Source):
     "Yahoo, asked with patience, and its tables of days."
@@ -276,7 +279,8 @@ class YahooAsked(Source):
         return max(self.now(), moment(None))
 
     def _ask(self, symbol: str, *asked: Any) -> pd.DataFrame:
-        return ask(symbol, lambda: self.fetch(yahoo_symbol(symbol), *asked), self.attempts, self.pause, self._pace)
+        name = yahoo_symbol(symbol)
+        return ask(symbol, lambda: self.fetch(name, *asked), self.attempts, self.pause, self._pace)
 
     def _daily(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp) -> pd.DataFrame:
         "Yahoo's daily table by our names, nulls included; of raw prices up to the present, to hear of every split."
