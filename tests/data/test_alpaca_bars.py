@@ -74,6 +74,29 @@ def test_days_of_a_coin_are_utc_days_though_it_is_asked_for_hours(venue: AlpacaB
     assert bars.index[-1] == as_day("2024-03-12")
 
 
+@pytest.fixture(scope="module")
+def halted() -> Iterator[AlpacaBars]:
+    "A venue at which ACME is not traded on the days of its dividend and its split."
+    bars = {"ACME": ACME.drop(ACTIONS.index), "COIN/USD": COIN}
+    paper = PaperVenue(
+        PanelMarket(HybridDataNormalizer().normalize(bars), {"ACME": ACTIONS}), clock=ManualClock(NOW)
+    )
+    with VenueServer(paper) as server:
+        source = AlpacaBars(paper.key, paper.secret, server.url, today=NOW, manners=QUICK)
+        yield source
+        source.close()
+
+
+@pytest.mark.parametrize("interval", ["1d", "5m", "1h"])
+def test_a_bar_tells_the_same_whatever_day_the_window_begins_with(halted: AlpacaBars, interval: str):
+    whole = halted.bars("ACME", "2024-02-01", "2024-03-15", interval)
+    told = whole[(whole["split"] != 1) | (whole["dividend"] != 0)]
+    assert told.index.strftime("%m-%d").tolist() == ["02-09", "03-05"]
+    for start in ("2024-02-07", "2024-02-08", "2024-02-09", "2024-02-12", "2024-03-04", "2024-03-05", "2024-03-06"):
+        part = halted.bars("ACME", start, "2024-03-15", interval)
+        pd.testing.assert_frame_equal(part, whole[start:], check_freq=False)
+
+
 @pytest.mark.parametrize("symbol", ["ACME", "COIN/USD"])
 def test_the_day_of_today_is_left_out(venue: AlpacaBars, symbol: str):
     assert venue.bars(symbol).index[-1] == as_day("2024-03-26")

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'by_day', 'frame_of', 'NoKeysError',
-           'AlpacaSaidNoError', 'actions_table', 'ex_date_of', 'rate_of', 'with_actions', 'TurningError',
-           'AlpacaLineData', 'named', 'ascending', 'latest_of', 'AlpacaRows', 'AlpacaReading', 'finished',
-           'AlpacaBatches', 'AlpacaMany', 'AlpacaBars']
+__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'BEFORE', 'SHORTLY', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'STOCKS', 'by_day',
+           'frame_of', 'NoKeysError', 'AlpacaSaidNoError', 'actions_table', 'ex_date_of', 'rate_of', 'with_actions',
+           'TurningError', 'AlpacaLineData', 'named', 'ascending', 'latest_of', 'AlpacaRows', 'AlpacaLabelled',
+           'AlpacaHappened', 'AlpacaReading', 'finished', 'AlpacaBatches', 'AlpacaMany', 'AlpacaBars']
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #6bbf1416
 import math
@@ -91,17 +91,25 @@ class AlpacaSaidNoError(DataError):
             )
         return ""
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #1aabcf71
+# %% ../../nbs/13b_alpaca_bars.ipynb #b3099aff
 PROCESSED = 120  # days after its ex-date within which a dividend is paid
+BEFORE, SHORTLY = 30, 10  # days that something waits for its bar: for one of a day, and for a shorter one
 KINDS = ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends")
 
 
-def actions_table(answer: Mapping[str, list[Mapping[str, Any]]], symbol: str) -> pd.DataFrame:
-    "Split and dividend of a symbol by ex-date."
+def actions_table(
+    answer: Mapping[str, list[Mapping[str, Any]]],
+    symbol: str,
+    first: pd.Timestamp | None = None,
+    stop: pd.Timestamp | None = None,
+) -> pd.DataFrame:
+    "Split and dividend of a symbol by ex-date; if they are given, from day `first` to before day `stop`."
     found: list[tuple[pd.Timestamp, float, float]] = []
     for kind in KINDS:
         for event in (event for event in answer.get(kind, []) if event["symbol"] == symbol):
             day = ex_date_of(event)
+            if (first is not None and day < first) or (stop is not None and day >= stop):
+                continue
             if kind == "cash_dividends":
                 found.append((day, 1.0, rate_of(event, "rate")))
             elif kind == "stock_dividends":
@@ -129,10 +137,12 @@ def rate_of(event: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
-def with_actions(bars: pd.DataFrame, actions: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
+def with_actions(
+    bars: pd.DataFrame, actions: pd.DataFrame, days: pd.DatetimeIndex, before: int = BEFORE
+) -> pd.DataFrame:
     "`bars` with what happened: on the first bar of its day or, when there was none, on the next."
     if len(days):  # long before the first bar there was no price to which it could have happened
-        actions = actions[actions.index >= days[0] - 10 * DAY]
+        actions = actions[actions.index >= days[0] - before * DAY]
     places = days.searchsorted(actions.index)
     split, dividend = np.ones(len(bars) + 1), np.zeros(len(bars) + 1)
     for place, ratio, paid in zip(places, actions["split"], actions["dividend"], strict=True):
@@ -237,7 +247,7 @@ def latest_of(trade: Mapping[str, Any], now: pd.Timestamp) -> tuple[float, pd.Ti
     sound = type(price) in (int, float) and 0 < price < math.inf and when <= now + DAY
     return (float(price), when) if sound else (np.nan, pd.NaT)
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #9a09af35
+# %% ../../nbs/13b_alpaca_bars.ipynb #2f3f5d40
 @dataclass(frozen=True)
 class AlpacaRows(AlpacaLineData, Source):
     "What Alpaca's pages hold, by symbol."
@@ -278,10 +288,10 @@ class AlpacaRows(AlpacaLineData, Source):
         return made
 
     def _actions(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp) -> dict[str, list[Any]]:
-        "What happened to shares in those days, and around them."
+        "What was processed in those days, and for some time after them."
         query = {
             "symbols": ",".join(symbols), "types": ",".join(kind.removesuffix("s") for kind in KINDS), "limit": 1000,
-            "start": f"{first - 10 * DAY:%Y-%m-%d}", "end": f"{stop + PROCESSED * DAY:%Y-%m-%d}", "sort": "asc",
+            "start": f"{first:%Y-%m-%d}", "end": f"{stop + PROCESSED * DAY:%Y-%m-%d}", "sort": "asc",
         }  # fmt: skip
         found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
         for answer in self.pages("/v1/corporate-actions", query, f"splits and dividends of {named(symbols)}"):
@@ -289,39 +299,9 @@ class AlpacaRows(AlpacaLineData, Source):
                 found[kind] += answer["corporate_actions"].get(kind) or []
         return found
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #3e62540b
-@dataclass(frozen=True)
-class AlpacaReading(AlpacaRows):
-    "Reads what Alpaca has, by symbol, and turns it into bars by our labels."
-
-    def coins(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
-        "Bars of coins from `first` to before `stop`, by our labels; days are made of hours."
-        end = min(stop, self.now()) - MINUTE  # both ends are included, and a bar that begins at `stop` is another day's
-        query = {"timeframe": COINS[interval], "start": first.isoformat(), "end": end.isoformat()}
-        rows = self._rows("/v1beta3/crypto/us/bars", symbols, query)
-        return self._made(rows, symbols, lambda symbol, begun: self._by_end(symbol, begun, interval, "1h"))
-
-    def stocks(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
-        "Bars of stocks from `first` to before `stop`, by our labels, with what happened to them."
-        now, daily = self.now(), interval == "1d"
-        end = min(stop, now) - MINUTE
-        if daily and self.feed == "sip":  # a session was over long before, so nothing of it is held back
-            end = min(end, now - 16 * MINUTE)
-        query = {
-            "timeframe": FRAMES[interval], "start": first.isoformat(), "end": end.isoformat(),
-            "adjustment": "raw" if self.raw else "split", "feed": self.feed,
-        }  # fmt: skip
-        rows = self._rows("/v2/stocks/bars", symbols, query)
-        happened = self._actions(symbols, first, stop) if self.raw and any(map(any, rows.values())) else None
-
-        def make(symbol: str, begun: pd.DataFrame) -> pd.DataFrame:
-            table = by_day(begun) if daily else self._by_end(symbol, begun, interval, "30m")
-            if happened is None or table.empty:
-                return table
-            days = table.index if daily else days_of(table.index, "1m", Asset.of(symbol).calendar)
-            return with_actions(table, actions_table(happened, symbol)[first : stop - DAY], days)
-
-        return self._made(rows, symbols, make)
+# %% ../../nbs/13b_alpaca_bars.ipynb #6daaaba9
+class AlpacaLabelled(AlpacaRows):
+    "Turns Alpaca's bars into ours."
 
     def _by_end(self, symbol: str, begun: pd.DataFrame, interval: str, parts: str) -> pd.DataFrame:
         "Bars of the session, or of all hours, by their ends; those of an hour or a day of a coin are made of `parts`."
@@ -333,6 +313,81 @@ class AlpacaReading(AlpacaRows):
             return ended
         ended = checked_bars(symbol, ended, asked)  # a fault in a part would be hidden in the whole
         return resample(ended, interval, calendar, extended=self.extended, known=self.now(), symbol=symbol)
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #c5e49bac
+STOCKS = "/v2/stocks/bars"
+
+
+class AlpacaHappened(AlpacaLabelled):
+    "What happened to shares, and has not been told by a bar before the window."
+
+    def _query(self, frame: str, first: pd.Timestamp, stop: pd.Timestamp) -> dict[str, str]:
+        "A question for bars of stocks that begin from `first` to before `stop`."
+        end = min(stop, self.now()) - MINUTE
+        if (
+            frame == FRAMES["1d"] and self.feed == "sip"
+        ):  # a session was over long before, so nothing of it is held back
+            end = min(end, self.now() - 16 * MINUTE)
+        adjusted = "raw" if self.raw else "split"
+        bounds = {"start": first.isoformat(), "end": end.isoformat()}
+        return {"timeframe": frame, **bounds, "adjustment": adjusted, "feed": self.feed}
+
+    def _happened(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, before: int) -> Tables:
+        "Splits and dividends from so many days `before` day `first` to before `stop`, or why they cannot be told."
+        early = first - before * DAY
+        answer, told = self._actions(symbols, early, stop), Tables()
+        for symbol in symbols:
+            try:
+                with reading("Alpaca", symbol):
+                    told[symbol] = actions_table(answer, symbol, early, stop)
+            except DataError as error:
+                told[symbol] = error
+        return told
+
+    def _waiting(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp) -> Tables:
+        "The same for short bars, without what one before day `first` has told."
+        told = self._happened(symbols, first, stop, SHORTLY)
+        some = [s for s, table in told.items() if isinstance(table, pd.DataFrame) and (table.index < first).any()]
+        rows = self._rows(STOCKS, some, self._query(FRAMES["30m"], first - SHORTLY * DAY, first)) if some else {}
+        earlier = self._made(rows, some, lambda symbol, begun: self._by_end(symbol, begun, "30m", "30m"))
+        for symbol, bars in earlier.items():
+            if isinstance(bars, DataError):
+                told[symbol] = bars
+            elif len(bars):
+                last = days_of(bars.index[-1:], "1m", Asset.of(symbol).calendar)[0]
+                told[symbol] = told[symbol][told[symbol].index > last]
+        return told
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #4f3254ab
+@dataclass(frozen=True)
+class AlpacaReading(AlpacaHappened):
+    "Reads what Alpaca has, by symbol."
+
+    def coins(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
+        "Bars of coins from `first` to before `stop`, by our labels; days are made of hours."
+        end = min(stop, self.now()) - MINUTE  # both ends are included, and a bar that begins at `stop` is another day's
+        query = {"timeframe": COINS[interval], "start": first.isoformat(), "end": end.isoformat()}
+        rows = self._rows("/v1beta3/crypto/us/bars", symbols, query)
+        return self._made(rows, symbols, lambda symbol, begun: self._by_end(symbol, begun, interval, "1h"))
+
+    def stocks(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
+        "Bars of stocks from `first` to before `stop`, by our labels, with what happened to them."
+        daily, happened = interval == "1d", Tables()
+        early = first - BEFORE * DAY if daily and self.raw else first
+        rows = self._rows(STOCKS, symbols, self._query(FRAMES[interval], early, stop))
+        if self.raw and any(map(any, rows.values())):
+            happened = self._happened(symbols, first, stop, BEFORE) if daily else self._waiting(symbols, first, stop)
+
+        def make(symbol: str, begun: pd.DataFrame) -> pd.DataFrame:
+            table, told = by_day(begun) if daily else self._by_end(symbol, begun, interval, "30m"), happened.get(symbol)
+            if told is None or table.empty:
+                return table
+            if isinstance(told, DataError):
+                raise told
+            days = table.index if daily else days_of(table.index, "1m", Asset.of(symbol).calendar)
+            return with_actions(table, told, days, BEFORE if daily else SHORTLY)
+
+        return self._made(rows, symbols, make)
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #88547639
 def finished(
