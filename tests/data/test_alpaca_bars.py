@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +139,46 @@ def test_daily_bars_of_all_the_market_need_no_subscription_just_after_midnight()
         source = AlpacaBars(paper.key, paper.secret, server.url, today=now, manners=QUICK)
         assert source.bars("ACME").index[-1] == as_day("2024-03-26")
         source.close()
+
+
+@contextmanager
+def venue_at(now: str) -> Iterator[AlpacaBars]:
+    paper = PaperVenue(PanelMarket(HybridDataNormalizer().normalize({"ACME": ACME})), clock=ManualClock(now))
+    with VenueServer(paper) as server, AlpacaBars(paper.key, paper.secret, server.url, today=now, manners=QUICK) as one:
+        yield one
+
+
+@pytest.mark.parametrize("interval", ["5m", "1h"])
+@pytest.mark.parametrize(
+    ("now", "end", "last"),
+    [
+        ("2024-03-27 00:01", "2024-03-26", "2024-03-26 20:00"),  # four hours after the session
+        ("2024-03-27 00:10", None, "2024-03-26 20:00"),
+        ("2024-03-26 20:16", None, "2024-03-26 20:00"),
+        ("2024-03-27 12:00", None, "2024-03-26 20:00"),  # before the opening
+        ("2024-02-18 00:05", None, "2024-02-16 21:00"),  # on a weekend of three days
+    ],
+)
+def test_short_bars_of_all_the_market_need_no_subscription_when_the_session_is_over(
+    now: str, end: str | None, last: str, interval: str
+):
+    with venue_at(now) as source:
+        bars = source.bars("ACME", as_day(last[:10]) - pd.Timedelta(days=3), end, interval)
+    assert bars.index[-1] == pd.Timestamp(last, tz="UTC")
+    assert (bars.index.normalize() == as_day(last[:10])).sum() == {"5m": 78, "1h": 7}[interval]
+
+
+@pytest.mark.parametrize(
+    ("now", "extended"), [("2024-03-26 14:00", False), ("2024-03-26 20:15", False), ("2024-03-26 22:00", True)]
+)
+def test_no_trade_that_is_wanted_is_cut_off_for_want_of_a_subscription(now: str, extended: bool):
+    with venue_at(now) as source, pytest.raises(AlpacaSaidNoError, match="ends 15 minutes ago"):
+        replace(source, extended=extended).bars("ACME", "2024-03-25", interval="5m")
+
+
+def test_a_day_that_has_just_begun_has_no_short_bars_yet():
+    with venue_at("2024-03-27 00:10") as source, pytest.raises(NoBarsError, match="Alpaca has no bars of ACME"):
+        source.bars("ACME", "2024-03-27", interval="5m")
 
 
 def test_a_dividend_that_is_paid_after_the_window_is_in_it(venue: AlpacaBars):

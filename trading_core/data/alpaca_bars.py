@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'BEFORE', 'SHORTLY', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'STOCKS', 'by_day',
-           'frame_of', 'NoKeysError', 'AlpacaSaidNoError', 'actions_table', 'ex_date_of', 'rate_of', 'with_actions',
-           'TurningError', 'AlpacaLineData', 'named', 'ascending', 'latest_of', 'AlpacaRows', 'AlpacaLabelled',
-           'AlpacaHappened', 'AlpacaReading', 'finished', 'AlpacaBatches', 'AlpacaMany', 'AlpacaBars']
+__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'BEFORE', 'SHORTLY', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'STOCKS', 'HELD',
+           'by_day', 'frame_of', 'NoKeysError', 'AlpacaSaidNoError', 'actions_table', 'ex_date_of', 'rate_of',
+           'with_actions', 'TurningError', 'AlpacaLineData', 'named', 'ascending', 'latest_of', 'AlpacaRows',
+           'AlpacaLabelled', 'AlpacaAsking', 'AlpacaHappened', 'AlpacaReading', 'finished', 'AlpacaBatches',
+           'AlpacaMany', 'AlpacaBars']
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #6bbf1416
+# %% ../../nbs/13b_alpaca_bars.ipynb #1c861727
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ import pandas as pd
 
 from .answers import reading
 from .fetching import Fetched
-from .intervals import days_of, labelled_by_end, resample
+from .intervals import days_of, labelled_by_end, resample, stretches
 from .patience import Line, Manners, SaidNoError, SourceError
 from .sources import COLUMNS, DAY, MINUTE, BadBarsError, NoBarsError, Source, asked_for, checked_bars
 from .sources import complete_bars, in_window, latest_table, moment, on_sessions
@@ -56,7 +57,7 @@ def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     index = pd.DatetimeIndex(pd.to_datetime(moments, utc=True, format="ISO8601")).as_unit("ns")
     return pd.DataFrame(values, index, list(COLUMNS), dtype="float64")
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #c3bf3a91
+# %% ../../nbs/13b_alpaca_bars.ipynb #1d3eb6af
 class NoKeysError(ConfigError):
     "Alpaca answers nobody without keys."
 
@@ -83,7 +84,8 @@ class AlpacaSaidNoError(DataError):
         if "SIP" in self.message:
             return (
                 " Without a paid subscription the feed `sip`, all of the market, ends 15 minutes ago. Take the feed of one "
-                "exchange, up to this minute, with --set market.feed=iex, or ask for days up to yesterday."
+                "exchange, up to this minute, with --set market.feed=iex, or ask for days up to yesterday, or when the session "
+                "has been over for 16 minutes."
             )
         if self.status in (401, 403):
             return (
@@ -314,23 +316,37 @@ class AlpacaLabelled(AlpacaRows):
         ended = checked_bars(symbol, ended, asked)  # a fault in a part would be hidden in the whole
         return resample(ended, interval, calendar, extended=self.extended, known=self.now(), symbol=symbol)
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #c5e49bac
+# %% ../../nbs/13b_alpaca_bars.ipynb #8127c495
 STOCKS = "/v2/stocks/bars"
+HELD = 16 * MINUTE  # the time of which `sip` tells only those who pay, and a minute for the way
 
 
-class AlpacaHappened(AlpacaLabelled):
+class AlpacaAsking(AlpacaLabelled):
+    "Questions for bars of stocks."
+
+    def _until(self, stop: pd.Timestamp, daily: bool) -> pd.Timestamp:
+        "The last moment before `stop` to ask for: before what `sip` holds back, if there was no trade in it that is wanted."
+        now = self.now()
+        end, free = min(stop, now) - MINUTE, now - HELD
+        if self.feed != "sip" or end <= free:
+            return end
+        opens, closes = stretches("XNYS", free.normalize() - DAY, end.normalize() + DAY, self.extended)
+        traded = (opens <= end.value) & (closes > free.value)
+        return end if not daily and traded.any() else free
+
+    def _query(self, interval: str, first: pd.Timestamp, until: pd.Timestamp) -> dict[str, str]:
+        "A question for bars of stocks that begin from `first` to `until`, both included."
+        bounds = {"start": first.isoformat(), "end": until.isoformat()}
+        return {
+            "timeframe": FRAMES[interval],
+            **bounds,
+            "adjustment": "raw" if self.raw else "split",
+            "feed": self.feed,
+        }
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #fd3197c2
+class AlpacaHappened(AlpacaAsking):
     "What happened to shares, and has not been told by a bar before the window."
-
-    def _query(self, frame: str, first: pd.Timestamp, stop: pd.Timestamp) -> dict[str, str]:
-        "A question for bars of stocks that begin from `first` to before `stop`."
-        end = min(stop, self.now()) - MINUTE
-        if (
-            frame == FRAMES["1d"] and self.feed == "sip"
-        ):  # a session was over long before, so nothing of it is held back
-            end = min(end, self.now() - 16 * MINUTE)
-        adjusted = "raw" if self.raw else "split"
-        bounds = {"start": first.isoformat(), "end": end.isoformat()}
-        return {"timeframe": frame, **bounds, "adjustment": adjusted, "feed": self.feed}
 
     def _happened(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, before: int) -> Tables:
         "Splits and dividends from so many days `before` day `first` to before `stop`, or why they cannot be told."
@@ -348,7 +364,8 @@ class AlpacaHappened(AlpacaLabelled):
         "The same for short bars, without what one before day `first` has told."
         told = self._happened(symbols, first, stop, SHORTLY)
         some = [s for s, table in told.items() if isinstance(table, pd.DataFrame) and (table.index < first).any()]
-        rows = self._rows(STOCKS, some, self._query(FRAMES["30m"], first - SHORTLY * DAY, first)) if some else {}
+        early, until = first - SHORTLY * DAY, self._until(first, False)
+        rows = self._rows(STOCKS, some, self._query("30m", early, until)) if some else {}
         earlier = self._made(rows, some, lambda symbol, begun: self._by_end(symbol, begun, "30m", "30m"))
         for symbol, bars in earlier.items():
             if isinstance(bars, DataError):
@@ -358,7 +375,7 @@ class AlpacaHappened(AlpacaLabelled):
                 told[symbol] = told[symbol][told[symbol].index > last]
         return told
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #4f3254ab
+# %% ../../nbs/13b_alpaca_bars.ipynb #1b8ec066
 @dataclass(frozen=True)
 class AlpacaReading(AlpacaHappened):
     "Reads what Alpaca has, by symbol."
@@ -374,7 +391,10 @@ class AlpacaReading(AlpacaHappened):
         "Bars of stocks from `first` to before `stop`, by our labels, with what happened to them."
         daily, happened = interval == "1d", Tables()
         early = first - BEFORE * DAY if daily and self.raw else first
-        rows = self._rows(STOCKS, symbols, self._query(FRAMES[interval], early, stop))
+        until = self._until(stop, daily)
+        if until < first:  # all of it is held back, and nothing was traded
+            return dict.fromkeys(symbols, frame_of([]))
+        rows = self._rows(STOCKS, symbols, self._query(interval, early, until))
         if self.raw and any(map(any, rows.values())):
             happened = self._happened(symbols, first, stop, BEFORE) if daily else self._waiting(symbols, first, stop)
 
