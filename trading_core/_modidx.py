@@ -1585,6 +1585,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'trading_core/data/alpaca_bars.py'),
                                                'trading_core.data.alpaca_bars.by_day': ( 'alpaca_bars.html#by_day',
                                                                                          'trading_core/data/alpaca_bars.py'),
+                                               'trading_core.data.alpaca_bars.events_of': ( 'alpaca_bars.html#events_of',
+                                                                                            'trading_core/data/alpaca_bars.py'),
                                                'trading_core.data.alpaca_bars.ex_date_of': ( 'alpaca_bars.html#ex_date_of',
                                                                                              'trading_core/data/alpaca_bars.py'),
                                                'trading_core.data.alpaca_bars.finished': ( 'alpaca_bars.html#finished',

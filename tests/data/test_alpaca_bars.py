@@ -343,6 +343,37 @@ def test_events_of_one_day_are_multiplied_and_added_and_others_symbols_left_out(
     assert table["dividend"].tolist() == pytest.approx([0.3, 0.0])
 
 
+FOUR = {"id": "s1", "symbol": "ACME", "ex_date": "2024-01-10", "new_rate": 4, "old_rate": 1}
+PAID = {"id": "d1", "symbol": "ACME", "ex_date": "2024-01-08", "rate": 0.5, "special": False, "foreign": False}
+
+
+def with_events(service: Loopback, *pages: dict[str, list[dict[str, object]]]) -> AlpacaBars:
+    "A source of the service, which tells the events of these pages."
+    say = service.say
+
+    def telling(path: str, query: dict[str, str]) -> object:
+        if "corporate" not in path:
+            return say(path, query)
+        place = int(query.get("page_token") or 0)
+        return {"corporate_actions": pages[place], "next_page_token": str(place + 1) if place + 1 < len(pages) else None}
+
+    service.say = telling
+    return source_of(service)
+
+
+def test_an_event_that_comes_on_two_pages_happened_once(service: Loopback):
+    page = {"cash_dividends": [PAID], "forward_splits": [FOUR]}
+    bars = with_events(service, page, page).bars("ACME")
+    assert bars["split"][bars["split"] != 1].to_dict() == {as_day("2024-01-10"): 4.0}
+    assert bars["dividend"][bars["dividend"] != 0].to_dict() == {as_day("2024-01-08"): 0.5}
+
+
+def test_an_event_with_two_values_is_refused(service: Loopback):
+    source = with_events(service, {"forward_splits": [FOUR]}, {"forward_splits": [FOUR | {"new_rate": 5}]})
+    with pytest.raises(BadBarsError, match="^ACME, 2024-01-10: the event s1 is there twice, with two values"):
+        source.bars("ACME")
+
+
 @pytest.mark.realdata
 def test_recorded_answers_are_read(service: Loopback, real_data):
     import json

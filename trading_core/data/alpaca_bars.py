@@ -7,10 +7,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'BEFORE', 'SHORTLY', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'STOCKS', 'HELD',
-           'by_day', 'frame_of', 'NoKeysError', 'AlpacaSaidNoError', 'actions_table', 'ex_date_of', 'rate_of',
-           'with_actions', 'TurningError', 'AlpacaLineData', 'named', 'ascending', 'latest_of', 'AlpacaRows',
-           'AlpacaLabelled', 'AlpacaAsking', 'AlpacaHappened', 'AlpacaReading', 'finished', 'AlpacaBatches',
-           'AlpacaMany', 'AlpacaBars']
+           'by_day', 'frame_of', 'NoKeysError', 'AlpacaSaidNoError', 'events_of', 'ex_date_of', 'rate_of',
+           'actions_table', 'with_actions', 'TurningError', 'AlpacaLineData', 'named', 'ascending', 'latest_of',
+           'AlpacaRows', 'AlpacaLabelled', 'AlpacaAsking', 'AlpacaHappened', 'AlpacaReading', 'finished',
+           'AlpacaBatches', 'AlpacaMany', 'AlpacaBars']
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #1c861727
 import math
@@ -93,34 +93,24 @@ class AlpacaSaidNoError(DataError):
             )
         return ""
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #b3099aff
+# %% ../../nbs/13b_alpaca_bars.ipynb #35138176
 PROCESSED = 120  # days after its ex-date within which a dividend is paid
 BEFORE, SHORTLY = 30, 10  # days that something waits for its bar: for one of a day, and for a shorter one
 KINDS = ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends")
 
 
-def actions_table(
-    answer: Mapping[str, list[Mapping[str, Any]]],
-    symbol: str,
-    first: pd.Timestamp | None = None,
-    stop: pd.Timestamp | None = None,
-) -> pd.DataFrame:
-    "Split and dividend of a symbol by ex-date; if they are given, from day `first` to before day `stop`."
-    found: list[tuple[pd.Timestamp, float, float]] = []
+def events_of(answer: Mapping[str, list[Mapping[str, Any]]], symbol: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    "What happened to a symbol, by kind, each event once; BadBarsError for one that was told in two ways."
+    seen: dict[Any, Mapping[str, Any]] = {}
     for kind in KINDS:
         for event in (event for event in answer.get(kind, []) if event["symbol"] == symbol):
-            day = ex_date_of(event)
-            if (first is not None and day < first) or (stop is not None and day >= stop):
-                continue
-            if kind == "cash_dividends":
-                found.append((day, 1.0, rate_of(event, "rate")))
-            elif kind == "stock_dividends":
-                found.append((day, 1.0 + rate_of(event, "rate"), 0.0))
-            else:
-                found.append((day, rate_of(event, "new_rate") / rate_of(event, "old_rate"), 0.0))
-    table = pd.DataFrame(found, columns=["day", "split", "dividend"]).astype({"split": float, "dividend": float})
-    days = table.groupby(pd.to_datetime(table["day"], utc=True))
-    return days.agg({"split": "prod", "dividend": "sum"}).rename_axis(None)
+            name = event.get("id") or len(seen)
+            if name not in seen:
+                seen[name] = event
+                yield kind, event
+            elif seen[name] != event:
+                arrived = f"the event {name} is there twice, with two values"
+                raise BadBarsError(symbol, str(event["ex_date"]), arrived, "it has one", "Ask again later.")
 
 
 def ex_date_of(event: Mapping[str, Any]) -> pd.Timestamp:
@@ -137,6 +127,29 @@ def rate_of(event: Mapping[str, Any], name: str) -> float:
     if type(value) not in (int, float) or not 0 < value < math.inf:
         raise ValueError(f"{name} is {value!r} on {event['ex_date']!r}")
     return float(value)
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #116fd55c
+def actions_table(
+    answer: Mapping[str, list[Mapping[str, Any]]],
+    symbol: str,
+    first: pd.Timestamp | None = None,
+    stop: pd.Timestamp | None = None,
+) -> pd.DataFrame:
+    "Split and dividend of a symbol by ex-date; if they are given, from day `first` to before day `stop`."
+    found: list[tuple[pd.Timestamp, float, float]] = []
+    for kind, event in events_of(answer, symbol):
+        day = ex_date_of(event)
+        if (first is not None and day < first) or (stop is not None and day >= stop):
+            continue
+        if kind == "cash_dividends":
+            found.append((day, 1.0, rate_of(event, "rate")))
+        elif kind == "stock_dividends":
+            found.append((day, 1.0 + rate_of(event, "rate"), 0.0))
+        else:
+            found.append((day, rate_of(event, "new_rate") / rate_of(event, "old_rate"), 0.0))
+    table = pd.DataFrame(found, columns=["day", "split", "dividend"]).astype({"split": float, "dividend": float})
+    days = table.groupby(pd.to_datetime(table["day"], utc=True))
+    return days.agg({"split": "prod", "dividend": "sum"}).rename_axis(None)
 
 
 def with_actions(
