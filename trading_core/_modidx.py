@@ -1597,6 +1597,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'trading_core/data/alpaca_bars.py'),
                                                'trading_core.data.alpaca_bars.named': ( 'alpaca_bars.html#named',
                                                                                         'trading_core/data/alpaca_bars.py'),
+                                               'trading_core.data.alpaca_bars.paid_of': ( 'alpaca_bars.html#paid_of',
+                                                                                          'trading_core/data/alpaca_bars.py'),
                                                'trading_core.data.alpaca_bars.rate_of': ( 'alpaca_bars.html#rate_of',
                                                                                           'trading_core/data/alpaca_bars.py'),
                                                'trading_core.data.alpaca_bars.with_actions': ( 'alpaca_bars.html#with_actions',

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from trading_core.data.alpaca_bars import AlpacaBars, AlpacaSaidNoError, NoKeysError, TurningError, actions_table
+from trading_core.data.answers import BadAnswerError
 from trading_core.data.fetching import fetch_bars
 from trading_core.data.intervals import grid
 from trading_core.data.loopback import Answer, Loopback
@@ -372,6 +373,41 @@ def test_an_event_with_two_values_is_refused(service: Loopback):
     source = with_events(service, {"forward_splits": [FOUR]}, {"forward_splits": [FOUR | {"new_rate": 5}]})
     with pytest.raises(BadBarsError, match="^ACME, 2024-01-10: the event s1 is there twice, with two values"):
         source.bars("ACME")
+
+
+def test_a_dividend_in_another_currency_is_not_taken_for_dollars(service: Loopback):
+    paid = PAID | {"currency": "EUR", "foreign": True}
+    source = with_events(service, {"cash_dividends": [paid]})
+    with pytest.raises(BadBarsError, match=r"^ACME, 2024-01-08: a dividend is 0\.5 EUR, but .* market\.raw=false"):
+        source.bars("ACME")
+    assert len(source.bars("ACME", "2024-02-08")) > 10  # of days with which it has nothing to do
+    assert len(replace(source, raw=False).bars("ACME")) == 41
+
+
+@pytest.mark.parametrize("currency", ["", "USD", None])
+def test_a_dividend_in_dollars_may_say_so(service: Loopback, currency: str | None):
+    assert with_events(service, {"cash_dividends": [PAID | {"currency": currency}]}).bars("ACME")["dividend"].sum() == 0.5
+
+
+def test_a_reverse_split_that_gave_the_share_its_ticker_is_told(service: Loopback):
+    event = {"id": "r", "symbol": "OLD", "new_symbol": "ACME", "ex_date": "2024-01-10", "new_rate": 1, "old_rate": 50}
+    bars = with_events(service, {"reverse_splits": [event]}).bars("ACME")
+    assert bars["split"][bars["split"] != 1].to_dict() == {as_day("2024-01-10"): 0.02}
+
+
+def test_a_dividend_of_nothing_changes_nothing(service: Loopback):
+    events = {"cash_dividends": [PAID | {"rate": 0}], "stock_dividends": [PAID | {"id": "d2", "rate": 0.0}]}
+    assert with_events(service, events).bars("ACME")[["split", "dividend"]].drop_duplicates().values.tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("ex_date", ["2024-01-10", "2024-06-05"])
+def test_a_figure_that_is_none_costs_the_days_that_it_is_about_and_no_others(service: Loopback, ex_date: str):
+    source = with_events(service, {"forward_splits": [FOUR | {"old_rate": 0, "ex_date": ex_date}]})
+    if ex_date < "2024-03":
+        with pytest.raises(BadAnswerError, match=f"old_rate is 0 on '{ex_date}'"):
+            source.bars("ACME")
+    else:
+        assert len(source.bars("ACME")) == 41
 
 
 @pytest.mark.realdata

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'BEFORE', 'SHORTLY', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'STOCKS', 'HELD',
-           'by_day', 'frame_of', 'NoKeysError', 'AlpacaSaidNoError', 'events_of', 'ex_date_of', 'rate_of',
+           'by_day', 'frame_of', 'NoKeysError', 'AlpacaSaidNoError', 'events_of', 'ex_date_of', 'rate_of', 'paid_of',
            'actions_table', 'with_actions', 'TurningError', 'AlpacaLineData', 'named', 'ascending', 'latest_of',
            'AlpacaRows', 'AlpacaLabelled', 'AlpacaAsking', 'AlpacaHappened', 'AlpacaReading', 'finished',
            'AlpacaBatches', 'AlpacaMany', 'AlpacaBars']
@@ -93,7 +93,7 @@ class AlpacaSaidNoError(DataError):
             )
         return ""
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #35138176
+# %% ../../nbs/13b_alpaca_bars.ipynb #73b70bc6
 PROCESSED = 120  # days after its ex-date within which a dividend is paid
 BEFORE, SHORTLY = 30, 10  # days that something waits for its bar: for one of a day, and for a shorter one
 KINDS = ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends")
@@ -103,7 +103,7 @@ def events_of(answer: Mapping[str, list[Mapping[str, Any]]], symbol: str) -> Ite
     "What happened to a symbol, by kind, each event once; BadBarsError for one that was told in two ways."
     seen: dict[Any, Mapping[str, Any]] = {}
     for kind in KINDS:
-        for event in (event for event in answer.get(kind, []) if event["symbol"] == symbol):
+        for event in (e for e in answer.get(kind, []) if symbol in (e["symbol"], e.get("new_symbol"))):
             name = event.get("id") or len(seen)
             if name not in seen:
                 seen[name] = event
@@ -122,13 +122,23 @@ def ex_date_of(event: Mapping[str, Any]) -> pd.Timestamp:
 
 
 def rate_of(event: Mapping[str, Any], name: str) -> float:
-    "A figure of an event; ValueError if it is none above zero."
+    "A figure of an event; ValueError if it is none above zero. A dividend's rate may be zero, which is nothing."
     value = event[name]
-    if type(value) not in (int, float) or not 0 < value < math.inf:
+    if type(value) not in (int, float) or not 0 <= value < math.inf or (value == 0 and name != "rate"):
         raise ValueError(f"{name} is {value!r} on {event['ex_date']!r}")
     return float(value)
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #116fd55c
+
+def paid_of(event: Mapping[str, Any], symbol: str) -> float:
+    "What a dividend pays in dollars; BadBarsError if it is in another currency."
+    rate, currency = rate_of(event, "rate"), event.get("currency") or "USD"
+    if currency != "USD":
+        arrived, needed = f"a dividend is {rate:g} {currency}", "dividends are told in dollars, as prices are"
+        cure = "Leave the symbol out; without a store, --set market.raw=false has prices without dividends."
+        raise BadBarsError(symbol, event["ex_date"], arrived, needed, cure)
+    return rate
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #a7602e1a
 def actions_table(
     answer: Mapping[str, list[Mapping[str, Any]]],
     symbol: str,
@@ -142,7 +152,7 @@ def actions_table(
         if (first is not None and day < first) or (stop is not None and day >= stop):
             continue
         if kind == "cash_dividends":
-            found.append((day, 1.0, rate_of(event, "rate")))
+            found.append((day, 1.0, paid_of(event, symbol)))
         elif kind == "stock_dividends":
             found.append((day, 1.0 + rate_of(event, "rate"), 0.0))
         else:
