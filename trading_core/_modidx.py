@@ -3538,6 +3538,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'trading_core/data/yahoo_answer.py'),
                                                 'trading_core.data.yahoo_answer.length_of': ( 'yahoo_answer.html#length_of',
                                                                                               'trading_core/data/yahoo_answer.py'),
+                                                'trading_core.data.yahoo_answer.on_own_days': ( 'yahoo_answer.html#on_own_days',
+                                                                                                'trading_core/data/yahoo_answer.py'),
                                                 'trading_core.data.yahoo_answer.rows_of': ( 'yahoo_answer.html#rows_of',
                                                                                             'trading_core/data/yahoo_answer.py')},
             'trading_core.data.yahoo_loopback': { 'trading_core.data.yahoo_loopback.Charted': ( 'yahoo_loopback.html#charted',

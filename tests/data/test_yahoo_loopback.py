@@ -119,6 +119,28 @@ def test_a_split_on_a_day_without_a_bar_is_told_with_the_next(home: Home):
     assert bars["close"].iloc[0] == pytest.approx(100.0)
 
 
+@pytest.mark.parametrize("start", [None, "2024-02-28", "2024-03-05", "2024-03-06"])
+def test_a_split_on_a_day_of_which_yahoo_says_nothing_is_not_told_the_day_before(home: Home, start: str | None):
+    traded = divided(daily("2024-02-26", "2024-03-15"), "2024-03-05", 4.0)
+    server, source = home({"ACME": traded}, "2024-03-16")
+    say, gone = server.say, int(pd.Timestamp("2024-03-05 14:30", tz="UTC").timestamp())
+
+    def without(path: str, query: dict[str, str]) -> Any:
+        answer = say(path, query)
+        if isinstance(answer, dict) and "period1" in query:
+            result = answer["chart"]["result"][0]
+            row, kinds = result["timestamp"].index(gone), result["indicators"]
+            for column in (result["timestamp"], *kinds["quote"][0].values(), kinds["adjclose"][0]["adjclose"]):
+                del column[row]
+        return answer
+
+    server.say = without
+    bars = source.bars("ACME", start)
+    wanted = traded.drop(as_day("2024-03-05"))[start or "2024-02-26" :]
+    assert bars["close"].tolist() == pytest.approx(wanted["close"].tolist())
+    assert bars["split"][bars["split"] != 1].to_dict() == {as_day("2024-03-06"): 4.0}
+
+
 @pytest.mark.parametrize("interval", ["1d", "5m", "1m"])
 def test_a_bar_tells_the_same_whatever_day_the_window_begins_with(home: Home, interval: str):
     days = divided(daily("2024-02-01", "2024-03-08"), "2024-03-01", 4.0)

@@ -10,7 +10,7 @@ __all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'BEFORE', 'named', 'by_day', 'tol
            'yahoo_symbol', 'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks',
            'short_as_traded', 'waiting_since', 'YahooAsked', 'YahooPages', 'YahooReading', 'YahooBars']
 
-# %% ../../nbs/13_yahoo.ipynb #091273a1
+# %% ../../nbs/13_yahoo.ipynb #7da00d3e
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ from .panel import UnknownSymbolError
 from .patience import NoAnswerError, Pace, SourceError, patiently, words_of
 from .sources import COLUMNS, DAY, BadBarsError, NoBarsError, Source, asked_for, checked_bars
 from .sources import complete_bars, in_window, latest_table, moment, on_sessions
-from .yahoo_answer import Overheard, check_answer, check_zone, is_no, is_number
+from .yahoo_answer import Overheard, check_answer, check_zone, is_no, is_number, on_own_days
 from ..errors import RefusedError, TradingError
 from ..model import Asset
 from ..sessions import Day
@@ -89,7 +89,7 @@ def yahoo_symbol(symbol: str) -> str:
         raise UnknownSymbolError("Yahoo", str(symbol), ())
     return re.sub("[/.]", "-", symbol)
 
-# %% ../../nbs/13_yahoo.ipynb #74aab7eb
+# %% ../../nbs/13_yahoo.ipynb #4fe2f4f9
 Fetch = Callable[..., pd.DataFrame]  # name, start, end, interval: see `fetch`
 
 
@@ -156,7 +156,10 @@ def fetch(
         told = ticker._price_history._history_metadata or {}
     if heard.last is not None:  # a later yfinance may fetch in a way that cannot be heard
         until = pd.Timestamp(f"{end:%Y-%m-%d}", tz=ticker._tz).timestamp()
-        check_answer(heard.last.json(), name, interval, table, until)
+        answer = heard.last.json()
+        check_answer(answer, name, interval, table, until)
+        if interval == "1d":
+            table = on_own_days(table, answer["chart"]["result"][0].get("events") or {}, start, until)
     table.attrs = {"price": told.get("regularMarketPrice"), "time": told.get("regularMarketTime")}
     return table
 
