@@ -367,7 +367,7 @@ class AlpacaAsking(AlpacaLabelled):
             "feed": self.feed,
         }
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #fd3197c2
+# %% ../../nbs/13b_alpaca_bars.ipynb #ae5be4ff
 class AlpacaHappened(AlpacaAsking):
     "What happened to shares, and has not been told by a bar before the window."
 
@@ -386,16 +386,18 @@ class AlpacaHappened(AlpacaAsking):
     def _waiting(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp) -> Tables:
         "The same for short bars, without what one before day `first` has told."
         told = self._happened(symbols, first, stop, SHORTLY)
-        some = [s for s, table in told.items() if isinstance(table, pd.DataFrame) and (table.index < first).any()]
+        some = {
+            s: table for s, table in told.items() if isinstance(table, pd.DataFrame) and (table.index < first).any()
+        }
         early, until = first - SHORTLY * DAY, self._until(first, False)
-        rows = self._rows(STOCKS, some, self._query("30m", early, until)) if some else {}
-        earlier = self._made(rows, some, lambda symbol, begun: self._by_end(symbol, begun, "30m", "30m"))
+        rows = self._rows(STOCKS, list(some), self._query("30m", early, until)) if some else {}
+        earlier = self._made(rows, list(some), lambda symbol, begun: self._by_end(symbol, begun, "30m", "30m"))
         for symbol, bars in earlier.items():
             if isinstance(bars, DataError):
                 told[symbol] = bars
             elif len(bars):
                 last = days_of(bars.index[-1:], "1m", Asset.of(symbol).calendar)[0]
-                told[symbol] = told[symbol][told[symbol].index > last]
+                told[symbol] = some[symbol][some[symbol].index > last]
         return told
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #1b8ec066
