@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from trading_core.data.alpaca_bars import AlpacaBars, AlpacaSaidNoError, NoKeysError, TurningError, actions_table
+from trading_core.data.answers import BadAnswerError
 from trading_core.data.fetching import fetch_bars
 from trading_core.data.intervals import grid
 from trading_core.data.loopback import Answer, Loopback
@@ -74,6 +75,27 @@ def test_days_of_a_coin_are_utc_days_though_it_is_asked_for_hours(venue: AlpacaB
     assert bars.index[-1] == as_day("2024-03-12")
 
 
+@pytest.fixture(scope="module")
+def halted() -> Iterator[AlpacaBars]:
+    "A venue at which ACME is not traded on the days of its dividend and its split."
+    bars = {"ACME": ACME.drop(ACTIONS.index), "COIN/USD": COIN}
+    paper = PaperVenue(PanelMarket(HybridDataNormalizer().normalize(bars), {"ACME": ACTIONS}), clock=ManualClock(NOW))
+    with VenueServer(paper) as server:
+        source = AlpacaBars(paper.key, paper.secret, server.url, today=NOW, manners=QUICK)
+        yield source
+        source.close()
+
+
+@pytest.mark.parametrize("interval", ["1d", "5m", "1h"])
+def test_a_bar_tells_the_same_whatever_day_the_window_begins_with(halted: AlpacaBars, interval: str):
+    whole = halted.bars("ACME", "2024-02-01", "2024-03-15", interval)
+    told = whole[(whole["split"] != 1) | (whole["dividend"] != 0)]
+    assert told.index.strftime("%m-%d").tolist() == ["02-09", "03-05"]
+    for start in ("2024-02-07", "2024-02-08", "2024-02-09", "2024-02-12", "2024-03-04", "2024-03-05", "2024-03-06"):
+        part = halted.bars("ACME", start, "2024-03-15", interval)
+        pd.testing.assert_frame_equal(part, whole[start:], check_freq=False)
+
+
 @pytest.mark.parametrize("symbol", ["ACME", "COIN/USD"])
 def test_the_day_of_today_is_left_out(venue: AlpacaBars, symbol: str):
     assert venue.bars(symbol).index[-1] == as_day("2024-03-26")
@@ -116,6 +138,46 @@ def test_daily_bars_of_all_the_market_need_no_subscription_just_after_midnight()
         source = AlpacaBars(paper.key, paper.secret, server.url, today=now, manners=QUICK)
         assert source.bars("ACME").index[-1] == as_day("2024-03-26")
         source.close()
+
+
+@contextmanager
+def venue_at(now: str) -> Iterator[AlpacaBars]:
+    paper = PaperVenue(PanelMarket(HybridDataNormalizer().normalize({"ACME": ACME})), clock=ManualClock(now))
+    with VenueServer(paper) as server, AlpacaBars(paper.key, paper.secret, server.url, today=now, manners=QUICK) as one:
+        yield one
+
+
+@pytest.mark.parametrize("interval", ["5m", "1h"])
+@pytest.mark.parametrize(
+    ("now", "end", "last"),
+    [
+        ("2024-03-27 00:01", "2024-03-26", "2024-03-26 20:00"),  # four hours after the session
+        ("2024-03-27 00:10", None, "2024-03-26 20:00"),
+        ("2024-03-26 20:16", None, "2024-03-26 20:00"),
+        ("2024-03-27 12:00", None, "2024-03-26 20:00"),  # before the opening
+        ("2024-02-18 00:05", None, "2024-02-16 21:00"),  # on a weekend of three days
+    ],
+)
+def test_short_bars_of_all_the_market_need_no_subscription_when_the_session_is_over(
+    now: str, end: str | None, last: str, interval: str
+):
+    with venue_at(now) as source:
+        bars = source.bars("ACME", as_day(last[:10]) - pd.Timedelta(days=3), end, interval)
+    assert bars.index[-1] == pd.Timestamp(last, tz="UTC")
+    assert (bars.index.normalize() == as_day(last[:10])).sum() == {"5m": 78, "1h": 7}[interval]
+
+
+@pytest.mark.parametrize(
+    ("now", "extended"), [("2024-03-26 14:00", False), ("2024-03-26 20:15", False), ("2024-03-26 22:00", True)]
+)
+def test_no_trade_that_is_wanted_is_cut_off_for_want_of_a_subscription(now: str, extended: bool):
+    with venue_at(now) as source, pytest.raises(AlpacaSaidNoError, match="ends 15 minutes ago"):
+        replace(source, extended=extended).bars("ACME", "2024-03-25", interval="5m")
+
+
+def test_a_day_that_has_just_begun_has_no_short_bars_yet():
+    with venue_at("2024-03-27 00:10") as source, pytest.raises(NoBarsError, match="Alpaca has no bars of ACME"):
+        source.bars("ACME", "2024-03-27", interval="5m")
 
 
 def test_a_dividend_that_is_paid_after_the_window_is_in_it(venue: AlpacaBars):
@@ -278,6 +340,75 @@ def test_events_of_one_day_are_multiplied_and_added_and_others_symbols_left_out(
     table = actions_table(told, "A")
     assert table["split"].tolist() == pytest.approx([3.15, 0.02])
     assert table["dividend"].tolist() == pytest.approx([0.3, 0.0])
+
+
+FOUR = {"id": "s1", "symbol": "ACME", "ex_date": "2024-01-10", "new_rate": 4, "old_rate": 1}
+PAID = {"id": "d1", "symbol": "ACME", "ex_date": "2024-01-08", "rate": 0.5, "special": False, "foreign": False}
+
+
+def with_events(service: Loopback, *pages: dict[str, list[dict[str, object]]]) -> AlpacaBars:
+    "A source of the service, which tells the events of these pages."
+    say = service.say
+
+    def telling(path: str, query: dict[str, str]) -> object:
+        if "corporate" not in path:
+            return say(path, query)
+        place = int(query.get("page_token") or 0)
+        more = str(place + 1) if place + 1 < len(pages) else None
+        return {"corporate_actions": pages[place], "next_page_token": more}
+
+    service.say = telling
+    return source_of(service)
+
+
+def test_an_event_that_comes_on_two_pages_happened_once(service: Loopback):
+    page = {"cash_dividends": [PAID], "forward_splits": [FOUR]}
+    bars = with_events(service, page, page).bars("ACME")
+    assert bars["split"][bars["split"] != 1].to_dict() == {as_day("2024-01-10"): 4.0}
+    assert bars["dividend"][bars["dividend"] != 0].to_dict() == {as_day("2024-01-08"): 0.5}
+
+
+def test_an_event_with_two_values_is_refused(service: Loopback):
+    source = with_events(service, {"forward_splits": [FOUR]}, {"forward_splits": [FOUR | {"new_rate": 5}]})
+    with pytest.raises(BadBarsError, match=r"^ACME, 2024-01-10: the event s1 is there twice, with two values"):
+        source.bars("ACME")
+
+
+def test_a_dividend_in_another_currency_is_not_taken_for_dollars(service: Loopback):
+    paid = PAID | {"currency": "EUR", "foreign": True}
+    source = with_events(service, {"cash_dividends": [paid]})
+    with pytest.raises(BadBarsError, match=r"^ACME, 2024-01-08: a dividend is 0\.5 EUR, but .* market\.raw=false"):
+        source.bars("ACME")
+    assert len(source.bars("ACME", "2024-02-08")) > 10  # of days with which it has nothing to do
+    assert len(replace(source, raw=False).bars("ACME")) == 41
+
+
+@pytest.mark.parametrize("currency", ["", "USD", None])
+def test_a_dividend_in_dollars_may_say_so(service: Loopback, currency: str | None):
+    source = with_events(service, {"cash_dividends": [PAID | {"currency": currency}]})
+    assert source.bars("ACME")["dividend"].sum() == 0.5
+
+
+def test_a_reverse_split_that_gave_the_share_its_ticker_is_told(service: Loopback):
+    event = {"id": "r", "symbol": "OLD", "new_symbol": "ACME", "ex_date": "2024-01-10", "new_rate": 1, "old_rate": 50}
+    bars = with_events(service, {"reverse_splits": [event]}).bars("ACME")
+    assert bars["split"][bars["split"] != 1].to_dict() == {as_day("2024-01-10"): 0.02}
+
+
+def test_a_dividend_of_nothing_changes_nothing(service: Loopback):
+    events = {"cash_dividends": [PAID | {"rate": 0}], "stock_dividends": [PAID | {"id": "d2", "rate": 0.0}]}
+    bars = with_events(service, events).bars("ACME")
+    assert (bars["split"].eq(1).all(), bars["dividend"].sum()) == (True, 0)
+
+
+@pytest.mark.parametrize("ex_date", ["2024-01-10", "2024-06-05"])
+def test_a_figure_that_is_none_costs_the_days_that_it_is_about_and_no_others(service: Loopback, ex_date: str):
+    source = with_events(service, {"forward_splits": [FOUR | {"old_rate": 0, "ex_date": ex_date}]})
+    if ex_date < "2024-03":
+        with pytest.raises(BadAnswerError, match=f"old_rate is 0 on '{ex_date}'"):
+            source.bars("ACME")
+    else:
+        assert len(source.bars("ACME")) == 41
 
 
 @pytest.mark.realdata

@@ -46,14 +46,14 @@ def yahoo(tmp_path: Path) -> Iterator[tuple[YahooLoopback, YahooBars]]:
         yield server, YahooBars(today=NOW, fetch=asking, pause=0.0, attempts=1)
 
 
-def spoil(server: YahooLoopback, how: Callable[[dict[str, Any]], object]) -> None:
-    "From now on the result of each answer has this fault."
+def spoil(server: YahooLoopback, how: Callable[[dict[str, Any]], object], interval: str = "") -> None:
+    "From now on the result of each answer, or of those about bars of one length, has this fault."
     whole = server.say
 
     def say(path: str, query: dict[str, str]) -> Any:
         answer = copy.deepcopy(whole(path, query))
         body = answer.body if isinstance(answer, Answer) else answer
-        if isinstance(body, dict) and "period1" in query:
+        if isinstance(body, dict) and "period1" in query and interval in ("", query["interval"]):
             how(body["chart"]["result"][0])
         return answer
 
@@ -142,7 +142,7 @@ def test_a_short_bar_at_a_wrong_moment_is_refused(
 ) -> None:
     server, source = yahoo
     assert len(source.bars("ACME", "2024-03-07", "2024-03-07", "5m")) == 78
-    spoil(server, lambda r: r["timestamp"].__setitem__(20, r["timestamp"][20] + moved))
+    spoil(server, lambda r: r["timestamp"].__setitem__(20, r["timestamp"][20] + moved), "5m")
     with pytest.raises(TradingError, match=words):
         source.bars("ACME", "2024-03-07", "2024-03-07", "5m")
 
@@ -184,7 +184,7 @@ def test_the_latest_trade_belongs_to_the_bar_within_which_it_was(
 
 def test_half_hours_are_not_taken_for_quarters(yahoo: tuple[YahooLoopback, YahooBars]) -> None:
     server, source = yahoo
-    spoil(server, lambda r: r["meta"].__setitem__("dataGranularity", "30m"))
+    spoil(server, lambda r: r["meta"].__setitem__("dataGranularity", "30m"), "15m")
     for interval in ("15m", "30m"):  # yfinance makes half hours of quarters
         with pytest.raises(TradingError, match=f"its bars are of '30m' and not of {interval}"):
             source.bars("ACME", "2024-03-07", "2024-03-07", interval)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ import pytest
 from trading_core.data import BarStore
 from trading_core.data.intervals import grid
 from trading_core.data.loopback import Answer
+from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.promises import check_source
 from trading_core.data.sources import BadBarsError, NoBarsError
 from trading_core.data.yahoo import YahooBars, YahooError, fetch
 from trading_core.data.yahoo_loopback import YahooLoopback, chart_of
 from trading_core.errors import DataError
-from trading_core.sessions import as_day, sessions
+from trading_core.sessions import as_day, as_moment, sessions
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")
 Home = Callable[..., tuple[YahooLoopback, YahooBars]]
@@ -86,6 +88,18 @@ def test_a_split_after_the_window_is_undone_in_it(home: Home):
     assert int(asked[-1]["period2"]) > as_day("2024-03-08").timestamp()
 
 
+@pytest.mark.parametrize("interval", ["1d", "1h"])
+def test_a_split_after_a_today_of_the_past_is_undone_too(home: Home, interval: str):
+    days = divided(daily("2024-02-26", "2024-03-15"), "2024-03-12", 4.0)
+    own = intraday("ACME", "1h", "2024-02-26", "2024-03-15")
+    own.loc[as_day("2024-03-12") :, ["open", "high", "low", "close"]] /= 4
+    _, source = home({"ACME": days}, "2024-03-16", short={"ACME": {"1h": own}})
+    bars = replace(source, today="2024-03-08 16:00").bars("ACME", "2024-02-26", interval=interval)
+    wanted = days[:"2024-03-07"] if interval == "1d" else own[: pd.Timestamp("2024-03-08 16:00", tz="UTC")]
+    assert bars.index.equals(wanted.index)
+    assert bars["close"].tolist() == pytest.approx(wanted["close"].tolist())
+
+
 def test_a_split_of_this_morning_is_undone_though_its_bar_is_not_over(home: Home):
     traded = divided(daily("2024-01-02", "2024-03-08"), "2024-03-08", 2.0)
     _, source = home({"ACME": traded}, "2024-03-08 16:00", raw=True)
@@ -103,6 +117,63 @@ def test_a_split_on_a_day_without_a_bar_is_told_with_the_next(home: Home):
     assert as_day("2024-02-20") not in bars.index
     assert bars["split"][bars["split"] != 1.0].to_dict() == {as_day("2024-02-21"): 5.0}
     assert bars["close"].iloc[0] == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("start", [None, "2024-02-28", "2024-03-05", "2024-03-06"])
+def test_a_split_on_a_day_of_which_yahoo_says_nothing_is_not_told_the_day_before(home: Home, start: str | None):
+    traded = divided(daily("2024-02-26", "2024-03-15"), "2024-03-05", 4.0)
+    server, source = home({"ACME": traded}, "2024-03-16")
+    say, gone = server.say, int(pd.Timestamp("2024-03-05 14:30", tz="UTC").timestamp())
+
+    def without(path: str, query: dict[str, str]) -> Any:
+        answer = say(path, query)
+        if isinstance(answer, dict) and "period1" in query:
+            result = answer["chart"]["result"][0]
+            row, kinds = result["timestamp"].index(gone), result["indicators"]
+            for column in (result["timestamp"], *kinds["quote"][0].values(), kinds["adjclose"][0]["adjclose"]):
+                del column[row]
+        return answer
+
+    server.say = without
+    bars = source.bars("ACME", start)
+    wanted = traded.drop(as_day("2024-03-05"))[start or "2024-02-26" :]
+    assert bars["close"].tolist() == pytest.approx(wanted["close"].tolist())
+    assert bars["split"][bars["split"] != 1].to_dict() == {as_day("2024-03-06"): 4.0}
+
+
+@pytest.mark.parametrize("interval", ["1d", "5m", "1m"])
+def test_a_bar_tells_the_same_whatever_day_the_window_begins_with(home: Home, interval: str):
+    days = divided(daily("2024-02-01", "2024-03-08"), "2024-03-01", 4.0)
+    days.loc["2024-02-27", "dividend"] = 1.0
+    own = intraday("ACME", "5m" if interval == "1d" else interval, "2024-02-12", "2024-03-08")
+    own.loc[as_day("2024-03-01") :, ["open", "high", "low", "close"]] /= 4
+    own = own[~own.index.normalize().isin([as_day("2024-02-27"), as_day("2024-03-01")])]
+    days.loc[["2024-02-27", "2024-03-01"], ["open", "high", "low", "close", "volume"]] = np.nan
+    _, source = home({"ACME": days}, "2024-03-09", short={"ACME": {interval: own}})
+    whole = source.bars("ACME", "2024-02-15", interval=interval)
+    told = whole[(whole["split"] != 1) | (whole["dividend"] != 0)]
+    assert told.index.strftime("%m-%d").tolist() == ["02-28", "03-04"]
+    for start in ("2024-02-26", "2024-02-27", "2024-02-28", "2024-02-29", "2024-03-02", "2024-03-04", "2024-03-05"):
+        pd.testing.assert_frame_equal(source.bars("ACME", start, interval=interval), whole[start:], check_freq=False)
+
+
+def test_a_store_filled_in_two_windows_keeps_the_split_of_a_day_without_a_bar(home: Home, tmp_path: Path):
+    days = divided(daily("2024-02-26", "2024-03-15"), "2024-03-05", 4.0)
+    days.loc["2024-03-05", ["open", "high", "low", "close", "volume"]] = np.nan
+    _, source = home({"ACME": days}, "2024-03-16")
+    store = BarStore(tmp_path / "store", source)
+    store.bars("ACME", "2024-02-26", "2024-03-05")
+    store.bars("ACME", "2024-03-06", "2024-03-15")
+    bars = store.bars("ACME", "2024-02-26", "2024-03-15")
+    assert bars["split"][bars["split"] != 1].to_dict() == {as_day("2024-03-06"): 4.0}
+
+
+def test_what_happened_before_the_oldest_minutes_is_not_told_with_them(home: Home):
+    days = daily("2024-02-01", "2024-03-08")
+    days.loc["2024-02-07", "dividend"] = 1.0  # minutes are kept from the eighth
+    own = intraday("ACME", "1m", "2024-02-01", "2024-03-08")
+    _, source = home({"ACME": days}, "2024-03-08", short={"ACME": {"1m": own}})
+    assert not source.bars("ACME", "2024-02-01", "2024-02-12", "1m")["dividend"].any()
 
 
 def test_a_dividend_of_the_day_of_a_split_is_told_for_an_old_share(home: Home):
@@ -138,7 +209,8 @@ def test_todays_bar_is_never_handed_out(home: Home, symbol: str, now: str):
         source.bars(symbol, "2024-03-08")
 
 
-def test_a_bar_from_tomorrow_is_refused_with_everything_beside_it(home: Home):
+def test_a_bar_from_tomorrow_is_refused_with_everything_beside_it(home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("trading_core.data.yahoo.moment", lambda today: as_moment(today or "2024-03-08 12:00"))
     server, source = home({"BTC/USD": daily("2024-03-01", "2024-03-10", "BTC/USD")}, "2024-03-08 12:00")
     server.now = "2024-03-11"  # the clock of this machine is three days behind
     with pytest.raises(
@@ -208,6 +280,38 @@ def test_a_bar_on_the_seam_of_two_pages_comes_once(home: Home):
     assert source.bars("BTC/USD", "2024-02-20", "2024-03-02", "1m").index.equals(own.index)
 
 
+@pytest.mark.parametrize(
+    ("now", "start", "end", "first", "last"),
+    [
+        ("2024-03-11 12:00", "2024-03-04", None, "2024-03-04", "2024-03-08"),  # today, before the opening
+        ("2024-03-08 22:00", "2024-02-25", "2024-03-03", "2024-02-26", "2024-03-01"),  # a Sunday
+        ("2024-03-08 22:00", "2024-02-13", "2024-03-08", "2024-02-28", "2024-03-08"),  # before it was listed
+    ],
+)
+def test_a_page_of_minutes_without_bars_does_not_cost_those_of_the_others(
+    home: Home, now: str, start: str, end: str | None, first: str, last: str
+):
+    listed = "2024-02-28" if first == "2024-02-28" else "2024-02-12"
+    own = intraday("ACME", "1m", listed, "2024-03-08")
+    _, source = home({"ACME": daily(listed, "2024-03-08")}, now, short={"ACME": {"1m": own}})
+    bars = source.bars("ACME", start, end, "1m")
+    assert bars.index.equals(own[first:last].index)
+
+
+def test_a_store_keeps_the_minutes_beside_a_weekend(home: Home, tmp_path: Path):
+    own = intraday("ACME", "1m", "2024-02-26", "2024-03-01")
+    _, source = home({"ACME": daily("2024-02-12", "2024-03-08")}, "2024-03-08 22:00", short={"ACME": {"1m": own}})
+    store = BarStore(tmp_path / "store", source)
+    assert len(store.bars("ACME", "2024-02-24", "2024-03-02", "1m")) == 5 * 390
+
+
+def test_minutes_of_which_no_page_has_any_are_refused(home: Home):
+    own = intraday("ACME", "1m", "2024-03-08", "2024-03-08")
+    _, source = home({"ACME": daily("2024-02-12", "2024-03-08")}, "2024-03-08 22:00", short={"ACME": {"1m": own}})
+    with pytest.raises(NoBarsError, match="Yahoo has no bars of ACME"):
+        source.bars("ACME", "2024-02-20", "2024-03-02", "1m")
+
+
 def test_the_minute_that_is_not_over_is_left_out(home: Home):
     own = intraday("ACME", "5m", "2024-03-08", "2024-03-08")
     _, source = home({"ACME": daily("2024-03-01", "2024-03-08")}, "2024-03-08 16:02:30", short={"ACME": {"5m": own}})
@@ -224,6 +328,21 @@ def test_short_bars_are_undone_too_and_the_first_of_the_day_tells_of_the_split(h
     assert bars["close"].tolist() == pytest.approx(own["2024-02-27":"2024-03-06"]["close"].tolist())
     assert bars["split"][bars["split"] != 1].to_dict() == {pd.Timestamp("2024-03-05 15:00", tz="UTC"): 4.0}
     assert bars["dividend"][bars["dividend"] != 0].to_dict() == {pd.Timestamp("2024-02-28 15:00", tz="UTC"): 1.0}
+
+
+@pytest.mark.parametrize("interval", ["5m", "1h"])
+def test_what_happens_on_a_day_without_short_bars_is_told_with_the_next_one(home: Home, interval: str):
+    days = divided(daily("2024-02-26", "2024-03-08"), "2024-03-05", 4.0)
+    days.loc["2024-03-04", "dividend"] = 1.0  # for a share of before the split
+    own = intraday("ACME", interval, "2024-02-26", "2024-03-08")
+    own.loc[as_day("2024-03-05") :, ["open", "high", "low", "close"]] /= 4
+    own = own[~own.index.normalize().isin([as_day("2024-03-04"), as_day("2024-03-05")])]
+    _, source = home({"ACME": days}, "2024-03-09", short={"ACME": {interval: own}})
+    bars = source.bars("ACME", "2024-02-27", "2024-03-07", interval)
+    next_one = own["2024-03-06":].index[0]
+    assert bars["close"].tolist() == pytest.approx(own["2024-02-27":"2024-03-07"]["close"].tolist())
+    assert bars["split"][bars["split"] != 1].to_dict() == {next_one: 4.0}
+    assert bars["dividend"][bars["dividend"] != 0].to_dict() == pytest.approx({next_one: 1.0})
 
 
 def _halved(bars: pd.DataFrame) -> pd.DataFrame:
@@ -288,6 +407,18 @@ def test_an_empty_answer_and_a_delisted_symbol_are_refused_by_name(home: Home):
         source.bars("ACME", "2024-02-20", "2024-03-01")
     with pytest.raises(NoBarsError, match=r"Yahoo has no bars of GONE.*possibly delisted"):
         source.bars("GONE")
+
+
+@pytest.mark.parametrize("symbol", ["", " ", None])
+def test_what_is_no_symbol_is_refused_without_asking(home: Home, symbol: Any):
+    server, source = home({"ACME": daily("2024-01-02", "2024-02-07")}, "2024-03-08")
+    with pytest.raises(UnknownSymbolError, match="Yahoo has no symbol"):
+        source.bars(symbol)
+    if symbol is not None:
+        with pytest.raises(UnknownSymbolError, match="Yahoo has no symbol"):
+            source.bars(symbol, interval="5m")
+        assert source.latest([symbol])["price"].isna().all()
+    assert server.asked == []
 
 
 CRUMB = {"finance": {"result": None, "error": {"code": "Unauthorized", "description": "Invalid Crumb"}}}

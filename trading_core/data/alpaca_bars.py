@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'by_day', 'frame_of', 'NoKeysError',
-           'AlpacaSaidNoError', 'actions_table', 'ex_date_of', 'rate_of', 'with_actions', 'TurningError',
-           'AlpacaLineData', 'named', 'ascending', 'latest_of', 'AlpacaRows', 'AlpacaReading', 'finished',
+__all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'BEFORE', 'SHORTLY', 'KINDS', 'POLITE', 'BATCH', 'Tables', 'STOCKS', 'HELD',
+           'by_day', 'frame_of', 'NoKeysError', 'AlpacaSaidNoError', 'events_of', 'ex_date_of', 'rate_of', 'paid_of',
+           'actions_table', 'with_actions', 'TurningError', 'AlpacaLineData', 'named', 'ascending', 'latest_of',
+           'AlpacaRows', 'AlpacaLabelled', 'AlpacaAsking', 'AlpacaHappened', 'AlpacaReading', 'finished',
            'AlpacaBatches', 'AlpacaMany', 'AlpacaBars']
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #6bbf1416
+# %% ../../nbs/13b_alpaca_bars.ipynb #1c861727
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ import pandas as pd
 
 from .answers import reading
 from .fetching import Fetched
-from .intervals import days_of, labelled_by_end, resample
+from .intervals import days_of, labelled_by_end, resample, stretches
 from .patience import Line, Manners, SaidNoError, SourceError
 from .sources import COLUMNS, DAY, MINUTE, BadBarsError, NoBarsError, Source, asked_for, checked_bars
 from .sources import complete_bars, in_window, latest_table, moment, on_sessions
@@ -56,7 +57,7 @@ def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     index = pd.DatetimeIndex(pd.to_datetime(moments, utc=True, format="ISO8601")).as_unit("ns")
     return pd.DataFrame(values, index, list(COLUMNS), dtype="float64")
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #c3bf3a91
+# %% ../../nbs/13b_alpaca_bars.ipynb #1d3eb6af
 class NoKeysError(ConfigError):
     "Alpaca answers nobody without keys."
 
@@ -83,7 +84,8 @@ class AlpacaSaidNoError(DataError):
         if "SIP" in self.message:
             return (
                 " Without a paid subscription the feed `sip`, all of the market, ends 15 minutes ago. Take the feed of one "
-                "exchange, up to this minute, with --set market.feed=iex, or ask for days up to yesterday."
+                "exchange, up to this minute, with --set market.feed=iex, or ask for days up to yesterday, or when the session "
+                "has been over for 16 minutes."
             )
         if self.status in (401, 403):
             return (
@@ -91,26 +93,24 @@ class AlpacaSaidNoError(DataError):
             )
         return ""
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #1aabcf71
+# %% ../../nbs/13b_alpaca_bars.ipynb #73b70bc6
 PROCESSED = 120  # days after its ex-date within which a dividend is paid
+BEFORE, SHORTLY = 30, 10  # days that something waits for its bar: for one of a day, and for a shorter one
 KINDS = ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends")
 
 
-def actions_table(answer: Mapping[str, list[Mapping[str, Any]]], symbol: str) -> pd.DataFrame:
-    "Split and dividend of a symbol by ex-date."
-    found: list[tuple[pd.Timestamp, float, float]] = []
+def events_of(answer: Mapping[str, list[Mapping[str, Any]]], symbol: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    "What happened to a symbol, by kind, each event once; BadBarsError for one that was told in two ways."
+    seen: dict[Any, Mapping[str, Any]] = {}
     for kind in KINDS:
-        for event in (event for event in answer.get(kind, []) if event["symbol"] == symbol):
-            day = ex_date_of(event)
-            if kind == "cash_dividends":
-                found.append((day, 1.0, rate_of(event, "rate")))
-            elif kind == "stock_dividends":
-                found.append((day, 1.0 + rate_of(event, "rate"), 0.0))
-            else:
-                found.append((day, rate_of(event, "new_rate") / rate_of(event, "old_rate"), 0.0))
-    table = pd.DataFrame(found, columns=["day", "split", "dividend"]).astype({"split": float, "dividend": float})
-    days = table.groupby(pd.to_datetime(table["day"], utc=True))
-    return days.agg({"split": "prod", "dividend": "sum"}).rename_axis(None)
+        for event in (e for e in answer.get(kind, []) if symbol in (e["symbol"], e.get("new_symbol"))):
+            name = event.get("id") or len(seen)
+            if name not in seen:
+                seen[name] = event
+                yield kind, event
+            elif seen[name] != event:
+                arrived = f"the event {name} is there twice, with two values"
+                raise BadBarsError(symbol, str(event["ex_date"]), arrived, "it has one", "Ask again later.")
 
 
 def ex_date_of(event: Mapping[str, Any]) -> pd.Timestamp:
@@ -122,17 +122,52 @@ def ex_date_of(event: Mapping[str, Any]) -> pd.Timestamp:
 
 
 def rate_of(event: Mapping[str, Any], name: str) -> float:
-    "A figure of an event; ValueError if it is none above zero."
+    "A figure of an event; ValueError if it is none above zero. A dividend's rate may be zero, which is nothing."
     value = event[name]
-    if type(value) not in (int, float) or not 0 < value < math.inf:
+    if type(value) not in (int, float) or not 0 <= value < math.inf or (value == 0 and name != "rate"):
         raise ValueError(f"{name} is {value!r} on {event['ex_date']!r}")
     return float(value)
 
 
-def with_actions(bars: pd.DataFrame, actions: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
+def paid_of(event: Mapping[str, Any], symbol: str) -> float:
+    "What a dividend pays in dollars; BadBarsError if it is in another currency."
+    rate, currency = rate_of(event, "rate"), event.get("currency") or "USD"
+    if currency != "USD":
+        arrived, needed = f"a dividend is {rate:g} {currency}", "dividends are told in dollars, as prices are"
+        cure = "Leave the symbol out; without a store, --set market.raw=false has prices without dividends."
+        raise BadBarsError(symbol, event["ex_date"], arrived, needed, cure)
+    return rate
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #a7602e1a
+def actions_table(
+    answer: Mapping[str, list[Mapping[str, Any]]],
+    symbol: str,
+    first: pd.Timestamp | None = None,
+    stop: pd.Timestamp | None = None,
+) -> pd.DataFrame:
+    "Split and dividend of a symbol by ex-date; if they are given, from day `first` to before day `stop`."
+    found: list[tuple[pd.Timestamp, float, float]] = []
+    for kind, event in events_of(answer, symbol):
+        day = ex_date_of(event)
+        if (first is not None and day < first) or (stop is not None and day >= stop):
+            continue
+        if kind == "cash_dividends":
+            found.append((day, 1.0, paid_of(event, symbol)))
+        elif kind == "stock_dividends":
+            found.append((day, 1.0 + rate_of(event, "rate"), 0.0))
+        else:
+            found.append((day, rate_of(event, "new_rate") / rate_of(event, "old_rate"), 0.0))
+    table = pd.DataFrame(found, columns=["day", "split", "dividend"]).astype({"split": float, "dividend": float})
+    days = table.groupby(pd.to_datetime(table["day"], utc=True))
+    return days.agg({"split": "prod", "dividend": "sum"}).rename_axis(None)
+
+
+def with_actions(
+    bars: pd.DataFrame, actions: pd.DataFrame, days: pd.DatetimeIndex, before: int = BEFORE
+) -> pd.DataFrame:
     "`bars` with what happened: on the first bar of its day or, when there was none, on the next."
     if len(days):  # long before the first bar there was no price to which it could have happened
-        actions = actions[actions.index >= days[0] - 10 * DAY]
+        actions = actions[actions.index >= days[0] - before * DAY]
     places = days.searchsorted(actions.index)
     split, dividend = np.ones(len(bars) + 1), np.zeros(len(bars) + 1)
     for place, ratio, paid in zip(places, actions["split"], actions["dividend"], strict=True):
@@ -237,7 +272,7 @@ def latest_of(trade: Mapping[str, Any], now: pd.Timestamp) -> tuple[float, pd.Ti
     sound = type(price) in (int, float) and 0 < price < math.inf and when <= now + DAY
     return (float(price), when) if sound else (np.nan, pd.NaT)
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #9a09af35
+# %% ../../nbs/13b_alpaca_bars.ipynb #2f3f5d40
 @dataclass(frozen=True)
 class AlpacaRows(AlpacaLineData, Source):
     "What Alpaca's pages hold, by symbol."
@@ -278,10 +313,10 @@ class AlpacaRows(AlpacaLineData, Source):
         return made
 
     def _actions(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp) -> dict[str, list[Any]]:
-        "What happened to shares in those days, and around them."
+        "What was processed in those days, and for some time after them."
         query = {
             "symbols": ",".join(symbols), "types": ",".join(kind.removesuffix("s") for kind in KINDS), "limit": 1000,
-            "start": f"{first - 10 * DAY:%Y-%m-%d}", "end": f"{stop + PROCESSED * DAY:%Y-%m-%d}", "sort": "asc",
+            "start": f"{first:%Y-%m-%d}", "end": f"{stop + PROCESSED * DAY:%Y-%m-%d}", "sort": "asc",
         }  # fmt: skip
         found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
         for answer in self.pages("/v1/corporate-actions", query, f"splits and dividends of {named(symbols)}"):
@@ -289,39 +324,9 @@ class AlpacaRows(AlpacaLineData, Source):
                 found[kind] += answer["corporate_actions"].get(kind) or []
         return found
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #3e62540b
-@dataclass(frozen=True)
-class AlpacaReading(AlpacaRows):
-    "Reads what Alpaca has, by symbol, and turns it into bars by our labels."
-
-    def coins(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
-        "Bars of coins from `first` to before `stop`, by our labels; days are made of hours."
-        end = min(stop, self.now()) - MINUTE  # both ends are included, and a bar that begins at `stop` is another day's
-        query = {"timeframe": COINS[interval], "start": first.isoformat(), "end": end.isoformat()}
-        rows = self._rows("/v1beta3/crypto/us/bars", symbols, query)
-        return self._made(rows, symbols, lambda symbol, begun: self._by_end(symbol, begun, interval, "1h"))
-
-    def stocks(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
-        "Bars of stocks from `first` to before `stop`, by our labels, with what happened to them."
-        now, daily = self.now(), interval == "1d"
-        end = min(stop, now) - MINUTE
-        if daily and self.feed == "sip":  # a session was over long before, so nothing of it is held back
-            end = min(end, now - 16 * MINUTE)
-        query = {
-            "timeframe": FRAMES[interval], "start": first.isoformat(), "end": end.isoformat(),
-            "adjustment": "raw" if self.raw else "split", "feed": self.feed,
-        }  # fmt: skip
-        rows = self._rows("/v2/stocks/bars", symbols, query)
-        happened = self._actions(symbols, first, stop) if self.raw and any(map(any, rows.values())) else None
-
-        def make(symbol: str, begun: pd.DataFrame) -> pd.DataFrame:
-            table = by_day(begun) if daily else self._by_end(symbol, begun, interval, "30m")
-            if happened is None or table.empty:
-                return table
-            days = table.index if daily else days_of(table.index, "1m", Asset.of(symbol).calendar)
-            return with_actions(table, actions_table(happened, symbol)[first : stop - DAY], days)
-
-        return self._made(rows, symbols, make)
+# %% ../../nbs/13b_alpaca_bars.ipynb #6daaaba9
+class AlpacaLabelled(AlpacaRows):
+    "Turns Alpaca's bars into ours."
 
     def _by_end(self, symbol: str, begun: pd.DataFrame, interval: str, parts: str) -> pd.DataFrame:
         "Bars of the session, or of all hours, by their ends; those of an hour or a day of a coin are made of `parts`."
@@ -333,6 +338,101 @@ class AlpacaReading(AlpacaRows):
             return ended
         ended = checked_bars(symbol, ended, asked)  # a fault in a part would be hidden in the whole
         return resample(ended, interval, calendar, extended=self.extended, known=self.now(), symbol=symbol)
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #8127c495
+STOCKS = "/v2/stocks/bars"
+HELD = 16 * MINUTE  # the time of which `sip` tells only those who pay, and a minute for the way
+
+
+class AlpacaAsking(AlpacaLabelled):
+    "Questions for bars of stocks."
+
+    def _until(self, stop: pd.Timestamp, daily: bool) -> pd.Timestamp:
+        "The last moment before `stop` to ask for: before what `sip` holds back, if there was no trade in it that is wanted."
+        now = self.now()
+        end, free = min(stop, now) - MINUTE, now - HELD
+        if self.feed != "sip" or end <= free:
+            return end
+        opens, closes = stretches("XNYS", free.normalize() - DAY, end.normalize() + DAY, self.extended)
+        traded = (opens <= end.value) & (closes > free.value)
+        return end if not daily and traded.any() else free
+
+    def _query(self, interval: str, first: pd.Timestamp, until: pd.Timestamp) -> dict[str, str]:
+        "A question for bars of stocks that begin from `first` to `until`, both included."
+        bounds = {"start": first.isoformat(), "end": until.isoformat()}
+        return {
+            "timeframe": FRAMES[interval],
+            **bounds,
+            "adjustment": "raw" if self.raw else "split",
+            "feed": self.feed,
+        }
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #ae5be4ff
+class AlpacaHappened(AlpacaAsking):
+    "What happened to shares, and has not been told by a bar before the window."
+
+    def _happened(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, before: int) -> Tables:
+        "Splits and dividends from so many days `before` day `first` to before `stop`, or why they cannot be told."
+        early = first - before * DAY
+        answer, told = self._actions(symbols, early, stop), Tables()
+        for symbol in symbols:
+            try:
+                with reading("Alpaca", symbol):
+                    told[symbol] = actions_table(answer, symbol, early, stop)
+            except DataError as error:
+                told[symbol] = error
+        return told
+
+    def _waiting(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp) -> Tables:
+        "The same for short bars, without what one before day `first` has told."
+        told = self._happened(symbols, first, stop, SHORTLY)
+        some = {
+            s: table for s, table in told.items() if isinstance(table, pd.DataFrame) and (table.index < first).any()
+        }
+        early, until = first - SHORTLY * DAY, self._until(first, False)
+        rows = self._rows(STOCKS, list(some), self._query("30m", early, until)) if some else {}
+        earlier = self._made(rows, list(some), lambda symbol, begun: self._by_end(symbol, begun, "30m", "30m"))
+        for symbol, bars in earlier.items():
+            if isinstance(bars, DataError):
+                told[symbol] = bars
+            elif len(bars):
+                last = days_of(bars.index[-1:], "1m", Asset.of(symbol).calendar)[0]
+                told[symbol] = some[symbol][some[symbol].index > last]
+        return told
+
+# %% ../../nbs/13b_alpaca_bars.ipynb #1b8ec066
+@dataclass(frozen=True)
+class AlpacaReading(AlpacaHappened):
+    "Reads what Alpaca has, by symbol."
+
+    def coins(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
+        "Bars of coins from `first` to before `stop`, by our labels; days are made of hours."
+        end = min(stop, self.now()) - MINUTE  # both ends are included, and a bar that begins at `stop` is another day's
+        query = {"timeframe": COINS[interval], "start": first.isoformat(), "end": end.isoformat()}
+        rows = self._rows("/v1beta3/crypto/us/bars", symbols, query)
+        return self._made(rows, symbols, lambda symbol, begun: self._by_end(symbol, begun, interval, "1h"))
+
+    def stocks(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
+        "Bars of stocks from `first` to before `stop`, by our labels, with what happened to them."
+        daily, happened = interval == "1d", Tables()
+        early = first - BEFORE * DAY if daily and self.raw else first
+        until = self._until(stop, daily)
+        if until < first:  # all of it is held back, and nothing was traded
+            return dict.fromkeys(symbols, frame_of([]))
+        rows = self._rows(STOCKS, symbols, self._query(interval, early, until))
+        if self.raw and any(map(any, rows.values())):
+            happened = self._happened(symbols, first, stop, BEFORE) if daily else self._waiting(symbols, first, stop)
+
+        def make(symbol: str, begun: pd.DataFrame) -> pd.DataFrame:
+            table, told = by_day(begun) if daily else self._by_end(symbol, begun, interval, "30m"), happened.get(symbol)
+            if told is None or table.empty:
+                return table
+            if isinstance(told, DataError):
+                raise told
+            days = table.index if daily else days_of(table.index, "1m", Asset.of(symbol).calendar)
+            return with_actions(table, told, days, BEFORE if daily else SHORTLY)
+
+        return self._made(rows, symbols, make)
 
 # %% ../../nbs/13b_alpaca_bars.ipynb #88547639
 def finished(

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'named', 'by_day', 'real_rows', 'plain', 'as_traded', 'yahoo_symbol',
-           'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks', 'short_as_traded',
-           'YahooAsked', 'YahooReading', 'YahooBars']
+__all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'BEFORE', 'named', 'by_day', 'told_with', 'real_rows', 'plain', 'as_traded',
+           'yahoo_symbol', 'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks',
+           'short_as_traded', 'waiting_since', 'YahooAsked', 'YahooPages', 'YahooReading', 'YahooBars']
 
-# %% ../../nbs/13_yahoo.ipynb #c2a27480
+# %% ../../nbs/13_yahoo.ipynb #7da00d3e
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -24,15 +24,16 @@ import pandas as pd
 
 from .answers import reading
 from .intervals import days_of, grid, labelled_by_end, stretches
+from .panel import UnknownSymbolError
 from .patience import NoAnswerError, Pace, SourceError, patiently, words_of
 from .sources import COLUMNS, DAY, BadBarsError, NoBarsError, Source, asked_for, checked_bars
 from .sources import complete_bars, in_window, latest_table, moment, on_sessions
-from .yahoo_answer import Overheard, check_answer, check_zone, is_no, is_number
+from .yahoo_answer import Overheard, check_answer, check_zone, is_no, is_number, on_own_days
 from ..errors import RefusedError, TradingError
 from ..model import Asset
 from ..sessions import Day
 
-# %% ../../nbs/13_yahoo.ipynb #f566bf87
+# %% ../../nbs/13_yahoo.ipynb #db2b4506
 def named(raw: pd.DataFrame) -> pd.DataFrame:
     "Yahoo's table with our names: the five columns, split (1.0: none) and dividend, by Yahoo's moments."
     table = raw.rename(columns=str.lower)
@@ -48,16 +49,18 @@ def by_day(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(days.tz_localize(None).normalize().tz_localize("UTC").as_unit("ns").rename(None))
 
 
+def told_with(bars: pd.DataFrame, table: pd.DataFrame, places: np.ndarray) -> pd.DataFrame:
+    "`bars` with the splits and dividends of `table`, each row's with the bar at its place; behind the last bar is none yet."
+    split, dividend = np.ones(len(bars) + 1), np.zeros(len(bars) + 1)
+    np.multiply.at(split, places, table["split"].to_numpy())
+    np.add.at(dividend, places, table["dividend"].to_numpy())
+    return bars.assign(split=split[:-1], dividend=dividend[:-1])
+
+
 def real_rows(table: pd.DataFrame) -> pd.DataFrame:
     "Rows with a price; what happened on one without is told with the next one."
     real = table[["open", "high", "low", "close"]].notna().any(axis=1).to_numpy()
-    follows = np.searchsorted(np.flatnonzero(real), np.arange(len(table)))
-    kept = table[real].copy()
-    for name, gather in (("split", np.multiply), ("dividend", np.add)):
-        told = np.full(len(kept) + 1, 1.0 if name == "split" else 0.0)
-        gather.at(told, follows, table[name].to_numpy())
-        kept[name] = told[:-1]
-    return kept
+    return told_with(table[real], table, np.searchsorted(np.flatnonzero(real), np.arange(len(table))))
 
 # %% ../../nbs/13_yahoo.ipynb #6d4cf32e
 def plain(values: np.ndarray) -> np.ndarray:
@@ -79,12 +82,14 @@ def as_traded(table: pd.DataFrame) -> pd.DataFrame:
     traded[["open", "high", "low", "close"]] = prices
     return traded.assign(volume=table["volume"] / later, dividend=plain(table["dividend"].to_numpy()) * since)
 
-# %% ../../nbs/13_yahoo.ipynb #ad201879
+# %% ../../nbs/13_yahoo.ipynb #1371a46d
 def yahoo_symbol(symbol: str) -> str:
-    "`symbol` in Yahoo's spelling."
+    "`symbol` in Yahoo's spelling; UnknownSymbolError for a blank."
+    if not isinstance(symbol, str) or not symbol.strip():
+        raise UnknownSymbolError("Yahoo", str(symbol), ())
     return re.sub("[/.]", "-", symbol)
 
-# %% ../../nbs/13_yahoo.ipynb #74aab7eb
+# %% ../../nbs/13_yahoo.ipynb #4fe2f4f9
 Fetch = Callable[..., pd.DataFrame]  # name, start, end, interval: see `fetch`
 
 
@@ -151,7 +156,10 @@ def fetch(
         told = ticker._price_history._history_metadata or {}
     if heard.last is not None:  # a later yfinance may fetch in a way that cannot be heard
         until = pd.Timestamp(f"{end:%Y-%m-%d}", tz=ticker._tz).timestamp()
-        check_answer(heard.last.json(), name, interval, table, until)
+        answer = heard.last.json()
+        check_answer(answer, name, interval, table, until)
+        if interval == "1d":
+            table = on_own_days(table, answer["chart"]["result"][0].get("events") or {}, start, until)
     table.attrs = {"price": told.get("regularMarketPrice"), "time": told.get("regularMarketTime")}
     return table
 
@@ -223,21 +231,28 @@ def on_marks(symbol: str, ended: pd.DataFrame, calendar: str, interval: str) -> 
         raise BadBarsError(symbol, f"{within[0]:%Y-%m-%d %H:%M}", "a bar ends between them", needed, cure)
     return ended[fits]
 
-# %% ../../nbs/13_yahoo.ipynb #2adb169b
+# %% ../../nbs/13_yahoo.ipynb #d55c8e6f
 def short_as_traded(bars: pd.DataFrame, daily: pd.DataFrame, calendar: str) -> pd.DataFrame:
     "Short bars in the prices of their days; `daily` tells of splits and dividends up to today."
     days = days_of(bars.index, "1m", calendar)
     later = np.append(daily["split"].to_numpy()[::-1].cumprod()[::-1], 1.0)
     factor = later[daily.index.searchsorted(days, side="right")]
-    opening = ~days.duplicated()  # what happens to a share happens before the first bar of its day
-    happened = daily.reindex(days[opening])
-    made = bars.assign(split=1.0, dividend=0.0, volume=bars["volume"] / factor)
+    made = told_with(bars, daily, days.searchsorted(daily.index))  # before the first bar of the day, or of a later one
     made[["open", "high", "low", "close"]] = plain(bars[["open", "high", "low", "close"]].to_numpy()) * factor[:, None]
-    split = made.loc[opening, "split"] = happened["split"].fillna(1.0).to_numpy()
-    made.loc[opening, "dividend"] = happened["dividend"].fillna(0.0).to_numpy() * factor[opening] * split
-    return made
+    return made.assign(
+        volume=bars["volume"] / factor, dividend=plain(made["dividend"].to_numpy()) * factor * made["split"]
+    )
 
-# %% ../../nbs/13_yahoo.ipynb #89910610
+# %% ../../nbs/13_yahoo.ipynb #79d03765
+BEFORE = 30  # days before a window from which something may still wait for its bar
+
+
+def waiting_since(daily: pd.DataFrame, first: pd.Timestamp) -> pd.Timestamp:
+    "The day `first`, or the earliest one of `daily` before it on which something happened."
+    happened = daily.index[(daily["split"] != 1.0) | (daily["dividend"] != 0.0)]
+    return min([first, *happened])
+
+# %% ../../nbs/13_yahoo.ipynb #3bfbdaed
 @dataclass(frozen=True)
 class YahooAsked(Source):
     "Yahoo, asked with patience, and its tables of days."
@@ -262,23 +277,46 @@ class YahooAsked(Source):
     def _pace(self) -> Pace:
         return Pace(self.per_minute)
 
+    def _told(self) -> pd.Timestamp:
+        "The moment up to which Yahoo tells, and adjusts its prices: the clock's, also for a `today` of the past."
+        return max(self.now(), moment(None))
+
     def _ask(self, symbol: str, *asked: Any) -> pd.DataFrame:
-        return ask(symbol, lambda: self.fetch(yahoo_symbol(symbol), *asked), self.attempts, self.pause, self._pace)
+        name = yahoo_symbol(symbol)
+        return ask(symbol, lambda: self.fetch(name, *asked), self.attempts, self.pause, self._pace)
 
     def _daily(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp) -> pd.DataFrame:
-        "Yahoo's daily table by our names, nulls included; of raw prices through today, to hear of every split."
-        stop = self.now().normalize() + DAY if self.raw else stop
+        "Yahoo's daily table by our names, nulls included; of raw prices up to the present, to hear of every split."
+        stop = self._told().normalize() + DAY if self.raw else stop
         table = self._ask(symbol, first, stop)
         check_zone(symbol, pd.DatetimeIndex(table.index).tz, Asset.of(symbol).calendar)
         return by_day(named(table))
 
     def _days(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp) -> pd.DataFrame:
-        table = real_rows(self._daily(symbol, first, stop))
-        return as_traded(table) if self.raw else table[list(COLUMNS)]
+        if not self.raw:
+            return real_rows(self._daily(symbol, first, stop))[list(COLUMNS)]
+        early = None if first is None else first - BEFORE * DAY
+        return as_traded(real_rows(self._daily(symbol, early, stop)))
 
-# %% ../../nbs/13_yahoo.ipynb #0ef64357
+# %% ../../nbs/13_yahoo.ipynb #a7508bd2
+class YahooPages(YahooAsked):
+    "Yahoo, asked for more than it gives at once."
+
+    def _pages(self, symbol: str, first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> pd.DataFrame:
+        "The pages that have bars as one table by our names; NoBarsError if none has."
+        found, no = [], None
+        for span in pages(first, stop, PAGE.get(interval, 800)):
+            try:
+                found.append(named(self._ask(symbol, *span, interval)))
+            except NoBarsError as error:
+                no = error
+        if not found and no is not None:
+            raise no
+        return pd.concat(found)
+
+# %% ../../nbs/13_yahoo.ipynb #ff7bcb68
 @dataclass(frozen=True)
-class YahooReading(YahooAsked):
+class YahooReading(YahooPages):
     "Yahoo's bars of a day, or shorter."
 
     def _short(self, symbol: str, first: pd.Timestamp | None, stop: pd.Timestamp, interval: str) -> pd.DataFrame:
@@ -287,28 +325,28 @@ class YahooReading(YahooAsked):
             note = f"It keeps bars of {interval} for {KEPT[interval]} days, so from {oldest:%Y-%m-%d}."
             raise NoBarsError("Yahoo", symbol, asked_for(first, stop - DAY), note)
         first = oldest if first is None else max(first, oldest)
-        spans = pages(first, stop, PAGE.get(interval, 800))
-        tables = [named(self._ask(symbol, *span, interval)) for span in spans]
-        return self._joined(symbol, pd.concat(tables), calendar, interval, first)
+        if not self.raw:
+            return self._joined(symbol, self._pages(symbol, first, stop, interval), calendar, interval)
+        daily = self._daily(symbol, max(oldest, first - PAGE.get(interval, BEFORE) * DAY), stop)
+        found = self._pages(symbol, waiting_since(daily, first), stop, interval)
+        return short_as_traded(self._joined(symbol, found, calendar, interval), daily, calendar)
 
-    def _joined(
-        self, symbol: str, table: pd.DataFrame, calendar: str, interval: str, first: pd.Timestamp
-    ) -> pd.DataFrame:
-        "Pages as bars by their ends, those of the session; as traded if wanted."
+    def _joined(self, symbol: str, table: pd.DataFrame, calendar: str, interval: str) -> pd.DataFrame:
+        "Pages as bars by their ends, those of the session."
         index = pd.DatetimeIndex(table.index).tz_convert("UTC").as_unit("ns").rename(None)
         table = table.set_axis(index)[list(COLUMNS)].dropna(subset=["open", "high", "low", "close"], how="all")
         table = once_each(symbol, table)
         if table.empty:
             return table
-        ended = on_marks(symbol, labelled_by_end(table, calendar, interval, "start", symbol), calendar, interval)
-        return short_as_traded(ended, self._daily(symbol, first, first), calendar) if self.raw else ended
+        return on_marks(symbol, labelled_by_end(table, calendar, interval, "start", symbol), calendar, interval)
 
     def _asked_days(
         self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
     ) -> pd.DataFrame:
         found = self._days(symbol, first, stop) if interval == "1d" else self._short(symbol, first, stop, interval)
-        found = complete_bars(symbol, found, interval, self.now())
+        found = complete_bars(symbol, found, interval, self._told())
         found = found.iloc[in_window(found.index, first, stop - DAY, interval)]
+        found = found[found.index <= self.now()]
         if found.empty:
             note = "It may be delisted, listed later, or spelled otherwise."
             raise NoBarsError("Yahoo", symbol, asked_for(first, last), note)

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FIELDS', 'PRICES', 'length_of', 'asked_of_yahoo', 'about_it', 'is_number', 'columns_of', 'check_events', 'rows_of',
-           'check_rows', 'check_short_rows', 'check_answer', 'is_no', 'check_zone', 'Overheard']
+__all__ = ['FIELDS', 'PRICES', 'EVENTS', 'length_of', 'asked_of_yahoo', 'about_it', 'is_number', 'columns_of', 'check_events',
+           'rows_of', 'check_rows', 'check_short_rows', 'check_answer', 'on_own_days', 'is_no', 'check_zone',
+           'Overheard']
 
 # %% ../../nbs/12d_yahoo_answer.ipynb #5d1a18b7
 import math
@@ -130,6 +131,34 @@ def check_answer(answer: Any, name: str, interval: str, table: pd.DataFrame, bef
         raise ValueError("a moment is there twice")
     length = asked_of_yahoo(interval)
     check_short_rows(rows, step_of(length).total_seconds(), live, gathered=length != interval)
+
+# %% ../../nbs/12d_yahoo_answer.ipynb #9ee7c41d
+EVENTS = {"splits": "Stock Splits", "dividends": "Dividends", "capitalGains": "Capital Gains"}
+
+
+def on_own_days(
+    table: pd.DataFrame, events: Mapping[str, Any], first: pd.Timestamp | None, stop: float
+) -> pd.DataFrame:
+    "A table of days with the events from day `first` to before second `stop` on their own days."
+    zone = pd.DatetimeIndex(table.index).tz
+    found = [
+        (pd.Timestamp(event["date"], unit="s", tz=zone).normalize(), kind, event)
+        for kind in EVENTS
+        for event in (events.get(kind) or {}).values()
+        if event["date"] < stop
+    ]
+    found = [one for one in found if first is None or f"{one[0]:%Y-%m-%d}" >= f"{first:%Y-%m-%d}"]
+    days = pd.DatetimeIndex([day for day, _, _ in found], tz=zone).unique()
+    if days.isin(table.index).all():
+        return table
+    made = table.reindex(table.index.union(days)).assign(**dict.fromkeys(EVENTS.values(), 0.0))
+    for day, kind, event in found:
+        if kind == "splits":
+            ratio = event["numerator"] / event["denominator"]
+            made.loc[day, EVENTS[kind]] = (made.loc[day, EVENTS[kind]] or 1.0) * ratio
+        else:
+            made.loc[day, EVENTS[kind]] += event["amount"]
+    return made
 
 # %% ../../nbs/12d_yahoo_answer.ipynb #2cc7b828
 def is_no(status: int, body: Any) -> bool:
