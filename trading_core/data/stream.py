@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest', 'Callbacks',
            'StreamEndedError', 'archive_of', 'PriceStream', 'Trade', 'BidAsk', 'MinuteBar', 'StreamRefusedError']
 
-# %% ../../nbs/18f_stream.ipynb #bd9aa354
+# %% ../../nbs/18f_stream.ipynb #799f49d3
 import asyncio
 import contextlib
 import logging
@@ -29,10 +29,9 @@ import pandas as pd
 from .sources import BarSource, latest_table
 from .stream_belt import Belt
 from .stream_line import Keys, Line, Wanted, pauses, session_at
-from .stream_repair import Fetch, Fetching, Mender, fetching
+from .stream_repair import Fetch, Fetching, Mender, Together, fetching
 from trading_core.data.stream_words import (
     KINDS,
-    MINUTE,
     BidAsk,
     Heard,
     Message,
@@ -93,7 +92,7 @@ class Subscriptions:
         "All symbols that are wanted in any way."
         return sorted(frozenset().union(*self._wanted.values()))
 
-# %% ../../nbs/18f_stream.ipynb #e6edd7cd
+# %% ../../nbs/18f_stream.ipynb #af83f01b
 @dataclass(frozen=True)
 class StreamStats:
     "What a stream did so far."
@@ -109,7 +108,7 @@ class StreamStats:
     reconnects: int = 0
     silent: int = 0  # lines that were given up because they said nothing
     repaired: int = 0  # bars that were fetched after a break
-    unrepaired: int = 0  # breaks of a symbol for which nothing could be fetched
+    unrepaired: int = 0  # breaks of a symbol for which nothing could be fetched, or not yet
     failed: int = 0  # callbacks that raised
     left: int = 0  # not delivered because the stream was stopped
     age: float | None = None  # seconds since the last message
@@ -292,12 +291,12 @@ def _loaded(calendar: str) -> None:
     session_at(calendar, 0)
     gc.collect()
 
-# %% ../../nbs/18f_stream.ipynb #a9ab6c32
+# %% ../../nbs/18f_stream.ipynb #95e048f5
 class _Lines(_Hearing):
     "The lines, in a loop."
 
     def __init__(
-        self, keys: Keys, urls: tuple[str, str], fetch: Fetch | None, *, stale: float, most: int, extended: bool,
+        self, keys: Keys, urls: tuple[str, str], fetch: Fetch | Together | None, *, stale: float, most: int, extended: bool,
         clock: Callable[[], pd.Timestamp] | None, grace: float | None, pause: float,
     ):  # fmt: skip
         self.now: Callable[[], int] = time.time_ns if clock is None else lambda: int(clock().value)
@@ -319,22 +318,25 @@ class _Lines(_Hearing):
         )  # fmt: skip
 
     def _opened(self, coins: bool) -> None:
-        whole, wanted = self._mender.whole, self.wants.of(coins).get("bars", frozenset())
         if self._lines[coins].reconnects:
-            self._mender.mend([symbol for symbol in whole if is_coin(symbol) == coins and wanted & {symbol, "*"}])
+            self._mender.mend(sorted(self._bars_of(coins)))
         self._begin_bars(coins)
+
+    def _bars_of(self, coins: bool) -> set[str]:
+        "The symbols of which bars are known and wanted."
+        wanted = self.wants.of(coins).get("bars", frozenset())
+        return {symbol for symbol in self._mender.known if is_coin(symbol) == coins and wanted & {symbol, "*"}}
 
     def _begin_bars(self, coins: bool) -> None:
         "From here on we know of bars that are missing."
-        for symbol in self.wants.of(coins).get("bars", frozenset()) - {"*"}:
-            self._mender.whole.setdefault(symbol, self.now() // MINUTE * MINUTE)
+        self._mender.listen_to(self.wants.of(coins).get("bars", frozenset()) - {"*"}, self.now())
 
     async def _repaired(self, bars: Sequence[MinuteBar]) -> None:
         for bar in bars:
             self.latest_heard.note(bar)
         await self.put(bars)
 
-# %% ../../nbs/18f_stream.ipynb #e69a637f
+# %% ../../nbs/18f_stream.ipynb #08055ac6
 class _Running(_Lines):
     "The life of the loop."
 
@@ -366,16 +368,17 @@ class _Running(_Lines):
                 _loaded("24/7" if coins else "XNYS")
                 line = self._lines.setdefault(coins, self._line(coins))
                 tasks[coins] = asyncio.create_task(line.run())
+        self._mender.forget(self._mender.known - self._bars_of(False) - self._bars_of(True))
         for coins, line in self._lines.items():
             await line.change()
             if line.state == "listening":
                 self._begin_bars(coins)
 
-# %% ../../nbs/18f_stream.ipynb #4ded13d4
+# %% ../../nbs/18f_stream.ipynb #6ef35e75
 class _Begun(_Running):
     "The threads, and how they begin."
 
-    def __init__(self, keys: Keys, urls: tuple[str, str], fetch: Fetch | None, **options: Any):
+    def __init__(self, keys: Keys, urls: tuple[str, str], fetch: Fetch | Together | None, **options: Any):
         super().__init__(keys, urls, fetch, **options)
         self.error: TradingError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -460,13 +463,13 @@ class StreamEndedError(ExecutionError):
     def __str__(self) -> str:
         return f"The stream of prices ended by {self.kind}, which should not happen; the log says where. start() begins it again."
 
-# %% ../../nbs/18f_stream.ipynb #e31f9b15
+# %% ../../nbs/18f_stream.ipynb #e217b2a2
 def archive_of(key: str, secret: str, url: str = "", feed: str = "iex") -> BarSource:
     "Where the bars are that a stream of this venue missed."
     from trading_core.data.alpaca_bars import AlpacaBars
 
     own = stream_urls(url) == stream_urls()  # the address of Alpaca's orders is not that of its prices
-    return AlpacaBars(key, secret, url="" if own else url, feed=feed)
+    return AlpacaBars(key, secret, url="" if own else url, feed=feed, raw=False)
 
 # %% ../../nbs/18f_stream.ipynb #878687a0
 class _Known(_Life):
