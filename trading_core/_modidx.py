@@ -3209,6 +3209,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'trading_core/data/stream_line.py'),
                                                'trading_core.data.stream_line.Watched.__init__': ( 'stream_line.html#watched.__init__',
                                                                                                    'trading_core/data/stream_line.py'),
+                                               'trading_core.data.stream_line.Watched._knock': ( 'stream_line.html#watched._knock',
+                                                                                                 'trading_core/data/stream_line.py'),
                                                'trading_core.data.stream_line.Watched._watch': ( 'stream_line.html#watched._watch',
                                                                                                  'trading_core/data/stream_line.py'),
                                                'trading_core.data.stream_line._opened': ( 'stream_line.html#_opened',

@@ -796,6 +796,25 @@ def test_trades_and_bars_wait_for_a_slow_callback_and_are_all_told(stage: Stage,
     assert stats.dropped + sum(type(one) is BidAsk for one in seen) == 133
 
 
+def test_a_line_that_waits_for_a_slow_callback_is_not_silent(stage: Stage, made: Any) -> None:
+    stream, heard = made(most=3, stale=0.3).subscribe("AAPL", "trades").start(), []
+
+    def slow(one: Trade) -> None:
+        heard.append(one.key[0])  # type: ignore[index]
+        time.sleep(0.1)
+
+    stream.listen(slow)
+    assert stream.wait()
+    for number in range(16):  # told in a third of the time that the callback needs
+        stage.say(trade(number))
+        time.sleep(0.03)
+    while len(heard) < 10:  # the line waits still
+        assert stream.stats().silent == 0
+        time.sleep(0.01)
+    assert wait_for(lambda: len(heard) == 16)
+    assert heard == list(range(16))
+
+
 def test_a_full_belt_keeps_the_newest_quote_of_every_symbol() -> None:
     belt, dice = Belt(5), random.Random(2)
     newest = {}
