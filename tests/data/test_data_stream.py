@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pandas as pd
 import pytest
 
 from trading_core.data.fetching import Fetched
-from trading_core.data.stream import PriceStream, StreamStats
+from trading_core.data.stream import AsyncCallbackError, PriceStream, StreamStats
 from trading_core.data.stream_belt import Belt
 from trading_core.data.stream_line import Keys, Line, pauses, session_at
 from trading_core.data.stream_repair import Fetching, Mender
@@ -518,6 +519,55 @@ def test_a_callback_that_exits_holds_nothing_up(stage: Stage, made: Any) -> None
     stage.say(trade(1), trade(2))
     assert wait_for(lambda: len(heard) == 2)
     logging.getLogger("trading.stream").setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, KeyboardInterrupt, GeneratorExit])
+def test_whatever_a_callback_raises_it_is_called_again(stage: Stage, made: Any, raised: type[BaseException]) -> None:
+    logging.getLogger("trading.stream").setLevel(logging.CRITICAL)
+    stream, heard = made().subscribe("AAPL", "trades").start(), []
+
+    def touchy(one: Trade) -> None:
+        heard.append(one)
+        raise raised
+
+    stream.listen(touchy)
+    stream.wait()
+    stage.say(trade(1), trade(2))
+    assert wait_for(lambda: stream.stats().failed == 2)
+    assert len(heard) == 2
+    logging.getLogger("trading.stream").setLevel(logging.NOTSET)
+
+
+def test_a_coroutine_function_is_refused_as_a_callback(made: Any) -> None:
+    async def note(heard: object) -> None:
+        pass
+
+    class Noting:
+        async def __call__(self, heard: object) -> None:
+            pass
+
+        async def note(self, heard: object) -> None:
+            pass
+
+    for callback in (note, partial(note), Noting(), Noting().note):
+        with pytest.raises(AsyncCallbackError, match="Write def instead of async def"):
+            made().listen(callback)
+
+
+def test_a_callback_is_called_once_and_can_be_taken_away(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 1
+    stream, heard, all_heard = made().subscribe("AAPL").start(), [], []
+    for _ in range(2):
+        stream.listen(heard.append, "trades", "quotes")
+    stream.listen(all_heard.append)
+    stream.wait()
+    stage.say(trade(1), quote(1), bar(1))
+    assert wait_for(lambda: len(all_heard) == 3)
+    assert len(heard) == 2
+    stream.unlisten(heard.append, "trades")
+    stage.say(trade(2), quote(2))
+    assert wait_for(lambda: len(all_heard) == 5)
+    assert [type(one) for one in heard] == [Trade, BidAsk, BidAsk]
 
 
 def test_a_second_stream_of_the_same_key_learns_why_it_must_wait(stage: Stage, made: Any) -> None:

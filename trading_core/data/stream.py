@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest', 'Callbacks',
-           'StreamEndedError', 'archive_of', 'PriceStream', 'Trade', 'BidAsk', 'MinuteBar', 'StreamRefusedError']
+__all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest',
+           'AsyncCallbackError', 'Callbacks', 'StreamEndedError', 'archive_of', 'PriceStream', 'Trade', 'BidAsk',
+           'MinuteBar', 'StreamRefusedError']
 
-# %% ../../nbs/18f_stream.ipynb #799f49d3
+# %% ../../nbs/18f_stream.ipynb #481cda40
 import asyncio
 import contextlib
+import inspect
 import logging
 import os
 import threading
@@ -19,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -167,11 +169,44 @@ class Latest:
         columns = ["bid", "bid_size", "ask", "ask_size", "time"]
         return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("symbol")
 
-# %% ../../nbs/18f_stream.ipynb #86f5bbab
+# %% ../../nbs/18f_stream.ipynb #9767cc8b
 logger = logging.getLogger("trading.stream")
 Callback = TypeVar("Callback", bound=Callable[[Any], object])
 
 
+def _kinds(names: Iterable[str]) -> list[type[Heard]]:
+    "The kinds of that name; all if there are none."
+    for name in names:
+        if name not in KINDS:
+            raise UnknownNameError("a stream's kind", name, KINDS)
+    return [KINDS[name] for name in names or KINDS]
+
+
+class AsyncCallbackError(ConfigError):
+    "A coroutine function was given where a plain one is called."
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} is an async function, and calling it would do nothing: a stream calls its callbacks in a thread "
+            f"without a loop. Write def instead of async def, or hand over to a loop of yours: "
+            f"lambda heard: asyncio.run_coroutine_threadsafe({self.name}(heard), loop)."
+        )
+
+
+def _plain(callback: Callable[[Any], object]) -> None:
+    "AsyncCallbackError for a function that would not run when it is called."
+    bare = callback
+    while isinstance(bare, partial):
+        bare = bare.func
+    for one in (bare, getattr(bare, "__call__", None)):  # noqa: B004 - an object may be called, too
+        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
+            raise AsyncCallbackError(getattr(bare, "__name__", type(bare).__name__))
+
+# %% ../../nbs/18f_stream.ipynb #f241e358
 class Callbacks:
     "Who wants to be told what."
 
@@ -180,19 +215,24 @@ class Callbacks:
         self.delivered, self.failed, self.left, self.in_hand = 0, 0, 0, 0
 
     def add(self, callback: Callback, kinds: Iterable[str]) -> Callback:
-        "Tell `callback` of these kinds; all if there are none."
-        for kind in kinds or KINDS:
-            if kind not in KINDS:
-                raise UnknownNameError("a stream's kind", kind, KINDS)
-            self._told[KINDS[kind]] += (callback,)
+        "Tell `callback` of these kinds, once each; all if there are none."
+        _plain(callback)
+        for kind in _kinds(kinds):
+            if callback not in self._told[kind]:
+                self._told[kind] += (callback,)
         return callback
+
+    def remove(self, callback: Callable[[Any], object], kinds: Iterable[str]) -> None:
+        "Tell it of these kinds no longer; of none if there are none."
+        for kind in _kinds(kinds):
+            self._told[kind] = tuple(one for one in self._told[kind] if one != callback)
 
     def call(self, heard: Heard) -> None:
         "Hand it over."
         for callback in self._told[type(heard)]:
             try:
                 callback(heard)
-            except (Exception, SystemExit) as error:  # a thread that ended would block the line for ever
+            except BaseException as error:  # a thread that ended, by whatever, would block the line for ever
                 self.failed += 1
                 log = logger.exception if self.failed == 1 else logger.debug
                 log("a callback of the stream raised %s for %s", type(error).__name__, heard.symbol)
@@ -523,7 +563,7 @@ class _Known(_Life):
         "What time it is by the clock of this stream."
         return pd.Timestamp(self.now(), tz="UTC")
 
-# %% ../../nbs/18f_stream.ipynb #b5dd41c0
+# %% ../../nbs/18f_stream.ipynb #30b3a6d3
 class _Chosen(_Known):
     "What is listened to, and by whom."
 
@@ -540,8 +580,13 @@ class _Chosen(_Known):
         return self
 
     def listen(self, callback: Callback, *kinds: str) -> Callback:
-        "Call it with each `Trade`, `BidAsk` and `MinuteBar`, or only with some of `trades`, `quotes`, `bars`."
+        "Call it with each `Trade`, `BidAsk` and `MinuteBar`, or only with some of `trades`, `quotes`, `bars`. Once each, however often it is given; AsyncCallbackError for a coroutine function."
         return self.callbacks.add(callback, kinds)
+
+    def unlisten(self, callback: Callable[[Any], object], *kinds: str) -> Self:
+        "Call it no longer, or not with some kinds."
+        self.callbacks.remove(callback, kinds)
+        return self
 
 # %% ../../nbs/18f_stream.ipynb #b9f276f3
 class PriceStream(_Chosen):
