@@ -10,7 +10,7 @@ __all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptio
            'AsyncCallbackError', 'Callbacks', 'StreamEndedError', 'archive_of', 'PriceStream', 'Trade', 'BidAsk',
            'MinuteBar', 'StreamRefusedError']
 
-# %% ../../nbs/18f_stream.ipynb #481cda40
+# %% ../../nbs/18f_stream.ipynb #97012203
 import asyncio
 import contextlib
 import inspect
@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
+from .alpaca_bars import AlpacaBars, Tables
 from .sources import BarSource, latest_table
 from .stream_belt import Belt
 from .stream_line import Keys, Line, Wanted, pauses, session_at
@@ -503,13 +504,35 @@ class StreamEndedError(ExecutionError):
     def __str__(self) -> str:
         return f"The stream of prices ended by {self.kind}, which should not happen; the log says where. start() begins it again."
 
-# %% ../../nbs/18f_stream.ipynb #e217b2a2
-def archive_of(key: str, secret: str, url: str = "", feed: str = "iex") -> BarSource:
-    "Where the bars are that a stream of this venue missed."
-    from trading_core.data.alpaca_bars import AlpacaBars
+# %% ../../nbs/18f_stream.ipynb #f5357c3b
+_LATE = pd.Timedelta(15, "min")  # by which the delayed feed is, and after which the full one is free
 
+
+@dataclass(frozen=True)
+class _DelayedBars(AlpacaBars):
+    "Bars of all of the market up to a quarter of an hour ago, by the clock of a stream."
+
+    feed: str = "sip"
+    clock: Callable[[], pd.Timestamp] | None = field(default=None, repr=False)
+
+    def stocks(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
+        "The same; the last bar is the one that began sixteen minutes ago."
+        known = min(stop, (self.clock or self.now)() - _LATE)
+        if known <= first:  # the day is young
+            return self._made({symbol: [] for symbol in symbols}, symbols, lambda symbol, begun: begun)
+        return super().stocks(symbols, first, known, interval)
+
+
+def archive_of(
+    key: str, secret: str, url: str = "", feed: str = "iex", clock: Callable[[], pd.Timestamp] | None = None,
+    *, extended: bool = False,
+) -> BarSource:  # fmt: skip
+    "Where the bars are that a stream of this venue missed; `clock` is that of the stream."
     own = stream_urls(url) == stream_urls()  # the address of Alpaca's orders is not that of its prices
-    return AlpacaBars(key, secret, url="" if own else url, feed=feed, raw=False)
+    where = "" if own else url
+    if feed == "delayed_sip":
+        return _DelayedBars(key, secret, where, extended=extended, raw=False, clock=clock)
+    return AlpacaBars(key, secret, where, feed, extended=extended, raw=False)
 
 # %% ../../nbs/18f_stream.ipynb #878687a0
 class _Known(_Life):
@@ -588,7 +611,7 @@ class _Chosen(_Known):
         self.callbacks.remove(callback, kinds)
         return self
 
-# %% ../../nbs/18f_stream.ipynb #b9f276f3
+# %% ../../nbs/18f_stream.ipynb #6ee2bfed
 class PriceStream(_Chosen):
     """Trades, quotes and minute bars as they are made, in a thread of its own. A context manager.
 
@@ -629,7 +652,7 @@ class PriceStream(_Chosen):
         key, secret = key or os.environ.get("ALPACA_API_KEY", ""), secret or os.environ.get("ALPACA_SECRET_KEY", "")
         if not (key and secret):
             raise ConfigError("A stream needs a key: set ALPACA_API_KEY and ALPACA_SECRET_KEY, or give key and secret.")
-        repair = archive_of(key, secret, url, feed) if repair == "alpaca" else repair
+        repair = archive_of(key, secret, url, feed, clock, extended=extended) if repair == "alpaca" else repair
         super().__init__(
             Keys(key, secret), stream_urls(url, feed), fetching(repair), stale=stale, most=most, extended=extended,
             clock=clock, grace=grace, pause=pause,
