@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 
 from trading_core.data.fetching import Fetched
-from trading_core.data.stream import AsyncCallbackError, PriceStream, StreamStats
+from trading_core.data.stream import AsyncCallbackError, OddSymbolError, PriceStream, StreamStats
 from trading_core.data.stream_belt import Belt
 from trading_core.data.stream_line import Keys, Line, pauses, session_at
 from trading_core.data.stream_repair import Fetching, Mender
@@ -784,6 +784,23 @@ def test_a_kind_that_does_not_exist_is_told(made: Any) -> None:
         made().subscribe("AAPL", "trade")
     with pytest.raises(UnknownNameError, match="Did you mean"):
         made().listen(print, "quote")
+
+
+@pytest.mark.parametrize("odd", [None, [None], [1], "", ["AAPL", " "], 5], ids=repr)
+def test_what_is_no_symbol_is_refused_before_it_is_wanted(made: Any, odd: Any) -> None:
+    stream = made()
+    with pytest.raises(OddSymbolError, match=r"such as \['AAPL', 'BTC/USD'\]"):
+        stream.subscribe(odd, "trades")
+    assert stream.wants.symbols == []
+
+
+def test_a_clock_that_is_slow_is_told_while_it_listens(stage: Stage, made: Any) -> None:
+    stream = made().subscribe("AAPL").start()
+    stream.wait()
+    stage.say(trade(1, t=NOON.value + 8 * 10**9))
+    assert wait_for(lambda: stream.stats().refused == 1)
+    assert stream.stats().state == "listening"
+    assert "still to come by this clock: is it slow?" in str(stream.stats())
 
 
 def test_secrets_are_in_no_log_and_in_no_text(stage: Stage, made: Any, clock: Clock) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest',
+__all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'OddSymbolError', 'Subscriptions', 'StreamStats', 'Latest',
            'AsyncCallbackError', 'Callbacks', 'StreamEndedError', 'archive_of', 'PriceStream', 'Trade', 'BidAsk',
            'MinuteBar', 'StreamRefusedError']
 
@@ -63,11 +63,31 @@ def is_coin(symbol: str) -> bool:
     "Whether a symbol is told by the stream for coins."
     return "/" in symbol
 
-# %% ../../nbs/18f_stream.ipynb #d0c1ad85
+# %% ../../nbs/18f_stream.ipynb #4969dd03
 _CHANNELS = {"trades": "trades", "quotes": "quotes", "bars": "bars", "revisions": "updatedBars"}
 USUAL = ("trades", "quotes", "bars")
 
 
+class OddSymbolError(ConfigError):
+    "Something that is no symbol, where a stream's symbols were expected."
+
+    def __init__(self, arrived: str):
+        super().__init__(arrived)
+        self.arrived = arrived
+
+    def __str__(self) -> str:
+        return f"A stream is told its symbols as one text or several, such as ['AAPL', 'BTC/USD'], but {self.arrived} arrived."
+
+
+def _names(symbols: Any) -> frozenset[str]:
+    "The symbols of a person's choice; OddSymbolError for what is none."
+    names = [symbols] if isinstance(symbols, str) else list(symbols) if isinstance(symbols, Iterable) else [symbols]
+    odd = [name for name in names if not isinstance(name, str) or not name.strip()]
+    if odd:
+        raise OddSymbolError(repr(odd[0])[:80])
+    return frozenset(names)
+
+# %% ../../nbs/18f_stream.ipynb #657498c3
 class Subscriptions:
     "Which symbols are wanted, by kind."
 
@@ -76,7 +96,7 @@ class Subscriptions:
 
     def change(self, symbols: Iterable[str], kinds: Iterable[str], add: bool) -> None:
         "Want these symbols, or no longer."
-        names, wanted = frozenset([symbols] if isinstance(symbols, str) else symbols), dict(self._wanted)
+        names, wanted = _names(symbols), dict(self._wanted)
         for kind in kinds or USUAL:
             if kind not in _CHANNELS:
                 raise UnknownNameError("a stream's kind", kind, _CHANNELS)
@@ -95,7 +115,7 @@ class Subscriptions:
         "All symbols that are wanted in any way."
         return sorted(frozenset().union(*self._wanted.values()))
 
-# %% ../../nbs/18f_stream.ipynb #af83f01b
+# %% ../../nbs/18f_stream.ipynb #bb049222
 @dataclass(frozen=True)
 class StreamStats:
     "What a stream did so far."
@@ -126,7 +146,7 @@ class StreamStats:
         numbers = {name: getattr(self, name) for name in _SHOWN if getattr(self, name) or name in _SHOWN[:3]}
         text = ", ".join(f"{number:,} {name}" for name, number in numbers.items())
         age = "nothing heard yet" if self.age is None else f"last message {self.age:.1f} s ago"
-        why = f" ({self.trouble})" if self.trouble and self.state in ("connecting", "refused") else ""
+        why = f" ({self.trouble})" if self.trouble and (self.refused or self.state in ("connecting", "refused")) else ""
         return f"{self.state}: {text}; {age}{why}"
 
 
@@ -534,7 +554,7 @@ def archive_of(
         return _DelayedBars(key, secret, where, extended=extended, raw=False, clock=clock)
     return AlpacaBars(key, secret, where, feed, extended=extended, raw=False)
 
-# %% ../../nbs/18f_stream.ipynb #878687a0
+# %% ../../nbs/18f_stream.ipynb #82f98623
 class _Known(_Life):
     "What can be asked of a stream."
 
@@ -551,13 +571,14 @@ class _Known(_Life):
         "What became of what was heard so far."
         lines, mender, counts, done = list(self._lines.values()), self._mender, self._counts, self.callbacks
         heard_at = self._heard_at
-        troubles = [line.trouble for line in lines if line.trouble]
+        troubles, state = [line.trouble for line in lines if line.trouble], self.state
+        told = self._said if state == "listening" or not troubles else ""  # a line that is up is no trouble
         return StreamStats(
-            self.state, counts["received"], done.delivered, counts["dropped"] + self.belt.dropped,
+            state, counts["received"], done.delivered, counts["dropped"] + self.belt.dropped,
             counts["duplicates"] + mender.duplicates, counts["refused"], mender.outside, len(self.belt) + mender.held + self._in_hand + done.in_hand,
             sum(line.reconnects for line in lines), sum(line.silent for line in lines), mender.repaired,
             mender.unrepaired, done.failed, counts["left"] + done.left,
-            None if heard_at is None else time.monotonic() - heard_at, troubles[-1] if troubles else self._said,
+            None if heard_at is None else time.monotonic() - heard_at, told or (troubles[-1] if troubles else ""),
         )  # fmt: skip
 
     def latest(self, symbols: str | Iterable[str] | None = None) -> pd.DataFrame:
@@ -611,7 +632,7 @@ class _Chosen(_Known):
         self.callbacks.remove(callback, kinds)
         return self
 
-# %% ../../nbs/18f_stream.ipynb #6ee2bfed
+# %% ../../nbs/18f_stream.ipynb #0d3e22a5
 class PriceStream(_Chosen):
     """Trades, quotes and minute bars as they are made, in a thread of its own. A context manager.
 
@@ -624,7 +645,7 @@ class PriceStream(_Chosen):
     feed : str
         Of shares: `iex` (in every plan), `sip`, `delayed_sip`, or `test`.
     repair : BarSource, function of symbol, start and end, "alpaca" or None
-        Where bars that were missed are fetched, labelled by their ends; by default from the venue's own REST interface, with None nowhere.
+        Where bars that were missed are fetched, labelled by their ends; by default from the venue's own REST interface, with None nowhere. Live bars wait for them for five seconds at most; what is fetched later is marked `late`.
     stale : float
         Seconds of silence, in market hours, after which a line is given up and opened again.
     most : int

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['logger', 'Fetch', 'Result', 'Deliver', 'HOLD', 'Together', 'fetching', 'minutes_of', 'Ends', 'missing_from',
-           'in_session', 'in_thread', 'Fetching', 'Owed', 'Accounts', 'Sieve', 'Hatch', 'Asking', 'Mender']
+           'in_session', 'in_thread', 'Manner', 'Fetching', 'Owed', 'Accounts', 'Held', 'Doubting', 'Sieve', 'Hatch',
+           'Waiting', 'Asking', 'Noting', 'Wanting', 'Mender']
 
 # %% ../../nbs/18e_stream_repair.ipynb #c6c5b004
 import asyncio
@@ -139,13 +140,13 @@ def in_thread(work: Callable[[], Result]) -> asyncio.Future[Result]:
     threading.Thread(target=run, name="stream repair", daemon=True).start()
     return future
 
-# %% ../../nbs/18e_stream_repair.ipynb #525400e3
+# %% ../../nbs/18e_stream_repair.ipynb #06930aa7
 _LONGEST = 900.0  # seconds between two questions that fail
 _TOGETHER = 50  # symbols in a question: a day of their minutes is some pages of an archive
 
 
-class Fetching:
-    "Asks an archive in threads of its own."
+class Manner:
+    "How an archive may be asked."
 
     def __init__(
         self, fetch: Fetch | Together | None, now: Callable[[], int], *, pause: float = 1.0, a_minute: int = 60
@@ -177,6 +178,10 @@ class Fetching:
         if free := self.able and self.free:
             self._asked.append(time.monotonic())
         return free
+
+# %% ../../nbs/18e_stream_repair.ipynb #4645469d
+class Fetching(Manner):
+    "Asks an archive in threads of its own."
 
     async def fetched(self, owed: Mapping[str, int]) -> dict[str, list[MinuteBar]]:
         "By symbol the bars that ended since its moment; a symbol whose bars cannot be had is left out."
@@ -263,14 +268,14 @@ class Accounts(Owed):
             owed.pop(symbol, None)
         self.broke.discard(symbol)
 
-# %% ../../nbs/18e_stream_repair.ipynb #7fa99d9b
+# %% ../../nbs/18e_stream_repair.ipynb #1ff8c19a
 Deliver: TypeAlias = Callable[[Sequence[MinuteBar]], Awaitable[None]]
 HOLD = 5.0  # seconds for which a bar is held back at most
 _TRIES = 3  # questions in vain after which a symbol is one of the unrepaired, and nothing is held back for it
 
 
-class Sieve:
-    "Which bars of a stream can be handed over at once, and which wait for a repair."
+class Held:
+    "What is known of the bars of a stream, and which of them are held back."
 
     def __init__(
         self, fetching: Fetching, deliver: Deliver, *, extended: bool = False, again: float = 65.0, hold: float = HOLD
@@ -298,6 +303,35 @@ class Sieve:
     def _fits(self, bar: MinuteBar) -> bool:
         return self._extended or in_session(bar)
 
+    def _marked(self, bar: MinuteBar) -> MinuteBar:
+        "The bar as it is told: late if a newer one was told before."
+        if bar.nanos < self._told.get(bar.symbol, 0):
+            return bar if bar.how == "revised" else bar._replace(how="late")
+        self._told[bar.symbol] = bar.nanos
+        return bar
+
+# %% ../../nbs/18e_stream_repair.ipynb #2d1d812b
+class Doubting(Held):
+    "Begins to hold back, where bars may be missing."
+
+    def _doubt(self, symbol: str, since: int, *, hold: bool, broke: bool = False) -> None:
+        "Bars may be missing since then; perhaps hold back what comes."
+        self._owed.doubt(symbol, since, broke)
+        if hold and symbol not in self._holds and symbol not in self._overdue:
+            self._held.setdefault(symbol, [])
+            self._holds[symbol] = asyncio.get_running_loop().call_later(self._hold, self._let_go, symbol)
+        self._start()
+
+    def _let_go(self, symbol: str) -> None:
+        "Hold nothing back for it any longer."
+
+    def _start(self) -> None:
+        "Ask for what is owed."
+
+# %% ../../nbs/18e_stream_repair.ipynb #e97d8e92
+class Sieve(Doubting):
+    "Which bars of a stream can be handed over at once, and which wait for a repair."
+
     def sift(self, bar: MinuteBar) -> list[MinuteBar]:
         "What of this bar can be handed over now."
         symbol, last = bar.symbol, self._ends.last.get(bar.symbol, self._begun.get(bar.symbol))
@@ -315,27 +349,6 @@ class Sieve:
                 return [self._marked(bar)]
             self._held[symbol].append(bar)
         return []
-
-    def _marked(self, bar: MinuteBar) -> MinuteBar:
-        "The bar as it is told: late if a newer one was told before."
-        if bar.nanos < self._told.get(bar.symbol, 0):
-            return bar if bar.how == "revised" else bar._replace(how="late")
-        self._told[bar.symbol] = bar.nanos
-        return bar
-
-    def _doubt(self, symbol: str, since: int, *, hold: bool, broke: bool = False) -> None:
-        "Bars may be missing since then; perhaps hold back what comes."
-        self._owed.doubt(symbol, since, broke)
-        if hold and symbol not in self._holds and symbol not in self._overdue:
-            self._held.setdefault(symbol, [])
-            self._holds[symbol] = asyncio.get_running_loop().call_later(self._hold, self._let_go, symbol)
-        self._start()
-
-    def _let_go(self, symbol: str) -> None:
-        "Hold nothing back for it any longer."
-
-    def _start(self) -> None:
-        "Ask for what is owed."
 
 # %% ../../nbs/18e_stream_repair.ipynb #7a8e623b
 class Hatch(Sieve):
@@ -383,13 +396,13 @@ class Hatch(Sieve):
         finally:
             self._handing.discard(symbol)
 
-# %% ../../nbs/18e_stream_repair.ipynb #e2b8010f
+# %% ../../nbs/18e_stream_repair.ipynb #0b885e3a
 _SEATS = 4  # questions at the same time
 _DAY = 1440 * MINUTE
 
 
-class Asking(Hatch):
-    "Asks for what is owed."
+class Waiting(Hatch):
+    "Puts off what is not to be asked at once."
 
     def __init__(self, *given: Any, **options: Any):
         super().__init__(*given, **options)
@@ -397,6 +410,29 @@ class Asking(Hatch):
         self._later: set[str] = set()  # symbols that are not asked for at once
         self._timers: set[asyncio.TimerHandle] = set()
         self.lost: set[str] = set()  # symbols about which questions fail
+
+    def _after(self, seconds: float, work: Callable[[], None]) -> None:
+        def run() -> None:
+            self._timers.discard(timer)
+            work()
+
+        timer = asyncio.get_running_loop().call_later(seconds, run)
+        self._timers.add(timer)
+
+    def _wait(self, symbols: Iterable[str], seconds: float) -> None:
+        "Do not ask for these before so many seconds are over."
+        names = set(symbols)
+
+        def due() -> None:
+            self._later -= names
+            self._start()
+
+        self._later |= names
+        self._after(seconds, due)
+
+# %% ../../nbs/18e_stream_repair.ipynb #e8344bbb
+class Asking(Waiting):
+    "Asks for what is owed."
 
     def _start(self) -> None:
         if self._fetching.able and len(self._workers) < _SEATS:
@@ -425,66 +461,9 @@ class Asking(Hatch):
     def _note(self, batch: Mapping[str, int], found: Mapping[str, list[MinuteBar]]) -> None:
         "Note what came of a question."
 
-    def _after(self, seconds: float, work: Callable[[], None]) -> None:
-        def run() -> None:
-            self._timers.discard(timer)
-            work()
-
-        timer = asyncio.get_running_loop().call_later(seconds, run)
-        self._timers.add(timer)
-
-    def _wait(self, symbols: Iterable[str], seconds: float) -> None:
-        "Do not ask for these before so many seconds are over."
-        names = set(symbols)
-
-        def due() -> None:
-            self._later -= names
-            self._start()
-
-        self._later |= names
-        self._after(seconds, due)
-
-# %% ../../nbs/18e_stream_repair.ipynb #73275566
-class Mender(Asking):
-    "Sifts the bars of a stream: each once, and with those that were missed, in order if they can be had in time."
-
-    def listen_to(self, symbols: Iterable[str], now: int) -> None:
-        "From now on bars of these symbols are wanted, and none of before."
-        for symbol in symbols:
-            if symbol not in self._begun:
-                self._begun[symbol] = now // MINUTE * MINUTE
-                self._ends.last.pop(symbol, None)
-
-    @property
-    def known(self) -> set[str]:
-        "The symbols of which a bar was heard, or is wanted."
-        return {*self._begun, *self._ends.last}
-
-    @property
-    def unrepaired(self) -> int:
-        "Breaks for which nothing could be fetched: those that were given up, and those that are still asked about."
-        return self.given_up + len(self.lost)
-
-    def mend(self, symbols: Iterable[str]) -> None:
-        "The line was gone: fetch what these symbols missed, now and once more when the archive has caught up."
-        for symbol in symbols:
-            if not self._fetching.able:
-                self.given_up += 1
-                continue
-            since = max(self._ends.last.get(symbol, 0), self._begun.get(symbol, 0))
-            self._later.discard(symbol)
-            self._overdue.discard(symbol)
-            self._doubt(symbol, since, hold=True, broke=True)
-
-    def forget(self, symbols: Iterable[str]) -> None:
-        "Bars of these symbols are not wanted any more; what is held back of them is told."
-        for symbol in symbols:
-            self._owed.forget(symbol)
-            self._begun.pop(symbol, None)
-            self._ends.last.pop(symbol, None)
-            self.lost.discard(symbol)
-            self._let_go(symbol)
-            self._overdue.discard(symbol)
+# %% ../../nbs/18e_stream_repair.ipynb #c52159ee
+class Noting(Asking):
+    "Takes what an archive answered."
 
     def _note(self, batch: Mapping[str, int], found: Mapping[str, list[MinuteBar]]) -> None:
         second, failed = dict[str, int](), dict[int, list[str]]()
@@ -524,6 +503,52 @@ class Mender(Asking):
                 del self._owed.second[symbol]
                 self._owed.doubt(symbol, max(since, self._ends.forgotten.get(symbol, 0)))
         self._start()
+
+# %% ../../nbs/18e_stream_repair.ipynb #3f0cbf8b
+class Wanting(Noting):
+    "Which symbols are wanted, and what is not mended of them."
+
+    def listen_to(self, symbols: Iterable[str], now: int) -> None:
+        "From now on bars of these symbols are wanted, and none of before."
+        for symbol in symbols:
+            if symbol not in self._begun:
+                self._begun[symbol] = now // MINUTE * MINUTE
+                self._ends.last.pop(symbol, None)
+
+    @property
+    def known(self) -> set[str]:
+        "The symbols of which a bar was heard, or is wanted."
+        return {*self._begun, *self._ends.last}
+
+    @property
+    def unrepaired(self) -> int:
+        "Breaks for which nothing could be fetched: those that were given up, and those that are still asked about."
+        return self.given_up + len(self.lost)
+
+    def forget(self, symbols: Iterable[str]) -> None:
+        "Bars of these symbols are not wanted any more; what is held back of them is told."
+        for symbol in symbols:
+            self._owed.forget(symbol)
+            self._begun.pop(symbol, None)
+            self._ends.last.pop(symbol, None)
+            self.lost.discard(symbol)
+            self._let_go(symbol)
+            self._overdue.discard(symbol)
+
+# %% ../../nbs/18e_stream_repair.ipynb #9ca36d04
+class Mender(Wanting):
+    "Sifts the bars of a stream: each once, and with those that were missed, in order if they can be had in time."
+
+    def mend(self, symbols: Iterable[str]) -> None:
+        "The line was gone: fetch what these symbols missed, now and once more when the archive has caught up."
+        for symbol in symbols:
+            if not self._fetching.able:
+                self.given_up += 1
+                continue
+            since = max(self._ends.last.get(symbol, 0), self._begun.get(symbol, 0))
+            self._later.discard(symbol)
+            self._overdue.discard(symbol)
+            self._doubt(symbol, since, hold=True, broke=True)
 
     def begin(self) -> None:
         "A new loop begins; what is known of the past stays."
