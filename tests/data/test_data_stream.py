@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib.util
 import io
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ import msgpack
 import pandas as pd
 import pytest
 
-from trading_core.data.stream import PriceStream, StreamStats
+from trading_core.data.fetching import Fetched
+from trading_core.data.stream import AsyncCallbackError, OddSymbolError, PriceStream, StreamStats
 from trading_core.data.stream_belt import Belt
 from trading_core.data.stream_line import Keys, Line, pauses, session_at
+from trading_core.data.stream_repair import Fetching, Mender
 from trading_core.data.stream_stage import Stage
 from trading_core.data.stream_words import (
     MINUTE,
@@ -236,6 +240,221 @@ def test_an_archive_that_is_down_holds_nothing_back_for_ever(stage: Stage, made:
     logging.getLogger("trading.stream").setLevel(logging.NOTSET)
 
 
+def test_bars_missed_while_a_repair_is_under_way_are_fetched_too(stage: Stage, made: Any, clock: Clock) -> None:
+    asked = []
+
+    def fetch(*about: object) -> pd.DataFrame:
+        asked.append(clock.minute)
+        known = archive(int(clock.minute))  # what it knows when it is asked
+        time.sleep(0.3)
+        return known
+
+    stream = made(repair=fetch).subscribe("AAPL", "bars").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    for minute in (1, 5):  # 2 to 4 are missing: a repair begins
+        clock.minute = minute
+        stage.say(bar(minute))
+    assert wait_for(lambda: asked)
+    stage.cut()
+    clock.minute = 7
+    assert wait_for(lambda: stream.stats().reconnects == 1 and stream.wait())
+    clock.minute = 8
+    stage.say(bar(8))
+    assert wait_for(lambda: len(bars) == 8)
+    assert minutes(bars) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert stream.stats().unrepaired == 0
+
+
+def test_what_an_archive_could_not_tell_is_asked_for_again(stage: Stage, made: Any, clock: Clock) -> None:
+    down = [True]
+
+    def fetch(*about: object) -> pd.DataFrame:
+        if down[0]:
+            raise ConnectionError
+        return archive(int(clock.minute))
+
+    logging.getLogger("trading.stream").setLevel(logging.CRITICAL)
+    stream = made(repair=fetch).subscribe("AAPL", "bars").start()
+    stream._mender._fetching._pause = 0.01
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    clock.minute = 1
+    stage.say(bar(1))
+    assert wait_for(lambda: bars)
+    stage.cut()
+    clock.minute = 4
+    assert wait_for(lambda: stream.stats().unrepaired == 1 and stream.wait())
+    for minute in (5, 6):
+        clock.minute = minute
+        stage.say(bar(minute))
+    assert wait_for(lambda: len(bars) == 3)
+    down[0] = False
+    assert wait_for(lambda: len(bars) == 6)
+    told = [(int(one.volume), one.how) for one in bars]
+    assert told == [(1, ""), (5, ""), (6, ""), (2, "late"), (3, "late"), (4, "late")]
+    assert stream.stats().unrepaired == 0
+    logging.getLogger("trading.stream").setLevel(logging.NOTSET)
+
+
+def test_after_a_long_outage_the_newest_bars_are_not_taken_for_old_ones(stage: Stage, made: Any, clock: Clock) -> None:
+    def fetch(*about: object) -> pd.DataFrame:
+        time.sleep(0.2)
+        return archive(200)
+
+    stream = made(repair=fetch, extended=True).subscribe("AAPL", "bars").start()
+    stream._mender._ends._most = 50
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    clock.minute = 60
+    stage.say(*[bar(minute) for minute in range(1, 61)])
+    assert wait_for(lambda: len(bars) == 60)
+    stage.cut()
+    clock.minute = 160
+    assert wait_for(lambda: stream.stats().reconnects == 1 and stream.wait())
+    stage.say(bar(160))  # the live one is here before the hundred that were missed
+    assert wait_for(lambda: len(bars) == 160)
+    assert minutes(bars) == list(range(1, 161))
+    assert stream.stats().unrepaired == 0
+
+
+def test_no_live_bar_is_held_for_long_whatever_the_archive_does(stage: Stage, made: Any, clock: Clock) -> None:
+    def fetch(*about: object) -> pd.DataFrame:
+        time.sleep(1.0)
+        return archive(2)
+
+    symbols = [f"S{number:02}" for number in range(20)]
+    stream = made(repair=fetch).subscribe(symbols, "bars").start()
+    stream._mender._hold = 0.2
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    assert stream.wait()
+    clock.minute = 1
+    stage.say(*[bar(1, symbol) for symbol in symbols])
+    assert wait_for(lambda: len(bars) == 20)
+    stage.cut()
+    assert wait_for(lambda: stream.stats().reconnects == 1 and stream.wait())
+    clock.minute = 3
+    began = time.monotonic()
+    stage.say(*[bar(3, symbol) for symbol in symbols])
+    assert wait_for(lambda: len(bars) == 40)
+    assert time.monotonic() - began < 0.8
+    assert wait_for(lambda: len(bars) > 40)
+    assert {(int(one.volume), one.how) for one in bars[40:]} == {(2, "late")}
+
+
+def test_many_symbols_are_asked_for_in_one_question(stage: Stage, made: Any, clock: Clock) -> None:
+    asked = []
+
+    class Library:
+        def bars(self, symbol: str, *about: object, **more: object) -> pd.DataFrame:
+            asked.append([symbol])
+            return archive()
+
+        def bars_many(self, names: list[str], *about: object, **more: object) -> Fetched:
+            asked.append(names)
+            return Fetched({name: archive() for name in names}, {})
+
+    symbols = [f"S{number:03}" for number in range(120)]
+    stream = made(repair=Library()).subscribe(symbols, "bars").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    assert stream.wait()
+    stage.cut()
+    clock.minute = 2
+    assert wait_for(lambda: len(bars) == 240)
+    assert sorted(len(names) for names in asked) == [20, 50, 50]
+
+
+def test_a_revised_bar_comes_after_the_one_that_it_revises(stage: Stage, made: Any, clock: Clock) -> None:
+    def fetch(*about: object) -> pd.DataFrame:
+        time.sleep(0.2)
+        return archive()
+
+    stream = made(repair=fetch).subscribe("AAPL", "bars", "revisions").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    stream.wait()
+    clock.minute = 4
+    stage.say(bar(1), bar(4), bar(4, T="u"), bar(1, T="u"))
+    assert wait_for(lambda: len(bars) == 6)
+    told = [(int(one.volume), one.how) for one in bars]
+    assert told == [(1, ""), (1, "revised"), (2, "repaired"), (3, "repaired"), (4, ""), (4, "revised")]
+
+
+def test_who_subscribes_again_is_told_nothing_of_the_time_between(stage: Stage, made: Any, clock: Clock) -> None:
+    stream = made(repair=lambda *asked: archive()).subscribe(["AAPL", "SPY"], "bars").start()
+    bars: list[MinuteBar] = []
+    stream.listen(bars.append)
+    assert stream.wait()
+    clock.minute = 1
+    stage.say(bar(1))
+    assert wait_for(lambda: bars)
+    stream.unsubscribe("AAPL")
+    assert wait_for(lambda: stage.heard[-1] == {"action": "unsubscribe", "bars": ["AAPL"]})
+    clock.minute = 40
+    stream.subscribe("AAPL", "bars")
+    assert wait_for(lambda: stage.heard[-1] == {"action": "subscribe", "bars": ["AAPL"]})
+    assert stream.wait()
+    for minute in (41, 42):
+        clock.minute = minute
+        stage.say(bar(minute))
+    assert wait_for(lambda: len(bars) == 3)
+    time.sleep(0.1)
+    assert minutes(bars) == [1, 41, 42]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_breaks_every_bar_is_told_once_and_what_is_out_of_order_is_late(seed: int) -> None:
+    dice, now, told, down = random.Random(seed), [0], list[MinuteBar](), [True]
+
+    def fetch(*about: object) -> pd.DataFrame:
+        known, slow, fails = archive(now[0]), dice.choice([0, 0.004, 0.02]), down[0] and dice.random() < 0.5
+        time.sleep(slow)
+        if fails:
+            raise ConnectionError
+        return known
+
+    async def deliver(bars: Any) -> None:
+        told.extend(bars)
+        await asyncio.sleep(dice.choice([0, 0.002]))
+
+    async def live() -> None:
+        archive_now = Fetching(fetch, lambda: NOON.value + now[0] * MINUTE, pause=0.001, a_minute=1000)
+        mender = Mender(archive_now, deliver, again=0.02, hold=0.01)
+        mender.listen_to(["AAPL"], NOON.value)
+        for minute in range(1, 60):
+            now[0] = minute
+            if dice.random() < 0.6 or minute == 59:
+                told.extend(mender.sift(MinuteBar("AAPL", 171, 171, 171, 171, minute, NOON.value + minute * MINUTE)))
+            if dice.random() < 0.1:
+                mender.mend(["AAPL"])
+            if dice.random() < 0.05:
+                told.extend(mender.stop())
+                await asyncio.sleep(0.005)
+                mender.begin()
+            await asyncio.sleep(dice.choice([0, 0.001, 0.005]))
+        down[0] = False
+        mender.mend(["AAPL"])
+        until = time.monotonic() + 5
+        while (len(told) < 59 or mender.unrepaired) and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert (mender.unrepaired, mender.held) == (0, 0)
+        mender.stop()
+        await asyncio.sleep(0)
+
+    logging.getLogger("trading.stream").setLevel(logging.CRITICAL)
+    asyncio.run(live())
+    logging.getLogger("trading.stream").setLevel(logging.NOTSET)
+    assert sorted(minutes(told)) == list(range(1, 60))
+    in_order = [int(one.volume) for one in told if one.how != "late"]
+    assert in_order == sorted(in_order)
+
+
 def test_without_an_archive_a_break_is_counted_and_life_goes_on(stage: Stage, made: Any, clock: Clock) -> None:
     clock.minute = 9
     stream = made().subscribe("AAPL", "bars").start()
@@ -300,6 +519,55 @@ def test_a_callback_that_exits_holds_nothing_up(stage: Stage, made: Any) -> None
     stage.say(trade(1), trade(2))
     assert wait_for(lambda: len(heard) == 2)
     logging.getLogger("trading.stream").setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, KeyboardInterrupt, GeneratorExit])
+def test_whatever_a_callback_raises_it_is_called_again(stage: Stage, made: Any, raised: type[BaseException]) -> None:
+    logging.getLogger("trading.stream").setLevel(logging.CRITICAL)
+    stream, heard = made().subscribe("AAPL", "trades").start(), []
+
+    def touchy(one: Trade) -> None:
+        heard.append(one)
+        raise raised
+
+    stream.listen(touchy)
+    stream.wait()
+    stage.say(trade(1), trade(2))
+    assert wait_for(lambda: stream.stats().failed == 2)
+    assert len(heard) == 2
+    logging.getLogger("trading.stream").setLevel(logging.NOTSET)
+
+
+def test_a_coroutine_function_is_refused_as_a_callback(made: Any) -> None:
+    async def note(heard: object) -> None:
+        pass
+
+    class Noting:
+        async def __call__(self, heard: object) -> None:
+            pass
+
+        async def note(self, heard: object) -> None:
+            pass
+
+    for callback in (note, partial(note), Noting(), Noting().note):
+        with pytest.raises(AsyncCallbackError, match="Write def instead of async def"):
+            made().listen(callback)
+
+
+def test_a_callback_is_called_once_and_can_be_taken_away(stage: Stage, made: Any, clock: Clock) -> None:
+    clock.minute = 1
+    stream, heard, all_heard = made().subscribe("AAPL").start(), [], []
+    for _ in range(2):
+        stream.listen(heard.append, "trades", "quotes")
+    stream.listen(all_heard.append)
+    stream.wait()
+    stage.say(trade(1), quote(1), bar(1))
+    assert wait_for(lambda: len(all_heard) == 3)
+    assert len(heard) == 2
+    stream.unlisten(heard.append, "trades")
+    stage.say(trade(2), quote(2))
+    assert wait_for(lambda: len(all_heard) == 5)
+    assert [type(one) for one in heard] == [Trade, BidAsk, BidAsk]
 
 
 def test_a_second_stream_of_the_same_key_learns_why_it_must_wait(stage: Stage, made: Any) -> None:
@@ -518,6 +786,23 @@ def test_a_kind_that_does_not_exist_is_told(made: Any) -> None:
         made().listen(print, "quote")
 
 
+@pytest.mark.parametrize("odd", [None, [None], [1], "", ["AAPL", " "], 5], ids=repr)
+def test_what_is_no_symbol_is_refused_before_it_is_wanted(made: Any, odd: Any) -> None:
+    stream = made()
+    with pytest.raises(OddSymbolError, match=r"such as \['AAPL', 'BTC/USD'\]"):
+        stream.subscribe(odd, "trades")
+    assert stream.wants.symbols == []
+
+
+def test_a_clock_that_is_slow_is_told_while_it_listens(stage: Stage, made: Any) -> None:
+    stream = made().subscribe("AAPL").start()
+    stream.wait()
+    stage.say(trade(1, t=NOON.value + 8 * 10**9))
+    assert wait_for(lambda: stream.stats().refused == 1)
+    assert stream.stats().state == "listening"
+    assert "still to come by this clock: is it slow?" in str(stream.stats())
+
+
 def test_secrets_are_in_no_log_and_in_no_text(stage: Stage, made: Any, clock: Clock) -> None:
     text, root = io.StringIO(), logging.getLogger()
     handler, level = logging.StreamHandler(text), root.level
@@ -576,6 +861,25 @@ def test_trades_and_bars_wait_for_a_slow_callback_and_are_all_told(stage: Stage,
     assert [one.key[0] for one in seen if type(one) is Trade] == [n for n in range(400) if n % 3 == 0]
     assert [int(one.volume) for one in seen if type(one) is MinuteBar] == [n + 1 for n in range(400) if n % 3 == 1]
     assert stats.dropped + sum(type(one) is BidAsk for one in seen) == 133
+
+
+def test_a_line_that_waits_for_a_slow_callback_is_not_silent(stage: Stage, made: Any) -> None:
+    stream, heard = made(most=3, stale=0.3).subscribe("AAPL", "trades").start(), []
+
+    def slow(one: Trade) -> None:
+        heard.append(one.key[0])  # type: ignore[index]
+        time.sleep(0.1)
+
+    stream.listen(slow)
+    assert stream.wait()
+    for number in range(16):  # told in a third of the time that the callback needs
+        stage.say(trade(number))
+        time.sleep(0.03)
+    while len(heard) < 10:  # the line waits still
+        assert stream.stats().silent == 0
+        time.sleep(0.01)
+    assert wait_for(lambda: len(heard) == 16)
+    assert heard == list(range(16))
 
 
 def test_a_full_belt_keeps_the_newest_quote_of_every_symbol() -> None:

@@ -19,7 +19,9 @@ import pytest
 from alpaca.data.live import CryptoDataStream, StockDataStream
 from wire import KEYS, MARKET, fresh, wait_for
 
-from trading_core.data.stream import PriceStream
+from trading_core.data.alpaca_bars import AlpacaBars, AlpacaSaidNoError
+from trading_core.data.sources import NoBarsError
+from trading_core.data.stream import PriceStream, archive_of
 from trading_core.data.stream_words import BidAsk, MinuteBar, StreamRefusedError, Trade
 from trading_core.execution.venue.faults import PRICE_FAULTS, Faults, Force, PriceLine
 from trading_core.execution.venue.server import VenueServer
@@ -132,6 +134,21 @@ def test_alpacas_bars_mend_alpacas_stream() -> None:
     row = minute_row(MARKET, "ACME", (mended.time - MINUTE).value)
     assert row is not None
     assert [mended.open, mended.high, mended.low, mended.close] == pytest.approx([float(value) for value in row[1:5]])
+
+
+def test_bars_of_the_delayed_feed_are_fetched_where_the_past_of_all_the_market_is() -> None:
+    with VenueServer(fresh()) as server:
+        clock = server.venue.clock
+        archive = archive_of(*KEYS, server.url, "delayed_sip", clock)
+        many = archive.bars_many(["ACME", "COIN/USD"], "2024-03-28", "2024-03-28", "1m")  # type: ignore[attr-defined]
+        assert many.failed == {}
+        assert many.bars["ACME"].index[-1] == clock() - 15 * MINUTE
+        assert many.bars["COIN/USD"].index[-1] == clock()
+        clock.advance(pd.Timedelta(9, "h"))  # type: ignore[attr-defined]
+        with pytest.raises(NoBarsError):
+            archive.bars("ACME", "2024-03-29", "2024-03-29", "1m")
+        with pytest.raises(AlpacaSaidNoError, match="invalid feed: delayed_sip"):
+            AlpacaBars(*KEYS, server.url, "delayed_sip").bars("ACME", "2024-03-28", "2024-03-28", "1m")
 
 
 def test_many_faults_of_a_seed_leave_trades_once_each() -> None:

@@ -6,33 +6,35 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'Subscriptions', 'StreamStats', 'Latest', 'Callbacks',
-           'StreamEndedError', 'archive_of', 'PriceStream', 'Trade', 'BidAsk', 'MinuteBar', 'StreamRefusedError']
+__all__ = ['USUAL', 'logger', 'Callback', 'stream_urls', 'is_coin', 'OddSymbolError', 'Subscriptions', 'StreamStats', 'Latest',
+           'AsyncCallbackError', 'Callbacks', 'StreamEndedError', 'archive_of', 'PriceStream', 'Trade', 'BidAsk',
+           'MinuteBar', 'StreamRefusedError']
 
-# %% ../../nbs/18f_stream.ipynb #bd9aa354
+# %% ../../nbs/18f_stream.ipynb #97012203
 import asyncio
 import contextlib
+import inspect
 import logging
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import pandas as pd
 
+from .alpaca_bars import AlpacaBars, Tables
 from .sources import BarSource, latest_table
 from .stream_belt import Belt
 from .stream_line import Keys, Line, Wanted, pauses, session_at
-from .stream_repair import Fetch, Fetching, Mender, fetching
+from .stream_repair import Fetch, Fetching, Mender, Together, fetching
 from trading_core.data.stream_words import (
     KINDS,
-    MINUTE,
     BidAsk,
     Heard,
     Message,
@@ -61,11 +63,31 @@ def is_coin(symbol: str) -> bool:
     "Whether a symbol is told by the stream for coins."
     return "/" in symbol
 
-# %% ../../nbs/18f_stream.ipynb #d0c1ad85
+# %% ../../nbs/18f_stream.ipynb #4969dd03
 _CHANNELS = {"trades": "trades", "quotes": "quotes", "bars": "bars", "revisions": "updatedBars"}
 USUAL = ("trades", "quotes", "bars")
 
 
+class OddSymbolError(ConfigError):
+    "Something that is no symbol, where a stream's symbols were expected."
+
+    def __init__(self, arrived: str):
+        super().__init__(arrived)
+        self.arrived = arrived
+
+    def __str__(self) -> str:
+        return f"A stream is told its symbols as one text or several, such as ['AAPL', 'BTC/USD'], but {self.arrived} arrived."
+
+
+def _names(symbols: Any) -> frozenset[str]:
+    "The symbols of a person's choice; OddSymbolError for what is none."
+    names = [symbols] if isinstance(symbols, str) else list(symbols) if isinstance(symbols, Iterable) else [symbols]
+    odd = [name for name in names if not isinstance(name, str) or not name.strip()]
+    if odd:
+        raise OddSymbolError(repr(odd[0])[:80])
+    return frozenset(names)
+
+# %% ../../nbs/18f_stream.ipynb #657498c3
 class Subscriptions:
     "Which symbols are wanted, by kind."
 
@@ -74,7 +96,7 @@ class Subscriptions:
 
     def change(self, symbols: Iterable[str], kinds: Iterable[str], add: bool) -> None:
         "Want these symbols, or no longer."
-        names, wanted = frozenset([symbols] if isinstance(symbols, str) else symbols), dict(self._wanted)
+        names, wanted = _names(symbols), dict(self._wanted)
         for kind in kinds or USUAL:
             if kind not in _CHANNELS:
                 raise UnknownNameError("a stream's kind", kind, _CHANNELS)
@@ -93,7 +115,7 @@ class Subscriptions:
         "All symbols that are wanted in any way."
         return sorted(frozenset().union(*self._wanted.values()))
 
-# %% ../../nbs/18f_stream.ipynb #e6edd7cd
+# %% ../../nbs/18f_stream.ipynb #bb049222
 @dataclass(frozen=True)
 class StreamStats:
     "What a stream did so far."
@@ -109,7 +131,7 @@ class StreamStats:
     reconnects: int = 0
     silent: int = 0  # lines that were given up because they said nothing
     repaired: int = 0  # bars that were fetched after a break
-    unrepaired: int = 0  # breaks of a symbol for which nothing could be fetched
+    unrepaired: int = 0  # breaks of a symbol for which nothing could be fetched, or not yet
     failed: int = 0  # callbacks that raised
     left: int = 0  # not delivered because the stream was stopped
     age: float | None = None  # seconds since the last message
@@ -124,7 +146,7 @@ class StreamStats:
         numbers = {name: getattr(self, name) for name in _SHOWN if getattr(self, name) or name in _SHOWN[:3]}
         text = ", ".join(f"{number:,} {name}" for name, number in numbers.items())
         age = "nothing heard yet" if self.age is None else f"last message {self.age:.1f} s ago"
-        why = f" ({self.trouble})" if self.trouble and self.state in ("connecting", "refused") else ""
+        why = f" ({self.trouble})" if self.trouble and (self.refused or self.state in ("connecting", "refused")) else ""
         return f"{self.state}: {text}; {age}{why}"
 
 
@@ -168,11 +190,44 @@ class Latest:
         columns = ["bid", "bid_size", "ask", "ask_size", "time"]
         return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("symbol")
 
-# %% ../../nbs/18f_stream.ipynb #86f5bbab
+# %% ../../nbs/18f_stream.ipynb #9767cc8b
 logger = logging.getLogger("trading.stream")
 Callback = TypeVar("Callback", bound=Callable[[Any], object])
 
 
+def _kinds(names: Iterable[str]) -> list[type[Heard]]:
+    "The kinds of that name; all if there are none."
+    for name in names:
+        if name not in KINDS:
+            raise UnknownNameError("a stream's kind", name, KINDS)
+    return [KINDS[name] for name in names or KINDS]
+
+
+class AsyncCallbackError(ConfigError):
+    "A coroutine function was given where a plain one is called."
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} is an async function, and calling it would do nothing: a stream calls its callbacks in a thread "
+            f"without a loop. Write def instead of async def, or hand over to a loop of yours: "
+            f"lambda heard: asyncio.run_coroutine_threadsafe({self.name}(heard), loop)."
+        )
+
+
+def _plain(callback: Callable[[Any], object]) -> None:
+    "AsyncCallbackError for a function that would not run when it is called."
+    bare = callback
+    while isinstance(bare, partial):
+        bare = bare.func
+    for one in (bare, getattr(bare, "__call__", None)):  # noqa: B004 - an object may be called, too
+        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
+            raise AsyncCallbackError(getattr(bare, "__name__", type(bare).__name__))
+
+# %% ../../nbs/18f_stream.ipynb #f241e358
 class Callbacks:
     "Who wants to be told what."
 
@@ -181,19 +236,24 @@ class Callbacks:
         self.delivered, self.failed, self.left, self.in_hand = 0, 0, 0, 0
 
     def add(self, callback: Callback, kinds: Iterable[str]) -> Callback:
-        "Tell `callback` of these kinds; all if there are none."
-        for kind in kinds or KINDS:
-            if kind not in KINDS:
-                raise UnknownNameError("a stream's kind", kind, KINDS)
-            self._told[KINDS[kind]] += (callback,)
+        "Tell `callback` of these kinds, once each; all if there are none."
+        _plain(callback)
+        for kind in _kinds(kinds):
+            if callback not in self._told[kind]:
+                self._told[kind] += (callback,)
         return callback
+
+    def remove(self, callback: Callable[[Any], object], kinds: Iterable[str]) -> None:
+        "Tell it of these kinds no longer; of none if there are none."
+        for kind in _kinds(kinds):
+            self._told[kind] = tuple(one for one in self._told[kind] if one != callback)
 
     def call(self, heard: Heard) -> None:
         "Hand it over."
         for callback in self._told[type(heard)]:
             try:
                 callback(heard)
-            except (Exception, SystemExit) as error:  # a thread that ended would block the line for ever
+            except BaseException as error:  # a thread that ended, by whatever, would block the line for ever
                 self.failed += 1
                 log = logger.exception if self.failed == 1 else logger.debug
                 log("a callback of the stream raised %s for %s", type(error).__name__, heard.symbol)
@@ -292,12 +352,12 @@ def _loaded(calendar: str) -> None:
     session_at(calendar, 0)
     gc.collect()
 
-# %% ../../nbs/18f_stream.ipynb #a9ab6c32
+# %% ../../nbs/18f_stream.ipynb #95e048f5
 class _Lines(_Hearing):
     "The lines, in a loop."
 
     def __init__(
-        self, keys: Keys, urls: tuple[str, str], fetch: Fetch | None, *, stale: float, most: int, extended: bool,
+        self, keys: Keys, urls: tuple[str, str], fetch: Fetch | Together | None, *, stale: float, most: int, extended: bool,
         clock: Callable[[], pd.Timestamp] | None, grace: float | None, pause: float,
     ):  # fmt: skip
         self.now: Callable[[], int] = time.time_ns if clock is None else lambda: int(clock().value)
@@ -319,22 +379,25 @@ class _Lines(_Hearing):
         )  # fmt: skip
 
     def _opened(self, coins: bool) -> None:
-        whole, wanted = self._mender.whole, self.wants.of(coins).get("bars", frozenset())
         if self._lines[coins].reconnects:
-            self._mender.mend([symbol for symbol in whole if is_coin(symbol) == coins and wanted & {symbol, "*"}])
+            self._mender.mend(sorted(self._bars_of(coins)))
         self._begin_bars(coins)
+
+    def _bars_of(self, coins: bool) -> set[str]:
+        "The symbols of which bars are known and wanted."
+        wanted = self.wants.of(coins).get("bars", frozenset())
+        return {symbol for symbol in self._mender.known if is_coin(symbol) == coins and wanted & {symbol, "*"}}
 
     def _begin_bars(self, coins: bool) -> None:
         "From here on we know of bars that are missing."
-        for symbol in self.wants.of(coins).get("bars", frozenset()) - {"*"}:
-            self._mender.whole.setdefault(symbol, self.now() // MINUTE * MINUTE)
+        self._mender.listen_to(self.wants.of(coins).get("bars", frozenset()) - {"*"}, self.now())
 
     async def _repaired(self, bars: Sequence[MinuteBar]) -> None:
         for bar in bars:
             self.latest_heard.note(bar)
         await self.put(bars)
 
-# %% ../../nbs/18f_stream.ipynb #e69a637f
+# %% ../../nbs/18f_stream.ipynb #08055ac6
 class _Running(_Lines):
     "The life of the loop."
 
@@ -366,16 +429,17 @@ class _Running(_Lines):
                 _loaded("24/7" if coins else "XNYS")
                 line = self._lines.setdefault(coins, self._line(coins))
                 tasks[coins] = asyncio.create_task(line.run())
+        self._mender.forget(self._mender.known - self._bars_of(False) - self._bars_of(True))
         for coins, line in self._lines.items():
             await line.change()
             if line.state == "listening":
                 self._begin_bars(coins)
 
-# %% ../../nbs/18f_stream.ipynb #4ded13d4
+# %% ../../nbs/18f_stream.ipynb #6ef35e75
 class _Begun(_Running):
     "The threads, and how they begin."
 
-    def __init__(self, keys: Keys, urls: tuple[str, str], fetch: Fetch | None, **options: Any):
+    def __init__(self, keys: Keys, urls: tuple[str, str], fetch: Fetch | Together | None, **options: Any):
         super().__init__(keys, urls, fetch, **options)
         self.error: TradingError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -460,15 +524,37 @@ class StreamEndedError(ExecutionError):
     def __str__(self) -> str:
         return f"The stream of prices ended by {self.kind}, which should not happen; the log says where. start() begins it again."
 
-# %% ../../nbs/18f_stream.ipynb #e31f9b15
-def archive_of(key: str, secret: str, url: str = "", feed: str = "iex") -> BarSource:
-    "Where the bars are that a stream of this venue missed."
-    from trading_core.data.alpaca_bars import AlpacaBars
+# %% ../../nbs/18f_stream.ipynb #f5357c3b
+_LATE = pd.Timedelta(15, "min")  # by which the delayed feed is, and after which the full one is free
 
+
+@dataclass(frozen=True)
+class _DelayedBars(AlpacaBars):
+    "Bars of all of the market up to a quarter of an hour ago, by the clock of a stream."
+
+    feed: str = "sip"
+    clock: Callable[[], pd.Timestamp] | None = field(default=None, repr=False)
+
+    def stocks(self, symbols: Sequence[str], first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> Tables:
+        "The same; the last bar is the one that began sixteen minutes ago."
+        known = min(stop, (self.clock or self.now)() - _LATE)
+        if known <= first:  # the day is young
+            return self._made({symbol: [] for symbol in symbols}, symbols, lambda symbol, begun: begun)
+        return super().stocks(symbols, first, known, interval)
+
+
+def archive_of(
+    key: str, secret: str, url: str = "", feed: str = "iex", clock: Callable[[], pd.Timestamp] | None = None,
+    *, extended: bool = False,
+) -> BarSource:  # fmt: skip
+    "Where the bars are that a stream of this venue missed; `clock` is that of the stream."
     own = stream_urls(url) == stream_urls()  # the address of Alpaca's orders is not that of its prices
-    return AlpacaBars(key, secret, url="" if own else url, feed=feed)
+    where = "" if own else url
+    if feed == "delayed_sip":
+        return _DelayedBars(key, secret, where, extended=extended, raw=False, clock=clock)
+    return AlpacaBars(key, secret, where, feed, extended=extended, raw=False)
 
-# %% ../../nbs/18f_stream.ipynb #878687a0
+# %% ../../nbs/18f_stream.ipynb #82f98623
 class _Known(_Life):
     "What can be asked of a stream."
 
@@ -485,13 +571,14 @@ class _Known(_Life):
         "What became of what was heard so far."
         lines, mender, counts, done = list(self._lines.values()), self._mender, self._counts, self.callbacks
         heard_at = self._heard_at
-        troubles = [line.trouble for line in lines if line.trouble]
+        troubles, state = [line.trouble for line in lines if line.trouble], self.state
+        told = self._said if state == "listening" or not troubles else ""  # a line that is up is no trouble
         return StreamStats(
-            self.state, counts["received"], done.delivered, counts["dropped"] + self.belt.dropped,
+            state, counts["received"], done.delivered, counts["dropped"] + self.belt.dropped,
             counts["duplicates"] + mender.duplicates, counts["refused"], mender.outside, len(self.belt) + mender.held + self._in_hand + done.in_hand,
             sum(line.reconnects for line in lines), sum(line.silent for line in lines), mender.repaired,
             mender.unrepaired, done.failed, counts["left"] + done.left,
-            None if heard_at is None else time.monotonic() - heard_at, troubles[-1] if troubles else self._said,
+            None if heard_at is None else time.monotonic() - heard_at, told or (troubles[-1] if troubles else ""),
         )  # fmt: skip
 
     def latest(self, symbols: str | Iterable[str] | None = None) -> pd.DataFrame:
@@ -520,7 +607,7 @@ class _Known(_Life):
         "What time it is by the clock of this stream."
         return pd.Timestamp(self.now(), tz="UTC")
 
-# %% ../../nbs/18f_stream.ipynb #b5dd41c0
+# %% ../../nbs/18f_stream.ipynb #30b3a6d3
 class _Chosen(_Known):
     "What is listened to, and by whom."
 
@@ -537,10 +624,15 @@ class _Chosen(_Known):
         return self
 
     def listen(self, callback: Callback, *kinds: str) -> Callback:
-        "Call it with each `Trade`, `BidAsk` and `MinuteBar`, or only with some of `trades`, `quotes`, `bars`."
+        "Call it with each `Trade`, `BidAsk` and `MinuteBar`, or only with some of `trades`, `quotes`, `bars`. Once each, however often it is given; AsyncCallbackError for a coroutine function."
         return self.callbacks.add(callback, kinds)
 
-# %% ../../nbs/18f_stream.ipynb #b9f276f3
+    def unlisten(self, callback: Callable[[Any], object], *kinds: str) -> Self:
+        "Call it no longer, or not with some kinds."
+        self.callbacks.remove(callback, kinds)
+        return self
+
+# %% ../../nbs/18f_stream.ipynb #0d3e22a5
 class PriceStream(_Chosen):
     """Trades, quotes and minute bars as they are made, in a thread of its own. A context manager.
 
@@ -553,7 +645,7 @@ class PriceStream(_Chosen):
     feed : str
         Of shares: `iex` (in every plan), `sip`, `delayed_sip`, or `test`.
     repair : BarSource, function of symbol, start and end, "alpaca" or None
-        Where bars that were missed are fetched, labelled by their ends; by default from the venue's own REST interface, with None nowhere.
+        Where bars that were missed are fetched, labelled by their ends; by default from the venue's own REST interface, with None nowhere. Live bars wait for them for five seconds at most; what is fetched later is marked `late`.
     stale : float
         Seconds of silence, in market hours, after which a line is given up and opened again.
     most : int
@@ -581,7 +673,7 @@ class PriceStream(_Chosen):
         key, secret = key or os.environ.get("ALPACA_API_KEY", ""), secret or os.environ.get("ALPACA_SECRET_KEY", "")
         if not (key and secret):
             raise ConfigError("A stream needs a key: set ALPACA_API_KEY and ALPACA_SECRET_KEY, or give key and secret.")
-        repair = archive_of(key, secret, url, feed) if repair == "alpaca" else repair
+        repair = archive_of(key, secret, url, feed, clock, extended=extended) if repair == "alpaca" else repair
         super().__init__(
             Keys(key, secret), stream_urls(url, feed), fetching(repair), stale=stale, most=most, extended=extended,
             clock=clock, grace=grace, pause=pause,

@@ -157,7 +157,7 @@ class Talk(Ear):
                 await self.say(message)
             self.asked = dict(wanted)
 
-# %% ../../nbs/18d_stream_line.ipynb #8c02783d
+# %% ../../nbs/18d_stream_line.ipynb #1b0980a7
 Take: TypeAlias = Callable[[Sequence[Message]], Awaitable[None]]
 _STEADY = 5.0  # seconds after which a line that has told something is a good one
 _TOLD = frozenset("tqbudosl")  # kinds of messages that tell something about a market
@@ -176,6 +176,7 @@ class Watched:
         self.lost, self.silent, self.reconnects, self.refusals = 0, 0, 0, 0
         self.trouble, self.state, self.known = "", "closed", False
         self._heard_at, self._still = 0.0, 0  # when something was told; how often there was only silence since
+        self._taking = False  # whether we are busy with what was told
         self._steady = False  # whether this conversation has lasted long enough to forget the failures before it
         self._talk: Talk | None = None
 
@@ -184,8 +185,8 @@ class Watched:
         loop, since = asyncio.get_running_loop(), self._heard_at
         while True:
             patience = self._silent_after()
-            if patience is None:
-                since = loop.time()  # silence begins to count when the market opens
+            if patience is None or self._taking:
+                since = loop.time()  # silence begins to count when the market opens, and we listen
             limit = (patience or 60.0) * 2 ** min(self._still, 5)
             quiet = loop.time() - max(since, self._heard_at)
             if patience is not None and quiet >= limit:
@@ -194,13 +195,26 @@ class Watched:
                 return
             await asyncio.sleep(min(max(limit - quiet, 0.01), 5.0) if patience else 1.0)
 
-# %% ../../nbs/18d_stream_line.ipynb #8ae5f7d9
+    async def _knock(self, web: ClientConnection, every: float = 20.0, patience: float = 60.0) -> None:
+        "Break off a line that answers no ping, though we listen."
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(every)
+            pong, since = await web.ping(), loop.time()
+            while not pong.done():
+                since = loop.time() if self._taking else max(since, self._heard_at)
+                if loop.time() - since >= patience:
+                    web.transport.abort()
+                    return
+                await asyncio.wait([pong], timeout=patience / 20)
+
+# %% ../../nbs/18d_stream_line.ipynb #b185ee1c
 def options_for(url: str) -> dict[str, Any]:
     "How a connection is made: no proxy on the way to this machine itself, no compression, and nothing written down."
     local = any(host in url for host in ("//127.0.0.1", "//localhost", "//[::1]"))
     return {
         "additional_headers": {"Content-Type": "application/msgpack"}, "logger": _MUTE, "compression": None,
-        "open_timeout": 10, "close_timeout": 0.3, "ping_interval": 20, "ping_timeout": 60,
+        "open_timeout": 10, "close_timeout": 0.3, "ping_interval": None,
         "max_size": 1 << 22, "max_queue": 64, "proxy": None if local else True,
     }  # fmt: skip
 
@@ -219,12 +233,13 @@ class Listening(Watched):
             self.known, self.refusals = True, 0
             self._talk, self.state, self._heard_at = talk, "subscribing", asyncio.get_running_loop().time()
             await talk.want(self._wanted())
-            watching = asyncio.create_task(self._watch(web))
+            watching = [asyncio.create_task(watch(web)) for watch in (self._watch, self._knock)]
             try:
                 await self._listen(talk)
             finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                for watch in watching:
+                    watch.cancel()
+                await asyncio.gather(*watching, return_exceptions=True)
 
     async def _listen(self, talk: Talk) -> None:
         loop = asyncio.get_running_loop()
@@ -235,8 +250,11 @@ class Listening(Watched):
                 self.state = "listening"
                 self._opened()
             if any(str(message.get("T")) in _TOLD for message in messages):
-                self._still = 0
-                await self._take(messages)
+                self._still, self._taking = 0, True
+                try:
+                    await self._take(messages)
+                finally:
+                    self._taking = False
                 self._heard_at = loop.time()
                 self._steady = self._heard_at - began > _STEADY
 

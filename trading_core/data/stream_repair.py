@@ -6,70 +6,107 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Fetch', 'Result', 'logger', 'Deliver', 'fetching', 'minutes_of', 'Ends', 'missing_from', 'in_session', 'in_thread',
-           'Fetching', 'Sieve', 'Mender']
+__all__ = ['logger', 'Fetch', 'Result', 'Deliver', 'HOLD', 'Together', 'fetching', 'minutes_of', 'Ends', 'missing_from',
+           'in_session', 'in_thread', 'Manner', 'Fetching', 'Owed', 'Accounts', 'Held', 'Doubting', 'Sieve', 'Hatch',
+           'Waiting', 'Asking', 'Noting', 'Wanting', 'Mender']
 
-# %% ../../nbs/18e_stream_repair.ipynb #90de2ee2
+# %% ../../nbs/18e_stream_repair.ipynb #c6c5b004
 import asyncio
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 from typing import Any, TypeAlias, TypeVar
 
 import pandas as pd
 
 from .sources import NoBarsError
-from .stream_line import session_at
+from .stream_line import session_after, session_at
 from .stream_words import MINUTE, MinuteBar
 from ..model import Asset
 
-# %% ../../nbs/18e_stream_repair.ipynb #05013681
+# %% ../../nbs/18e_stream_repair.ipynb #bdaf7c06
+logger = logging.getLogger("trading.stream")
 Fetch: TypeAlias = Callable[[str, pd.Timestamp, pd.Timestamp], pd.DataFrame]
 
 
-def fetching(repair: Any) -> Fetch | None:
-    "A function that fetches minute bars, made of such a function or of a source of bars."
+class Together:
+    "Asks a source for the minute bars of several symbols in one question."
+
+    def __init__(self, source: Any):
+        self._source = source
+
+    def __call__(self, symbols: Sequence[str], start: pd.Timestamp, end: pd.Timestamp) -> dict[str, pd.DataFrame]:
+        "The bars by symbol, none where there are none; a symbol whose bars could not be had is left out."
+        many = self._source.bars_many(symbols, start.normalize(), end.normalize(), interval="1m")
+        bars, failed = getattr(many, "bars", many), getattr(many, "failed", {})
+        lost = [symbol for symbol, error in failed.items() if not isinstance(error, NoBarsError)]
+        if lost:
+            why = type(failed[lost[0]]).__name__
+            logger.warning("%d symbols, %s among them: missing bars could not be fetched: %s", len(lost), lost[0], why)
+        return {symbol: bars.get(symbol, _NOTHING) for symbol in symbols if symbol not in lost}
+
+
+def fetching(repair: Any) -> Fetch | Together | None:
+    "Who fetches minute bars: such a function, or what is made of a source of bars."
+    if hasattr(repair, "bars_many"):
+        return Together(repair)
     if repair is None or not hasattr(repair, "bars"):
         return repair  # type: ignore[no-any-return]
     return lambda symbol, start, end: repair.bars(symbol, start.normalize(), end.normalize(), interval="1m")
 
+# %% ../../nbs/18e_stream_repair.ipynb #0d813d3e
+_PRICES = ["open", "high", "low", "close", "volume"]
+_NOTHING = pd.DataFrame(columns=_PRICES, index=pd.DatetimeIndex([], tz="UTC"), dtype="float64")
+
 
 def minutes_of(symbol: str, table: pd.DataFrame, since: int, until: int) -> list[MinuteBar]:
     "The bars of a table, labelled by their ends, that ended after `since` and up to `until`."
-    bars = table[["open", "high", "low", "close", "volume"]].dropna()
-    moments = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
-    rows = zip(moments.tolist(), bars.to_numpy().tolist(), strict=True)
-    inside = [(moment, row) for moment, row in sorted(rows) if since < moment <= until]
-    return [MinuteBar(symbol, o, h, low, c, v, moment, "repaired") for moment, (o, h, low, c, v) in inside]
+    moments = pd.DatetimeIndex(table.index).as_unit("ns").asi8
+    inside = (moments > since) & (moments <= until)
+    bars = table.loc[inside, _PRICES]
+    whole = bars.notna().all(axis=1).to_numpy()
+    rows = zip(moments[inside][whole].tolist(), bars[whole].to_numpy().tolist(), strict=True)
+    return [MinuteBar(symbol, o, h, low, c, v, moment, "repaired") for moment, (o, h, low, c, v) in sorted(rows)]
 
-# %% ../../nbs/18e_stream_repair.ipynb #9bf62394
+# %% ../../nbs/18e_stream_repair.ipynb #6e16c544
 class Ends:
-    "Which bars of a symbol were seen, of the last two thousand minutes of it."
+    "Which bars of a symbol were seen, of its last two thousand; what is older counts as seen."
 
     def __init__(self, most: int = 2000):
-        self._seen: dict[str, dict[int, None]] = {}
-        self._most, self.last = most, dict[str, int]()
+        self._seen: dict[str, set[int]] = {}
+        self._by_time: dict[str, list[int]] = {}  # a heap: the oldest first
+        self._most = most
+        self.last: dict[str, int] = {}  # the newest of a symbol
+        self.forgotten: dict[str, int] = {}  # until when it is not known any more which were seen
 
     def new(self, bar: MinuteBar) -> bool:
         "Whether this bar was not seen yet; it is from now on."
-        seen = self._seen.setdefault(bar.symbol, {})
-        if bar.nanos in seen or (len(seen) >= self._most and bar.nanos < next(iter(seen))):
+        symbol, nanos = bar.symbol, bar.nanos
+        seen, by_time = self._seen.setdefault(symbol, set()), self._by_time.setdefault(symbol, [])
+        if nanos in seen or nanos <= self.forgotten.get(symbol, 0):
             return False
-        seen[bar.nanos] = None
-        if len(seen) > self._most:
-            del seen[next(iter(seen))]
-        self.last[bar.symbol] = max(bar.nanos, self.last.get(bar.symbol, 0))
+        seen.add(nanos)
+        heappush(by_time, nanos)
+        if len(by_time) > self._most:
+            self.forgotten[symbol] = oldest = heappop(by_time)
+            seen.discard(oldest)
+        self.last[symbol] = max(nanos, self.last.get(symbol, 0))
         return True
 
-# %% ../../nbs/18e_stream_repair.ipynb #a4d47b8c
+# %% ../../nbs/18e_stream_repair.ipynb #d23e475c
 def missing_from(last: int | None, bar: MinuteBar) -> int | None:
     "The moment since which bars may be missing before this one; None if there is no room for any."
-    session = session_at(Asset.of(bar.symbol).calendar, bar.nanos)
-    if last is None or session is None:
+    if last is None or bar.nanos - last <= MINUTE:
         return None
-    since = max(last, session[0])
+    calendar = Asset.of(bar.symbol).calendar
+    session, before = session_at(calendar, bar.nanos), session_at(calendar, last)
+    if session is None or before == session:
+        return None if session is None else last
+    over = before is None or last >= before[1]  # the session of the last bar was told to its end
+    since = session[0] if over and session_after(calendar, last) == session[0] else last
     return since if bar.nanos - since > MINUTE else None
 
 
@@ -103,138 +140,430 @@ def in_thread(work: Callable[[], Result]) -> asyncio.Future[Result]:
     threading.Thread(target=run, name="stream repair", daemon=True).start()
     return future
 
-# %% ../../nbs/18e_stream_repair.ipynb #1320cd25
-logger = logging.getLogger("trading.stream")
-_TRIES = 3
+# %% ../../nbs/18e_stream_repair.ipynb #06930aa7
+_LONGEST = 900.0  # seconds between two questions that fail
+_TOGETHER = 50  # symbols in a question: a day of their minutes is some pages of an archive
 
 
-class Fetching:
-    "Asks an archive in threads of its own."
+class Manner:
+    "How an archive may be asked."
 
-    def __init__(self, fetch: Fetch | None, now: Callable[[], int], *, pause: float = 1.0, a_minute: int = 60):
+    def __init__(
+        self, fetch: Fetch | Together | None, now: Callable[[], int], *, pause: float = 1.0, a_minute: int = 60
+    ):
         self._fetch, self._now, self._pause, self._a_minute = fetch, now, pause, a_minute
         self._asked: deque[float] = deque(maxlen=max(a_minute, 1))
-        self.begin()
 
-    def begin(self) -> None:
-        "A new loop begins."
-        self._seats = asyncio.Semaphore(4)
+    @property
+    def able(self) -> bool:
+        "Whether there is anybody to ask."
+        return self._fetch is not None
+
+    @property
+    def most(self) -> int:
+        "How many symbols a question may name."
+        return _TOGETHER if isinstance(self._fetch, Together) else 1
+
+    def pause_after(self, failures: int) -> float:
+        "Seconds before the next question, after so many in vain: they double up to a quarter of an hour."
+        return min(self._pause * 2.0 ** min(failures, 20), _LONGEST)
+
+    @property
+    def free(self) -> bool:
+        "Whether the archive may be asked once more on mere suspicion."
+        return len(self._asked) < self._a_minute or time.monotonic() - self._asked[0] >= 60
 
     def may(self) -> bool:
-        "Whether the archive may be asked once more on mere suspicion; counts the question."
-        at = time.monotonic()
-        if self._fetch is None or (len(self._asked) == self._a_minute and at - self._asked[0] < 60):
-            return False
-        self._asked.append(at)
-        return True
+        "The same, and counts the question."
+        if free := self.able and self.free:
+            self._asked.append(time.monotonic())
+        return free
 
-    async def fetched(self, symbol: str, since: int) -> list[MinuteBar] | None:
-        "The bars that ended since then; None when they cannot be had."
-        for attempt in range(_TRIES if self._fetch else 0):
-            if attempt:
-                await asyncio.sleep(self._pause * 2**attempt)
-            try:
-                async with self._seats:
-                    return await in_thread(lambda: self._ask(symbol, since))
-            except Exception as error:
-                logger.warning("%s: missing bars could not be fetched: %s", symbol, type(error).__name__)
-        return None
+# %% ../../nbs/18e_stream_repair.ipynb #4645469d
+class Fetching(Manner):
+    "Asks an archive in threads of its own."
 
-    def _ask(self, symbol: str, since: int) -> list[MinuteBar]:
-        "In whatever thread: the bars that ended since then and up to now; none is missing if there are none."
-        until = self._now()
-        start, end = (pd.Timestamp(moment, tz="UTC") for moment in (since, until))
+    async def fetched(self, owed: Mapping[str, int]) -> dict[str, list[MinuteBar]]:
+        "By symbol the bars that ended since its moment; a symbol whose bars cannot be had is left out."
         try:
-            found = self._fetch(symbol, start, end) if self._fetch else pd.DataFrame()
+            return await in_thread(lambda: self._ask(owed)) if self.able else {}
+        except Exception as error:
+            if len(owed) > 1:  # perhaps it is about one of them
+                alone = [await self.fetched({symbol: since}) for symbol, since in owed.items()]
+                return {symbol: bars for one in alone for symbol, bars in one.items()}
+            logger.warning("%s: missing bars could not be fetched: %s", *owed, type(error).__name__)
+            return {}
+
+    def _ask(self, owed: Mapping[str, int]) -> dict[str, list[MinuteBar]]:
+        "In whatever thread: the bars that ended since then and up to now; none is missing if there are none."
+        until, fetch = self._now(), self._fetch
+        start, end = (pd.Timestamp(moment, tz="UTC") for moment in (min(owed.values()), until))
+        if isinstance(fetch, Together):
+            tables = fetch(list(owed), start, end)
+        else:
+            tables = {symbol: self._one(symbol, start, end) for symbol in owed}
+        return {symbol: minutes_of(symbol, table, owed[symbol], until) for symbol, table in tables.items()}
+
+    def _one(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+        try:
+            return self._fetch(symbol, start, end)  # type: ignore[misc,operator,no-any-return]
         except NoBarsError:
-            return []
-        return minutes_of(symbol, found, since, until)
+            return _NOTHING
 
-# %% ../../nbs/18e_stream_repair.ipynb #83a68bbf
+# %% ../../nbs/18e_stream_repair.ipynb #663807c3
+class Owed:
+    "Since when bars of a symbol may be missing."
+
+    def __init__(self) -> None:
+        self.since: dict[str, int] = {}  # to be asked for
+        self.asked: dict[str, tuple[int, bool]] = {}  # in a question under way; whether because a line was gone
+        self.second: dict[str, int] = {}  # to be asked for again when the archive has caught up
+        self.broke: set[str] = set()  # those whose line was gone
+        self.failures: Counter[str] = Counter()  # questions in a row without an answer
+
+    def doubt(self, symbol: str, since: int, broke: bool = False) -> None:
+        "Bars that ended after `since` may be missing."
+        self.since[symbol] = min(since, self.since.get(symbol, since))
+        if broke:
+            self.broke.add(symbol)
+
+    def first(self, symbol: str) -> int | None:
+        "The moment until which nothing is missing; None if nothing is at all."
+        moments = [*self.asked.get(symbol, ())[:1], *([self.since[symbol]] if symbol in self.since else ())]
+        return min(moments, default=None)
+
+    def ask(self, symbol: str) -> int:
+        "It is asked for now: since when."
+        since = self.since.pop(symbol)
+        self.asked[symbol] = since, symbol in self.broke
+        self.broke.discard(symbol)
+        return since
+
+    def answered(self, symbol: str) -> tuple[int, bool]:
+        "It is settled, but for what arose since it was asked: since when it was missing, and whether its line was gone."
+        del self.failures[symbol]
+        return self.asked.pop(symbol)
+
+    def failed(self, symbol: str) -> int:
+        "It is to be asked for again; how often that was in vain."
+        self.doubt(symbol, *self.asked.pop(symbol))
+        self.failures[symbol] += 1
+        return self.failures[symbol]
+
+# %% ../../nbs/18e_stream_repair.ipynb #40d0b77e
+class Accounts(Owed):
+    "The same, when a stream begins again, and when a symbol is not wanted any more."
+
+    def restart(self) -> None:
+        "All questions were let go: what they asked is owed again."
+        for symbol, (since, broke) in self.asked.items():
+            self.doubt(symbol, since, broke)
+        for symbol, since in self.second.items():
+            self.doubt(symbol, since)
+        self.asked, self.second = {}, {}
+
+    def forget(self, symbol: str) -> None:
+        "Nothing of it is owed."
+        for owed in (self.since, self.asked, self.second, self.failures):
+            owed.pop(symbol, None)
+        self.broke.discard(symbol)
+
+# %% ../../nbs/18e_stream_repair.ipynb #1ff8c19a
 Deliver: TypeAlias = Callable[[Sequence[MinuteBar]], Awaitable[None]]
+HOLD = 5.0  # seconds for which a bar is held back at most
+_TRIES = 3  # questions in vain after which a symbol is one of the unrepaired, and nothing is held back for it
 
 
-class Sieve:
-    "Which bars of a stream can be handed over at once, and which wait for a repair."
+class Held:
+    "What is known of the bars of a stream, and which of them are held back."
 
-    def __init__(self, fetching: Fetching, deliver: Deliver, *, extended: bool = False, again: float = 65.0):
-        self._fetching, self._deliver, self._extended, self._again = fetching, deliver, extended, again
-        self.duplicates, self.outside, self.repaired, self.unrepaired = 0, 0, 0, 0
-        self.whole: dict[str, int] = {}  # until when nothing of a symbol is missing
-        self._ends, self._held = Ends(), dict[str, list[MinuteBar]]()
-        self._work: set[asyncio.Task[None]] = set()
+    def __init__(
+        self, fetching: Fetching, deliver: Deliver, *, extended: bool = False, again: float = 65.0, hold: float = HOLD
+    ):
+        self._fetching, self._deliver, self._extended, self._again, self._hold = (
+            fetching,
+            deliver,
+            extended,
+            again,
+            hold,
+        )
+        self.duplicates, self.outside, self.repaired, self.given_up = 0, 0, 0, 0
+        self._ends, self._owed = Ends(), Accounts()
+        self._begun: dict[str, int] = {}  # since when a symbol is listened to
+        self._told: dict[str, int] = {}  # the newest bar that was handed over
+        self._held: dict[str, list[MinuteBar]] = {}  # all bars of these symbols go this way
+        self._holds: dict[str, asyncio.TimerHandle] = {}  # those of them that wait for a repair, and until when
+        self._overdue: set[str] = set()  # those that waited long enough: nothing is held back before the next answer
 
     @property
     def held(self) -> int:
         "How many bars are held back at the moment."
         return sum(map(len, list(self._held.values())))
 
+    def _fits(self, bar: MinuteBar) -> bool:
+        return self._extended or in_session(bar)
+
+    def _marked(self, bar: MinuteBar) -> MinuteBar:
+        "The bar as it is told: late if a newer one was told before."
+        if bar.nanos < self._told.get(bar.symbol, 0):
+            return bar if bar.how == "revised" else bar._replace(how="late")
+        self._told[bar.symbol] = bar.nanos
+        return bar
+
+# %% ../../nbs/18e_stream_repair.ipynb #2d1d812b
+class Doubting(Held):
+    "Begins to hold back, where bars may be missing."
+
+    def _doubt(self, symbol: str, since: int, *, hold: bool, broke: bool = False) -> None:
+        "Bars may be missing since then; perhaps hold back what comes."
+        self._owed.doubt(symbol, since, broke)
+        if hold and symbol not in self._holds and symbol not in self._overdue:
+            self._held.setdefault(symbol, [])
+            self._holds[symbol] = asyncio.get_running_loop().call_later(self._hold, self._let_go, symbol)
+        self._start()
+
+    def _let_go(self, symbol: str) -> None:
+        "Hold nothing back for it any longer."
+
+    def _start(self) -> None:
+        "Ask for what is owed."
+
+# %% ../../nbs/18e_stream_repair.ipynb #e97d8e92
+class Sieve(Doubting):
+    "Which bars of a stream can be handed over at once, and which wait for a repair."
+
     def sift(self, bar: MinuteBar) -> list[MinuteBar]:
         "What of this bar can be handed over now."
-        since = missing_from(self._ends.last.get(bar.symbol), bar)
-        if not (self._extended or in_session(bar)):
+        symbol, last = bar.symbol, self._ends.last.get(bar.symbol, self._begun.get(bar.symbol))
+        if not self._fits(bar):
             self.outside += 1
-        elif bar.how == "revised":
+        elif bar.how == "revised" and (symbol not in self._held or bar.nanos <= self._told.get(symbol, 0)):
             return [bar]
-        elif not self._ends.new(bar):
+        elif bar.how != "revised" and not self._ends.new(bar):
             self.duplicates += 1
-        elif bar.symbol in self._held:
-            self._held[bar.symbol].append(bar)
-        elif since is not None and self._fetching.may():
-            self._held[bar.symbol] = [bar]
-            self._start(bar.symbol, since)
         else:
-            self.whole[bar.symbol] = max(bar.nanos, self.whole.get(bar.symbol, 0))
-            return [bar]
+            since = None if bar.how == "revised" else missing_from(last, bar)
+            if since is not None and self._fetching.able:
+                self._doubt(symbol, since, hold=self._fetching.free)
+            if symbol not in self._held:
+                return [self._marked(bar)]
+            self._held[symbol].append(bar)
         return []
 
-    def _start(self, symbol: str, since: int, again: bool = False) -> None:
-        "Fetch what is missing since then."
+# %% ../../nbs/18e_stream_repair.ipynb #7a8e623b
+class Hatch(Sieve):
+    "Lets bars go that need not wait any more."
 
-# %% ../../nbs/18e_stream_repair.ipynb #b54e3009
-class Mender(Sieve):
-    "Sifts the bars of a stream: each once, in order, and with those that were missed."
+    def __init__(self, *given: Any, **options: Any):
+        super().__init__(*given, **options)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handing: set[str] = set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
+        task = asyncio.ensure_future(work)
+        among.add(task)
+        task.add_done_callback(among.discard)
+
+    def _freed(self, symbol: str) -> None:
+        if timer := self._holds.pop(symbol, None):
+            timer.cancel()
+
+    def _let_go(self, symbol: str) -> None:
+        self._freed(symbol)
+        self._overdue.add(symbol)
+        self._spawn(self._hand(symbol), self._tasks)
+
+    def _ready(self, symbol: str) -> list[MinuteBar]:
+        "What of a symbol need not wait, in order; once nothing waits, its bars go straight on again."
+        first = self._owed.first(symbol) if symbol in self._holds else None
+        if first is None:
+            self._freed(symbol)
+        waiting = sorted(self._held.get(symbol, ()), key=lambda bar: (bar.nanos, bar.how == "revised"))
+        ready = [bar for bar in waiting if first is None or bar.nanos <= first]
+        self._held[symbol] = waiting[len(ready) :]
+        if first is None and not ready:
+            del self._held[symbol]
+        return [self._marked(bar) for bar in ready]
+
+    async def _hand(self, symbol: str) -> None:
+        "Hand over what need not wait."
+        if symbol in self._handing:
+            return
+        self._handing.add(symbol)
+        try:
+            while ready := self._ready(symbol):
+                await self._deliver(ready)
+        finally:
+            self._handing.discard(symbol)
+
+# %% ../../nbs/18e_stream_repair.ipynb #0b885e3a
+_SEATS = 4  # questions at the same time
+_DAY = 1440 * MINUTE
+
+
+class Waiting(Hatch):
+    "Puts off what is not to be asked at once."
+
+    def __init__(self, *given: Any, **options: Any):
+        super().__init__(*given, **options)
+        self._workers: set[asyncio.Task[None]] = set()
+        self._later: set[str] = set()  # symbols that are not asked for at once
+        self._timers: set[asyncio.TimerHandle] = set()
+        self.lost: set[str] = set()  # symbols about which questions fail
+
+    def _after(self, seconds: float, work: Callable[[], None]) -> None:
+        def run() -> None:
+            self._timers.discard(timer)
+            work()
+
+        timer = asyncio.get_running_loop().call_later(seconds, run)
+        self._timers.add(timer)
+
+    def _wait(self, symbols: Iterable[str], seconds: float) -> None:
+        "Do not ask for these before so many seconds are over."
+        names = set(symbols)
+
+        def due() -> None:
+            self._later -= names
+            self._start()
+
+        self._later |= names
+        self._after(seconds, due)
+
+# %% ../../nbs/18e_stream_repair.ipynb #e8344bbb
+class Asking(Waiting):
+    "Asks for what is owed."
+
+    def _start(self) -> None:
+        if self._fetching.able and len(self._workers) < _SEATS:
+            self._spawn(self._work(), self._workers)
+
+    async def _work(self) -> None:
+        while batch := self._next():
+            self._note(batch, await self._fetching.fetched(batch))
+
+    def _next(self) -> dict[str, int]:
+        "The symbols of the next question, and since when; none if none is due."
+        owed = self._owed
+        due = [symbol for symbol in owed.since if symbol not in self._later and symbol not in owed.asked]
+        due.sort(key=lambda symbol: symbol not in owed.broke)
+        day = owed.since[due[0]] // _DAY if due else 0
+        batch = [symbol for symbol in due if owed.since[symbol] // _DAY == day][: self._fetching.most]
+        if due and not owed.broke & {*batch} and not self._fetching.may():
+            self._wait(due, 5.0)
+            return {}
+        for symbol in batch:
+            forgotten = self._ends.forgotten.get(symbol, 0)
+            if owed.since[symbol] < forgotten:  # it is not known any more what was told of that time
+                owed.since[symbol], self.given_up = forgotten, self.given_up + 1
+        return {symbol: owed.ask(symbol) for symbol in batch}
+
+    def _note(self, batch: Mapping[str, int], found: Mapping[str, list[MinuteBar]]) -> None:
+        "Note what came of a question."
+
+# %% ../../nbs/18e_stream_repair.ipynb #c52159ee
+class Noting(Asking):
+    "Takes what an archive answered."
+
+    def _note(self, batch: Mapping[str, int], found: Mapping[str, list[MinuteBar]]) -> None:
+        second, failed = dict[str, int](), dict[int, list[str]]()
+        for symbol, asked in batch.items():
+            if self._owed.asked.get(symbol, (None,))[0] != asked:
+                continue  # it is not wanted any more
+            if symbol in found:
+                since, broke = self._owed.answered(symbol)
+                second |= {symbol: since} if broke else {}
+                self._add(symbol, found[symbol])
+            else:
+                failed.setdefault(self._owed.failed(symbol), []).append(symbol)
+        for times, names in failed.items():
+            self._wait(names, self._fetching.pause_after(times))
+            if times >= _TRIES:
+                self.lost.update(names)
+                for symbol in names:
+                    self._let_go(symbol)
+        if second:
+            self._owed.second |= second
+            self._after(self._again, lambda: self._ask_again(second))
+
+    def _add(self, symbol: str, bars: Sequence[MinuteBar]) -> None:
+        "Bars that were missed are here; nothing is missing before the newest of them."
+        if bars and symbol in self._owed.since:
+            self._owed.since[symbol] = max(self._owed.since[symbol], bars[-1].nanos)
+        new = [bar for bar in bars if self._fits(bar) and self._ends.new(bar)]
+        self.repaired += len(new)
+        self.lost.discard(symbol)
+        self._overdue.discard(symbol)
+        self._held.setdefault(symbol, []).extend(new)
+        self._spawn(self._hand(symbol), self._tasks)
+
+    def _ask_again(self, second: Mapping[str, int]) -> None:
+        for symbol, since in second.items():
+            if self._owed.second.get(symbol) == since:
+                del self._owed.second[symbol]
+                self._owed.doubt(symbol, max(since, self._ends.forgotten.get(symbol, 0)))
+        self._start()
+
+# %% ../../nbs/18e_stream_repair.ipynb #3f0cbf8b
+class Wanting(Noting):
+    "Which symbols are wanted, and what is not mended of them."
+
+    def listen_to(self, symbols: Iterable[str], now: int) -> None:
+        "From now on bars of these symbols are wanted, and none of before."
+        for symbol in symbols:
+            if symbol not in self._begun:
+                self._begun[symbol] = now // MINUTE * MINUTE
+                self._ends.last.pop(symbol, None)
+
+    @property
+    def known(self) -> set[str]:
+        "The symbols of which a bar was heard, or is wanted."
+        return {*self._begun, *self._ends.last}
+
+    @property
+    def unrepaired(self) -> int:
+        "Breaks for which nothing could be fetched: those that were given up, and those that are still asked about."
+        return self.given_up + len(self.lost)
+
+    def forget(self, symbols: Iterable[str]) -> None:
+        "Bars of these symbols are not wanted any more; what is held back of them is told."
+        for symbol in symbols:
+            self._owed.forget(symbol)
+            self._begun.pop(symbol, None)
+            self._ends.last.pop(symbol, None)
+            self.lost.discard(symbol)
+            self._let_go(symbol)
+            self._overdue.discard(symbol)
+
+# %% ../../nbs/18e_stream_repair.ipynb #9ca36d04
+class Mender(Wanting):
+    "Sifts the bars of a stream: each once, and with those that were missed, in order if they can be had in time."
 
     def mend(self, symbols: Iterable[str]) -> None:
         "The line was gone: fetch what these symbols missed, now and once more when the archive has caught up."
         for symbol in symbols:
-            since = self.whole.get(symbol)
-            if since is not None and symbol not in self._held:
-                self._held[symbol] = []
-                self._start(symbol, since, again=True)
-
-    def _start(self, symbol: str, since: int, again: bool = False) -> None:
-        task = asyncio.ensure_future(self._mended(symbol, since, again))
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
-
-    async def _mended(self, symbol: str, since: int, again: bool) -> None:
-        found = await self._fetching.fetched(symbol, since)
-        new = [bar for bar in found or () if (self._extended or in_session(bar)) and self._ends.new(bar)]
-        self.unrepaired += found is None
-        self.repaired += len(new)
-        waiting = sorted([*new, *self._held[symbol]], key=lambda bar: bar.nanos)
-        self._held[symbol] = []
-        while waiting:  # more may come while we hand over
-            if found is not None:
-                self.whole[symbol] = max(waiting[-1].nanos, self.whole.get(symbol, 0))
-            await self._deliver(waiting)
-            waiting, self._held[symbol] = self._held.get(symbol, []), []
-        self._held.pop(symbol, None)
-        if again and found is not None:
-            await asyncio.sleep(self._again)
-            if symbol not in self._held:
-                self._held[symbol] = []
-                await self._mended(symbol, since, False)
+            if not self._fetching.able:
+                self.given_up += 1
+                continue
+            since = max(self._ends.last.get(symbol, 0), self._begun.get(symbol, 0))
+            self._later.discard(symbol)
+            self._overdue.discard(symbol)
+            self._doubt(symbol, since, hold=True, broke=True)
 
     def begin(self) -> None:
         "A new loop begins; what is known of the past stays."
-        self._fetching.begin()
+        self._owed.restart()
+        for left in (self._overdue, self._tasks, self._workers, self._handing):
+            left.clear()  # type: ignore[attr-defined]
+        self._start()
 
     def stop(self) -> list[MinuteBar]:
-        "Let all repairs go; the bars that were held back for them."
-        for task in list(self._work):
-            task.cancel()
-        held = sorted((bar for bars in self._held.values() for bar in bars), key=lambda bar: bar.nanos)
-        self._held.clear()
-        return held
+        "Let all repairs go, but not what they asked; the bars that were held back for them."
+        for waiting in (*self._tasks, *self._workers, *self._timers, *self._holds.values()):
+            waiting.cancel()
+        held = sorted(
+            (bar for bars in self._held.values() for bar in bars), key=lambda bar: (bar.nanos, bar.how == "revised")
+        )
+        for left in (self._timers, self._holds, self._later, self._held):
+            left.clear()
+        return [self._marked(bar) for bar in held]

@@ -79,9 +79,9 @@ class BidAsk(NamedTuple):
         "When it was made, in UTC."
         return pd.Timestamp(self.nanos, tz="UTC")
 
-# %% ../../nbs/18a_stream_words.ipynb #3a6d488c
+# %% ../../nbs/18a_stream_words.ipynb #39134078
 class MinuteBar(NamedTuple):
-    "A bar of a minute, labelled by its end; `how` is `repaired` when it was fetched later, `revised` when late trades changed it."
+    "A bar of a minute, labelled by its end; `how` is `repaired` when it was fetched later, `late` when newer ones were told before it, `revised` when late trades changed it."
 
     symbol: str
     open: float
@@ -90,7 +90,7 @@ class MinuteBar(NamedTuple):
     close: float
     volume: float
     nanos: int
-    how: Literal["", "repaired", "revised"] = ""
+    how: Literal["", "repaired", "late", "revised"] = ""
 
     @property
     def time(self) -> pd.Timestamp:
@@ -155,7 +155,7 @@ def bar_of(said: Message) -> MinuteBar:
     prices = float(first), float(high), float(low), float(last)
     return MinuteBar(said["S"], *prices, float(volume), begin + MINUTE, how)
 
-# %% ../../nbs/18a_stream_words.ipynb #801e4f1e
+# %% ../../nbs/18a_stream_words.ipynb #bd1ff7eb
 _READERS: dict[str, Callable[[Message], Heard]] = {"t": trade_of, "q": bid_ask_of, "b": bar_of, "u": bar_of}
 
 
@@ -179,7 +179,9 @@ def heard_in(messages: Iterable[Message], horizon: int) -> tuple[list[Heard], li
             refused.append(f"{type(error).__name__}: {error}")
             continue
         if one.nanos > horizon:
-            refused.append(f"{one.symbol}: dated {one.time:%Y-%m-%d %H:%M:%S} UTC, which is still to come")
+            refused.append(
+                f"{one.symbol}: dated {one.time:%Y-%m-%d %H:%M:%S} UTC, which is still to come by this clock: is it slow?"
+            )
         else:
             found.append(one)
     return found, refused

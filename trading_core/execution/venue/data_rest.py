@@ -58,7 +58,7 @@ def symbols_of(query: Query, crypto: bool) -> list[str]:
             raise bad(f"invalid symbol: {symbol}")
     return found
 
-# %% ../../../nbs/53f_venue_data.ipynb #13917759
+# %% ../../../nbs/53f_venue_data.ipynb #fb77ec3a
 _RECENT = 900_000_000_000
 
 
@@ -66,7 +66,7 @@ def interval(venue: PaperVenue, query: Query, *, crypto: bool) -> tuple[int, int
     "The interval of a query: from the beginning of the day until now, unless it says otherwise."
     start, end = moment_of(query, "start"), moment_of(query, "end")
     feed = query.get("feed") or "sip"
-    if feed not in ("sip", "iex", "otc", "boats", "delayed_sip", "overnight"):
+    if feed not in ("sip", "iex", "otc", "boats"):
         raise bad(f"invalid feed: {feed}")
     latest = venue.at if crypto or feed != "sip" else venue.at - _RECENT
     if end is not None and min(end, venue.at) > latest:
