@@ -209,6 +209,20 @@ def test_a_file_without_symbols_speaks_through_its_name(tmp_path, name):
     assert len(CsvBars(str(tmp_path / name)).bars("ACME")) == 3
 
 
+@pytest.mark.parametrize("name", ["BRK.A.csv", "BRK.A_2012_2017.csv", "vendor BRK.A.US.csv", "daily_BRK-A.csv"])
+def test_a_share_class_is_no_symbol_of_its_own_and_not_the_other_class(write, name):
+    source = CsvBars(write(name, file_of(*ROWS)))
+    assert len(source.bars("BRK.A")) == 3
+    for other in ("A", "BRK", "US", "BRK.B"):  # A is Agilent
+        with pytest.raises(UnknownSymbolError):
+            source.bars(other)
+
+
+def test_a_file_is_found_beside_that_of_a_share_class_of_its_letter(tmp_path, write):
+    write("A_2012_2017.csv", file_of(ROWS[0])), write("BRK.A_2012_2017.csv", file_of(*ROWS))
+    assert [len(CsvBars(tmp_path).bars(symbol)) for symbol in ("A", "BRK.A")] == [1, 3]
+
+
 def test_a_dot_and_a_dash_are_the_same_share_class(write):
     assert len(CsvBars(write("BRK-B.csv", file_of(*ROWS))).bars("BRK.B")) == 3
 
@@ -216,6 +230,11 @@ def test_a_dot_and_a_dash_are_the_same_share_class(write):
 def test_a_coin_in_other_money_is_not_taken_for_dollars(write):
     with pytest.raises(UnknownSymbolError):
         CsvBars(write("BTC.csv", file_of(*ROWS))).bars("BTC/EUR")
+    for name in ("BTC_EUR.csv", "vendor_BTC_EUR_2024.csv", "BTC-EUR.csv", "BTCEUR.csv"):
+        source = CsvBars(write(name, file_of(*ROWS)))
+        assert len(source.bars("BTC/EUR")) == 3
+        with pytest.raises(UnknownSymbolError):
+            source.bars("BTC/USD")
 
 
 def test_a_folder_may_hold_many_files_and_is_read_one_by_one(tmp_path, write):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'is_even', 'Parsed', 'parse', 'second_of', 'within_days', 'Table',
-           'spellings', 'stem_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles', 'check_sessions',
-           'check_gaps', 'CsvBars']
+           'spellings', 'stem_of', 'words_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles',
+           'check_sessions', 'check_gaps', 'CsvBars']
 
 # %% ../../nbs/12_csv.ipynb #80682a98
 import csv
@@ -272,7 +272,7 @@ class Table:
         "Which part of its bars lies on Saturdays and Sundays."
         return float(((self.parsed.days[self.rows[raw]] + 3) % 7 >= 5).mean())  # 1 January 1970 was a Thursday
 
-# %% ../../nbs/12_csv.ipynb #57944e7e
+# %% ../../nbs/12_csv.ipynb #ab597b48
 def spellings(symbol: str) -> list[str]:
     "How a file may write `symbol`, upper case, the likeliest first."
     name = symbol.upper()
@@ -286,6 +286,12 @@ def spellings(symbol: str) -> list[str]:
 def stem_of(path: Path) -> str:
     "The file's name without `.csv` and `.gz`."
     return re.sub(r"(\.csv)?(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+
+
+def words_of(path: Path) -> set[str]:
+    "The words in a file's name that may be its symbol, upper case, without a market or an interval behind a dot."
+    stem = re.sub(r"_(?=(EUR|GBP)(_|$))", "-", stem_of(path).upper())  # a pair is one word, whatever is between
+    return {re.sub(r"(\.(US|\d\w*))+$", "", word) for word in re.split(r"[_\s]+", stem)}
 
 # %% ../../nbs/12_csv.ipynb #38e6b23c
 def pair_of(spelling: str, weekends: float) -> str:
@@ -347,7 +353,7 @@ def _header_of(path: Path) -> list[str]:
         line = read_text(path).split("\n", 1)[0]
     return next(csv.reader([line]), [])
 
-# %% ../../nbs/12_csv.ipynb #f98c8d69
+# %% ../../nbs/12_csv.ipynb #c452210b
 @dataclass(frozen=True)
 class CsvFiles:
     "Files, read when they are needed, and where in them a symbol is."
@@ -387,7 +393,7 @@ class CsvFiles:
         found = [place for spelling in wanted for place in self.places.get(spelling, [])]
         if not found:  # AAPL in yahoo_AAPL_2012_2017.csv
             alone = (path for path, layout in self.layouts.items() if not layout.long)
-            found = [(path, "") for path in alone if set(wanted) & set(re.split(r"[_\s.]+", stem_of(path).upper()))]
+            found = [(path, "") for path in alone if words_of(path) & set(wanted)]
         if not found:
             raise UnknownSymbolError("market.path", symbol, self.places)
         if len(found) > 1:
