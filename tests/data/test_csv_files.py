@@ -188,6 +188,17 @@ def test_rows_of_different_symbols_do_not_repeat_each_other(write):
         CsvBars(path).bars("AAA")
 
 
+def test_a_column_called_name_has_the_symbols_where_no_other_has(write):
+    head = "date,open,high,low,close,volume,Name\n"
+    rows = [f"{row},{name}" for name in ("AAPL", "MSFT") for row in ROWS]
+    source = CsvBars(write("all_stocks_5yr.csv", file_of(*rows, head=head)))
+    assert source.symbols() == ["AAPL", "MSFT"]
+    assert len(source.bars("MSFT")) == 3
+    both = [f"{row},Apple,AAPL" for row in ROWS]
+    path = write("both.csv", file_of(*both, head=head.replace("Name", "Name,Symbol")))
+    assert CsvBars(path).symbols() == ["AAPL"]
+
+
 def test_a_blank_symbol_is_refused(write):
     with pytest.raises(CsvError, match="line 3, column symbol: it is blank"):
         CsvBars(write("all.csv", long_file("AAA,2024-01-02", " ,2024-01-02"))).bars("AAA")

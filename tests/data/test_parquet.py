@@ -70,6 +70,14 @@ def test_one_file_of_many_symbols_and_a_folder_of_files_give_the_same(tmp_path: 
         ParquetBars([tmp_path / "many", tmp_path / "single"]).bars("ACME")
 
 
+def test_a_column_called_name_has_the_symbols_where_no_other_has(tmp_path: Path):
+    named = bars().rename_axis("date").reset_index().assign(Name="ACME")
+    named.to_parquet(tmp_path / "one.parquet")
+    assert ParquetBars(tmp_path / "one.parquet").symbols() == ["ACME"]
+    named.assign(Name="Acme Inc.", ticker="ACME").to_parquet(tmp_path / "both.parquet")
+    assert ParquetBars(tmp_path / "both.parquet").symbols() == ["ACME"]
+
+
 def test_splits_and_dividends_come_along(tmp_path: Path):
     table = bars().assign(**{"Stock Splits": 1.0, "Dividends": 0.0})
     table.iloc[5, -2:] = [4.0, 0.25]

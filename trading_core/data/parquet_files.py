@@ -32,7 +32,7 @@ from ..model import Asset
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# %% ../../nbs/12a_parquet.ipynb #a346a0bd
+# %% ../../nbs/12a_parquet.ipynb #a1b4e865
 WORDS = NAMES | {
     "split": "split",
     "splits": "split",
@@ -40,7 +40,7 @@ WORDS = NAMES | {
     "dividend": "dividend",
     "dividends": "dividend",
 }
-WORDS |= {"ts": "day", "index": "day", "indexlevel": "day", "name": "symbol"}
+WORDS |= {"ts": "day", "index": "day", "indexlevel": "day"}
 
 
 class ParquetError(DataError):
@@ -76,6 +76,9 @@ def columns_of(path: Path) -> dict[str, str]:
             raise ParquetError(str(path), both, "one column is needed", cure)
         if ours:
             found[ours] = title
+    by_name = found.pop("name", None)
+    if by_name is not None:  # a company's, beside its symbol
+        found.setdefault("symbol", by_name)
     missing = [name for name in ("day", *COLUMNS) if name not in found]
     if missing:
         told, cure = f"its columns are {', '.join(names)}"[:160], "Rename the columns."
