@@ -1735,6 +1735,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'trading_core/data/csv_files.py'),
                                              'trading_core.data.csv_files._first_row_is_odd': ( 'csv.html#_first_row_is_odd',
                                                                                                 'trading_core/data/csv_files.py'),
+                                             'trading_core.data.csv_files._half_told': ( 'csv.html#_half_told',
+                                                                                         'trading_core/data/csv_files.py'),
                                              'trading_core.data.csv_files._header_of': ( 'csv.html#_header_of',
                                                                                          'trading_core/data/csv_files.py'),
                                              'trading_core.data.csv_files._line_of': ( 'csv.html#_line_of',

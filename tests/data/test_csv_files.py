@@ -306,6 +306,21 @@ def test_symbols_and_days_that_are_not_there_are_refused_with_what_is(write):
         source.bars("AAPL", "2024-02-01")
 
 
+HOURS = pd.date_range("2024-11-02 04:00", periods=20, freq="h", tz="UTC").tz_convert("America/New_York")
+
+
+@pytest.mark.parametrize("bare", [0, 1, 7])
+def test_offsets_from_utc_on_some_lines_only_are_refused_with_the_first_that_differs(write, bare):
+    rows = [f"{hour:%Y-%m-%d %H:%M:%S}{'' if n == bare else '-04:00'},10,11,9,10,5" for n, hour in enumerate(HOURS)]
+    path = write("BTC-USD.csv", file_of(*rows))
+    with pytest.raises(CsvError, match="offset from UTC") as refused:
+        CsvBars(path, label="start").bars("BTC/USD", interval="1h")
+    assert refused.value.line == (bare + 2 if bare else 3)
+    rows[bare] = rows[bare].replace(",", "-04:00,", 1) if bare != 7 else rows[bare].replace(" 07", " 11").replace(",", "Z,", 1)
+    whole = CsvBars(write("BTC-USD.csv", file_of(*rows)), label="start").bars("BTC/USD", interval="1h")
+    assert whole.index.equals(HOURS.tz_convert("UTC") + pd.Timedelta(hours=1))
+
+
 CELLS = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True).map(repr),
     st.sampled_from(["10", "10.5", "", "null", "1.2.3", "TRUE", "0x1", "1e3", " 7 ", "1_0", "+5", ".5", "5.", "-0", "1d5", "∞", '"'],),

@@ -97,7 +97,7 @@ def parse(path: Path) -> Parsed:
         raise CsvError(layout.file, 0, "", "there is a header only", "bars are needed", "Get the file again.")
     return parsed
 
-# %% ../../nbs/12_csv.ipynb #51fd5f7c
+# %% ../../nbs/12_csv.ipynb #86d52c6c
 def _parse_fast(layout: Layout, text: str) -> Parsed:
     "Everything at once; ValueError if any line is wrong in itself."
     fields, places = len(layout.header), layout.places
@@ -118,7 +118,7 @@ def _parse_fast(layout: Layout, text: str) -> Parsed:
         if (symbols == "").any():
             raise ValueError("a symbol is blank")
     uneven = _uneven_times(layout, text, codes, [time for _, time in read_days])
-    seconds, zone = within_days(layout, symbols, days, codes, texts) if uneven else (None, "")
+    seconds, zone = within_days(layout, text, symbols, days, codes, texts) if uneven else (None, "")
     if uneven and seconds is None:
         raise uneven
     return Parsed(layout, symbols, days, values, seconds, zone, uneven, _actions(layout, frame))
@@ -170,7 +170,7 @@ def _uneven_times(layout: Layout, text: str, codes: np.ndarray, times: list[str]
         "Of shorter bars ask for their interval: [market] interval = 1h or the like. Of daily bars write the dates alone.",
     )
 
-# %% ../../nbs/12_csv.ipynb #56e61892
+# %% ../../nbs/12_csv.ipynb #784f154c
 OFFSET = re.compile(r"(?:(Z|UTC)|([+-])(\d{2}):?(\d{2}))\s*$")
 ZONES = {"timeutc": "UTC", "timeny": "America/New_York"}  # by the header's words
 
@@ -181,8 +181,16 @@ def second_of(text: str) -> int:
     return int(hour) * 3600 + int(minute) * 60 + int(float(second))
 
 
+def _half_told(layout: Layout, text: str, told: np.ndarray) -> CsvError:
+    "The first line that differs from those before it in telling an offset from UTC or not."
+    line = _line_of(text, int(np.argmax(told != told[0])))
+    arrived = f"there is {'no' if told[0] else 'an'} offset from UTC, before there was {'one' if told[0] else 'none'}"
+    cure = "Get the file again, with an offset behind each time or with all of them in UTC and the header time_utc."
+    return CsvError(layout.file, line, layout.title("day"), arrived, "all times are of one clock", cure)
+
+
 def within_days(
-    layout: Layout, symbols: np.ndarray, days: np.ndarray, codes: np.ndarray, texts: Any
+    layout: Layout, text: str, symbols: np.ndarray, days: np.ndarray, codes: np.ndarray, texts: Any
 ) -> tuple[np.ndarray | None, str]:
     "Seconds since midnight and whose clock they are, where a symbol has several bars on one day; else None."
     clock = np.array([second_of(text) for text in texts])[codes]
@@ -194,6 +202,8 @@ def within_days(
     if all(offsets):
         ahead = [0 if o[1] else int(f"{o[2]}1") * (int(o[3]) * 3600 + int(o[4]) * 60) for o in offsets if o]
         return clock - np.array(ahead)[codes], "UTC"
+    if any(offsets):
+        raise _half_told(layout, text, np.array([offset is not None for offset in offsets])[codes])
     return clock, ZONES.get(re.sub("[^a-z]", "", layout.title("day").lower()), "")
 
 # %% ../../nbs/12_csv.ipynb #39464b54
