@@ -1761,6 +1761,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                              'trading_core.data.csv_files.spellings': ( 'csv.html#spellings',
                                                                                         'trading_core/data/csv_files.py'),
                                              'trading_core.data.csv_files.stem_of': ('csv.html#stem_of', 'trading_core/data/csv_files.py'),
+                                             'trading_core.data.csv_files.twice_told': ( 'csv.html#twice_told',
+                                                                                         'trading_core/data/csv_files.py'),
                                              'trading_core.data.csv_files.within_days': ( 'csv.html#within_days',
                                                                                           'trading_core/data/csv_files.py'),
                                              'trading_core.data.csv_files.words_of': ( 'csv.html#words_of',

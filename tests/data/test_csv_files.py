@@ -321,6 +321,20 @@ def test_offsets_from_utc_on_some_lines_only_are_refused_with_the_first_that_dif
     assert whole.index.equals(HOURS.tz_convert("UTC") + pd.Timedelta(hours=1))
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_the_hour_that_is_there_twice_in_november_is_told_as_that(write, removed):
+    hours = pd.date_range("2024-11-03 04:00", periods=24, freq="h", tz="UTC").tz_convert("America/New_York")
+    rows = [f"{hour:%Y-%m-%d %H:%M},10,11,9,10,{n}" for n, hour in enumerate(hours) if not (removed and n == 2)]
+    path = write("BTC-USD.csv", file_of(*rows, head=HEAD.replace("Date", "time_ny")))
+    with pytest.raises(CsvError, match="once on the clock of America/New_York. Get the file in UTC") as refused:
+        CsvBars(path, label="start").bars("BTC/USD", interval="1h")
+    assert "2024-11-03" in str(refused.value)
+    assert "remove" not in str(refused.value).lower()
+    path = write("BTC-USD.csv", file_of(*rows[5:], rows[-1], head=HEAD.replace("Date", "time_ny")))
+    with pytest.raises(CsvError, match="Remove one of the two"):
+        CsvBars(path, label="start").bars("BTC/USD", interval="1h")
+
+
 CELLS = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True).map(repr),
     st.sampled_from(["10", "10.5", "", "null", "1.2.3", "TRUE", "0x1", "1e3", " 7 ", "1_0", "+5", ".5", "5.", "-0", "1d5", "∞", '"'],),

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'is_even', 'Parsed', 'parse', 'second_of', 'within_days', 'Table',
-           'spellings', 'stem_of', 'words_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles',
+__all__ = ['OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'is_even', 'Parsed', 'parse', 'second_of', 'within_days', 'twice_told',
+           'Table', 'spellings', 'stem_of', 'words_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles',
            'check_sessions', 'check_gaps', 'CsvBars']
 
 # %% ../../nbs/12_csv.ipynb #80682a98
@@ -206,7 +206,7 @@ def within_days(
         raise _half_told(layout, text, np.array([offset is not None for offset in offsets])[codes])
     return clock, ZONES.get(re.sub("[^a-z]", "", layout.title("day").lower()), "")
 
-# %% ../../nbs/12_csv.ipynb #39464b54
+# %% ../../nbs/12_csv.ipynb #40adba38
 def _row_error(parsed: Parsed, row: int, arrived: str, needed: str, cure: str) -> CsvError:
     "The error about a row, which says what the row is and on which line it stands."
     layout = parsed.layout
@@ -217,6 +217,11 @@ def _row_error(parsed: Parsed, row: int, arrived: str, needed: str, cure: str) -
     return CsvError(layout.file, line, "", f"{what} {arrived}", needed, cure)
 
 
+def twice_told(zone: str) -> tuple[str, str]:
+    "What a local clock has to be for its times to be placed, and the cure where it is turned back."
+    return f"each time is there once on the clock of {zone}", "Get the file in UTC, with the header time_utc."
+
+
 def _check_repeats(parsed: Parsed, codes: np.ndarray) -> None:
     "Refuse two rows for one symbol and day."
     order = np.lexsort((parsed.marks, codes))
@@ -225,6 +230,9 @@ def _check_repeats(parsed: Parsed, codes: np.ndarray) -> None:
         return
     place = np.flatnonzero(same)[np.argmin(order[1:][same])]
     first, again = int(order[place]), int(order[place + 1])
+    mark = pd.DatetimeIndex([int(parsed.marks[again]) * 10**9])
+    if parsed.zone and mark.tz_localize(parsed.zone, ambiguous="NaT", nonexistent="shift_forward").hasnans:
+        raise _row_error(parsed, again, "is there twice, since clocks are turned back then", *twice_told(parsed.zone))
     told = [parsed.values, *(column[:, None] for column in parsed.actions.values())]
     equal = all(bool((values[first] == values[again]).all()) for values in told)
     line = _line_of(read_text(Path(parsed.layout.file)), first)

@@ -8,12 +8,12 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['on_the_clock', 'ended_bars', 'wanted_bars', 'bars_within']
 
-# %% ../../nbs/12a_csv_within.ipynb #c78b9834
+# %% ../../nbs/12a_csv_within.ipynb #a150b89f
 from pathlib import Path
 
 import pandas as pd
 
-from .csv_files import CsvBars, Table, check_gaps, check_sessions
+from .csv_files import CsvBars, Table, check_gaps, check_sessions, twice_told
 from .csv_lines import CsvError
 from .intervals import Interval, days_of, in_session, interval_of, labelled_by_end, resample
 from .sources import BadBarsError, IntervalError, NoBarsError, STEPS, asked_for, complete_bars
@@ -21,16 +21,16 @@ from .sources import has_days, in_window
 from ..model import Asset
 from ..sessions import zone_of
 
-# %% ../../nbs/12a_csv_within.ipynb #3eb4ceeb
+# %% ../../nbs/12a_csv_within.ipynb #2d313d10
 def on_the_clock(table: Table, raw: str, calendar: str) -> pd.DataFrame:
     "The bars of a symbol with their labels in UTC, as the file has them."
     zone = table.parsed.zone or zone_of(calendar)
     try:
         labels = table.labels(raw).tz_localize(zone).tz_convert("UTC")
     except ValueError as error:
-        cure = "Get the file in UTC, with the header time_utc."
-        needed = f"each time is there once on the clock of {zone}"
-        raise CsvError(table.parsed.layout.file, 0, "", f"a time cannot be placed ({error})", needed, cure) from None
+        told = str(error).partition(", try using")[0].partition(". Try using")[0]
+        arrived = f"a time cannot be placed ({told})"
+        raise CsvError(table.parsed.layout.file, 0, "", arrived, *twice_told(zone)) from None
     return table.parsed.frame(table.rows[raw], labels)
 
 # %% ../../nbs/12a_csv_within.ipynb #9022f9b7
