@@ -2508,6 +2508,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'trading_core/data/sources.py'),
                                            'trading_core.data.sources.asked_for': ( 'sources.html#asked_for',
                                                                                     'trading_core/data/sources.py'),
+                                           'trading_core.data.sources.bars_until': ( 'sources.html#bars_until',
+                                                                                     'trading_core/data/sources.py'),
                                            'trading_core.data.sources.checked_bars': ( 'sources.html#checked_bars',
                                                                                        'trading_core/data/sources.py'),
                                            'trading_core.data.sources.checked_days': ( 'sources.html#checked_days',

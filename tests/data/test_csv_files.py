@@ -18,7 +18,7 @@ from trading_core.data.csv_files import AmbiguousSymbolError, CsvBars, Table, pa
 from trading_core.data.csv_lines import CsvError, day_of, first_fault, layout_of, read_text
 from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.promises import check_source
-from trading_core.data.sources import NoBarsError
+from trading_core.data.sources import BadBarsError, NoBarsError
 from trading_core.errors import ConfigError, DataError
 
 HEAD = "Date,Open,High,Low,Close,Volume\n"
@@ -333,6 +333,42 @@ def test_the_hour_that_is_there_twice_in_november_is_told_as_that(write, removed
     path = write("BTC-USD.csv", file_of(*rows[5:], rows[-1], head=HEAD.replace("Date", "time_ny")))
     with pytest.raises(CsvError, match="Remove one of the two"):
         CsvBars(path, label="start").bars("BTC/USD", interval="1h")
+
+
+def future_file(interval: str) -> str:
+    "A coin's bars by their ends, from two days ago to two days ahead."
+    today = pd.Timestamp.now(tz="UTC").normalize()
+    marks = pd.date_range(today - pd.Timedelta(days=2), today + pd.Timedelta(days=2), freq=interval, inclusive="right")
+    return file_of(*(f"{mark:%Y-%m-%d %H:%M},10,11,9,10,5" for mark in marks), head=HEAD.replace("Date", "time_utc"))
+
+
+@pytest.mark.parametrize("interval", ["1d", "1h"])
+def test_a_bar_ahead_of_the_clock_is_refused(write, interval):
+    path = write("BTC-USD.csv", future_file("D" if interval == "1d" else "h"))
+    for today in (None, "2024-01-01"):
+        with pytest.raises(BadBarsError, match="a bar from the future"):
+            CsvBars(path, label="end", today=today).bars("BTC/USD", interval=interval)
+
+
+def test_the_day_that_is_not_over_is_left_out_and_so_is_what_came_after_a_day_of_the_past(write):
+    today = pd.Timestamp.now(tz="UTC").normalize()
+    rows = [f"{today - pd.Timedelta(days=n):%Y-%m-%d},10,11,9,10,5" for n in (3, 2, 1, 0)]
+    path = write("BTC-USD.csv", file_of(*rows))
+    assert CsvBars(path).bars("BTC/USD").index[-1] == today - pd.Timedelta(days=1)
+    assert CsvBars(path).latest(["BTC/USD"])["time"].iloc[0] == today
+    then = CsvBars(path, today=today - pd.Timedelta(days=1))
+    assert then.bars("BTC/USD").index[-1] == today - pd.Timedelta(days=2)
+    assert then.latest(["BTC/USD"])["time"].iloc[0] == today - pd.Timedelta(days=1)
+    with pytest.raises(NoBarsError):
+        CsvBars(path, today="2020-01-01").bars("BTC/USD")
+
+
+def test_hours_as_of_a_moment_of_the_past_end_with_the_last_one_that_was_over(write):
+    rows = [f"{hour:%Y-%m-%d %H:%M},10,11,9,10,5" for hour in pd.date_range("2024-03-01", periods=576, freq="5min")]
+    path = write("BTC-USD.csv", file_of(*rows, head=HEAD.replace("Date", "time_utc")))
+    for interval, last in (("1h", "15:00"), ("30m", "15:30")):
+        source = CsvBars(path, label="start", today="2024-03-02 15:35")
+        assert source.bars("BTC/USD", interval=interval).index[-1] == pd.Timestamp(f"2024-03-02 {last}", tz="UTC")
 
 
 CELLS = st.one_of(

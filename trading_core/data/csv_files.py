@@ -10,7 +10,7 @@ __all__ = ['OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'is_even', 'Parsed', 'pars
            'Table', 'spellings', 'stem_of', 'words_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles',
            'check_sessions', 'check_gaps', 'CsvBars']
 
-# %% ../../nbs/12_csv.ipynb #80682a98
+# %% ../../nbs/12_csv.ipynb #da884a7d
 import csv
 import gzip
 import io
@@ -37,10 +37,11 @@ from trading_core.data.csv_lines import (
     row_fault,
 )
 from .panel import UnknownSymbolError
-from .sources import ACTIONS, COLUMNS, STEPS, NoBarsError, Source, asked_for, faults, has_days
+from .sources import ACTIONS, COLUMNS, STEPS, NoBarsError, Source, asked_for, bars_until, faults
+from .sources import has_days
 from ..errors import ConfigError, DataError
 from ..model import Asset
-from ..sessions import session_number, sessions
+from ..sessions import Day, session_number, sessions
 
 # %% ../../nbs/12_csv.ipynb #182c4c97
 def is_even(text: str, fields: int) -> bool:
@@ -450,7 +451,7 @@ def check_gaps(symbol: str, calendar: str, parsed: Parsed, rows: np.ndarray, day
             "Get the missing bars, begin after the gap, or accept it with --set market.allow_gaps=yes.",
         )
 
-# %% ../../nbs/12_csv.ipynb #70a11a2b
+# %% ../../nbs/12_csv.ipynb #f4fd9515
 @dataclass(frozen=True)
 class CsvBars(CsvFiles, Source):
     """Bars from CSV files, plain or .gz: one file per symbol, or files with a symbol column.
@@ -467,12 +468,15 @@ class CsvBars(CsvFiles, Source):
         Of bars shorter than a day, what their time is: `start` or `end`; empty finds it out.
     extended : bool
         Whether bars before and after the session are wanted.
+    today : str, date or Timestamp, optional
+        The moment at which it is asked; of later bars nothing is known. By default the clock's, in UTC.
     """
 
     allow_gaps: bool = False
     calendar: str | None = "own"
     label: str = ""
     extended: bool = False
+    today: Day | None = None
 
     intervals: ClassVar[tuple[str, ...]] = tuple(STEPS)
 
@@ -498,7 +502,7 @@ class CsvBars(CsvFiles, Source):
 
             return bars_within(self, symbol, path, raw, start, end, interval)
         table = self.table(path)
-        whole = table.bars(raw)
+        whole = bars_until(symbol, table.bars(raw), interval, self.now())
         part = whole.index.slice_indexer(start, end)
         found, rows = whole.iloc[part], table.rows[raw][part]
         if found.empty:

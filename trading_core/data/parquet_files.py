@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'table_of', 'ParquetFiles', 'ParquetTables',
            'ParquetBars']
 
-# %% ../../nbs/12a_parquet.ipynb #221056cd
+# %% ../../nbs/12a_parquet.ipynb #88a9a8bf
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +24,11 @@ from .csv_files import AmbiguousSymbolError, Paths, files_of, pair_of, spellings
 from .csv_lines import NAMES
 from .intervals import Interval, in_session, interval_of, labelled_by_end, resample
 from .panel import UnknownSymbolError
-from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_for, checked_bars
-from .sources import has_days, in_window, on_sessions
+from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_for, bars_until
+from .sources import checked_bars, has_days, in_window, on_sessions
 from ..errors import DataError
 from ..model import Asset
+from ..sessions import Day
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +86,7 @@ def columns_of(path: Path) -> dict[str, str]:
         raise ParquetError(str(path), told, f"there is none for {', '.join(missing)}", cure)
     return found
 
-# %% ../../nbs/12a_parquet.ipynb #346876c0
+# %% ../../nbs/12a_parquet.ipynb #46056cf9
 def days_in(path: str, column: pa.ChunkedArray) -> pd.DatetimeIndex:
     "The column of days or moments, in UTC."
     import pyarrow as pa
@@ -95,10 +96,11 @@ def days_in(path: str, column: pa.ChunkedArray) -> pd.DatetimeIndex:
         cure = "Convert it before writing: pd.to_datetime(column, utc=True)."
         raise ParquetError(path, f"its days are of the type {kind}", "dates or timestamps are needed", cure)
     index = pd.DatetimeIndex(pd.to_datetime(column.to_pandas())).as_unit("ns")
+    if index.hasnans:
+        raise ParquetError(path, "a day is missing (NaT)", "each bar needs its day", "Find out which it is.")
     if index.tz is not None:
         return index.tz_convert("UTC")
-    whole = bool((index.normalize() == index)[~index.isna()].all())
-    if not whole:
+    if not bool((index.normalize() == index).all()):
         cure = "Write it with its zone: index.tz_localize('America/New_York'), or whose clock it is."
         raise ParquetError(path, "its times have no time zone", "bars of less than a day need one", cure)
     return index.tz_localize("UTC")
@@ -186,7 +188,7 @@ class ParquetTables(ParquetFiles):
         index = self._whole(*self.places[spelling][0]).index
         return float(np.mean(index.day_of_week >= 5)) if len(index) else 0.0
 
-# %% ../../nbs/12a_parquet.ipynb #2da7c446
+# %% ../../nbs/12a_parquet.ipynb #1abf59f6
 @dataclass(frozen=True)
 class ParquetBars(ParquetTables, Source):
     """Bars from Parquet files: one file per symbol, or files with a symbol column.
@@ -197,9 +199,12 @@ class ParquetBars(ParquetTables, Source):
         A folder, a file, or several; one text may name several, separated by commas.
     label : str, optional
         Whether short bars are labelled by their `start` or their `end`; by default it is found out, or asked for.
+    today : str, date or Timestamp, optional
+        The moment at which it is asked; of later bars nothing is known. By default the clock's, in UTC.
     """
 
     label: str | None = None
+    today: Day | None = None
 
     name: ClassVar[str] = "parquet"
     simulated: ClassVar[bool] = False
@@ -219,10 +224,12 @@ class ParquetBars(ParquetTables, Source):
         if not own.daily:
             whole = labelled_by_end(whole, calendar, own, self.label, symbol)
             checked_bars(symbol, whole, own.text)
+            bars_until(symbol, whole, own.text, self.now())  # none is ahead of the clock
             if interval == own.text:
                 whole = in_session(whole, calendar)
             else:
                 whole = resample(whole, interval, calendar, symbol=symbol)
+        whole = bars_until(symbol, whole, interval, self.now())
         found = whole.iloc[in_window(whole.index, start, end, interval)]
         if found.empty:
             raise NoBarsError(str(path), symbol, asked_for(start, end), has_days(whole.index))

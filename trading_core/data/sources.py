@@ -8,8 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['COLUMNS', 'MINUTE', 'DAY', 'STEPS', 'ACTIONS', 'faults', 'BadBarsError', 'step_of', 'disorder', 'zone_fault',
            'checked_days', 'actions_of', 'checked_bars', 'complete_bars', 'on_sessions', 'BarSource', 'in_window',
-           'IntervalError', 'DaysBackError', 'moment', 'Asked', 'latest_table', 'asked_for', 'has_days', 'NoBarsError',
-           'Source', 'OneMethod', 'as_source']
+           'IntervalError', 'DaysBackError', 'moment', 'bars_until', 'Asked', 'latest_table', 'asked_for', 'has_days',
+           'NoBarsError', 'Source', 'OneMethod', 'as_source']
 
 # %% ../../nbs/10_sources.ipynb #96918016
 import inspect
@@ -285,6 +285,14 @@ def moment(today: Day | None) -> pd.Timestamp:
     if today is None:
         return pd.Timestamp.now(tz="UTC").as_unit("ns")
     return as_moment(today)
+
+# %% ../../nbs/10_sources.ipynb #2e98ab71
+def bars_until(symbol: str, bars: pd.DataFrame, interval: str, now: pd.Timestamp) -> pd.DataFrame:
+    "The ascending `bars` that are over at `now`, which may be long ago; BadBarsError for one ahead of the clock."
+    daily = step_of(interval) == DAY
+    over = int(bars.index.searchsorted(now.normalize() if daily else now, side="left" if daily else "right"))
+    complete_bars(symbol, bars.iloc[over:], interval, max(now, moment(None)))
+    return bars.iloc[:over]
 
 # %% ../../nbs/10_sources.ipynb #8051d840
 class Asked:
