@@ -2190,6 +2190,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'trading_core/data/parquet_files.py'),
                                                  'trading_core.data.parquet_files.days_in': ( 'parquet.html#days_in',
                                                                                               'trading_core/data/parquet_files.py'),
+                                                 'trading_core.data.parquet_files.numbers_in': ( 'parquet.html#numbers_in',
+                                                                                                 'trading_core/data/parquet_files.py'),
                                                  'trading_core.data.parquet_files.table_of': ( 'parquet.html#table_of',
                                                                                                'trading_core/data/parquet_files.py')},
             'trading_core.data.patience': { 'trading_core.data.patience.Line': ('patience.html#line', 'trading_core/data/patience.py'),

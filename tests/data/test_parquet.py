@@ -104,6 +104,24 @@ def test_a_day_that_is_missing_is_refused(tmp_path: Path):
         ParquetBars(tmp_path).bars("ACME")
 
 
+def test_a_price_of_32_bits_is_read_as_it_was_meant(tmp_path: Path):
+    bars(price=100.1).round(2).astype("float32").to_parquet(tmp_path / "ACME.parquet")
+    assert ParquetBars(tmp_path).bars("ACME").equals(bars(price=100.1).round(2))
+    bars(price=100.1).round(2).astype({"close": "float32"}).replace({"close": {np.float32(100.1): np.nan}}).to_parquet(
+        tmp_path / "ACME.parquet"
+    )
+    with pytest.raises(BadBarsError, match="2024-01-02: a value is missing"):
+        ParquetBars(tmp_path).bars("ACME")
+
+
+def test_symbols_that_are_whole_numbers_are_found(tmp_path: Path):
+    many = [bars(price=n).rename_axis("date").reset_index().assign(symbol=600000 + n) for n in (10, 20)]
+    pd.concat(many).to_parquet(tmp_path / "all.parquet")
+    source = ParquetBars(tmp_path)
+    assert source.symbols() == ["600010", "600020"]
+    assert source.bars("600020").equals(bars(price=20))
+
+
 def test_splits_and_dividends_come_along(tmp_path: Path):
     table = bars().assign(**{"Stock Splits": 1.0, "Dividends": 0.0})
     table.iloc[5, -2:] = [4.0, 0.25]

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'table_of', 'ParquetFiles', 'ParquetTables',
+__all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'numbers_in', 'table_of', 'ParquetFiles', 'ParquetTables',
            'ParquetBars']
 
-# %% ../../nbs/12a_parquet.ipynb #88a9a8bf
+# %% ../../nbs/12a_parquet.ipynb #412b1893
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -86,7 +86,7 @@ def columns_of(path: Path) -> dict[str, str]:
         raise ParquetError(str(path), told, f"there is none for {', '.join(missing)}", cure)
     return found
 
-# %% ../../nbs/12a_parquet.ipynb #46056cf9
+# %% ../../nbs/12a_parquet.ipynb #fb51bf73
 def days_in(path: str, column: pa.ChunkedArray) -> pd.DatetimeIndex:
     "The column of days or moments, in UTC."
     import pyarrow as pa
@@ -106,8 +106,17 @@ def days_in(path: str, column: pa.ChunkedArray) -> pd.DatetimeIndex:
     return index.tz_localize("UTC")
 
 
-def table_of(path: Path, columns: Mapping[str, str], symbol: str | None) -> pd.DataFrame:
-    "A file's bars of one symbol (None: all of them), ascending, by our names."
+def numbers_in(column: pa.ChunkedArray) -> np.ndarray:
+    "A column's values; one of 32 bits by its shortest decimals, so that 100.1 does not become 100.0999984741211."
+    import pyarrow as pa
+
+    if pa.types.is_float32(column.type):
+        column = column.cast(pa.string()).cast(pa.float64())
+    return np.asarray(column.to_pandas().to_numpy())
+
+
+def table_of(path: Path, columns: Mapping[str, str], symbol: Any) -> pd.DataFrame:
+    "A file's bars of one symbol as the file writes it (None: all of them), ascending, by our names."
     import pyarrow.parquet as pq
     from pyarrow import ArrowException
 
@@ -119,10 +128,10 @@ def table_of(path: Path, columns: Mapping[str, str], symbol: str | None) -> pd.D
         told = " ".join(str(error).split())[:120]
         raise ParquetError(str(path), f"it cannot be read ({told})", "all of it is needed", "Get it again.") from None
     index = days_in(str(path), read.column(names.pop("day")))
-    values = {name: read.column(title).to_pandas().to_numpy() for name, title in names.items()}
+    values = {name: numbers_in(read.column(title)) for name, title in names.items()}
     return pd.DataFrame(values, index).sort_index(kind="stable")
 
-# %% ../../nbs/12a_parquet.ipynb #1fe3d7ef
+# %% ../../nbs/12a_parquet.ipynb #8fcdbb3a
 ENDINGS = (".parquet", ".pq")
 
 
@@ -141,21 +150,21 @@ class ParquetFiles:
         return {path: columns_of(path) for path in files_of(self.path, "parquet", ENDINGS)}
 
     @cached_property
-    def places(self) -> dict[str, list[tuple[Path, str | None]]]:
+    def places(self) -> dict[str, list[tuple[Path, Any]]]:
         "Where each symbol is, by its upper-case spelling: the file, and what the file calls it."
         import pyarrow.parquet as pq
 
-        places: dict[str, list[tuple[Path, str | None]]] = {}
+        places: dict[str, list[tuple[Path, Any]]] = {}
         for path, columns in self.layouts.items():
             if "symbol" not in columns:
                 places.setdefault(path.stem.upper(), []).append((path, None))
                 continue
             column = pq.read_table(path, columns=[columns["symbol"]]).column(0)
-            for raw in sorted(str(value) for value in column.unique().to_pylist() if value is not None):
-                places.setdefault(raw.upper(), []).append((path, raw))
+            for raw in sorted(value for value in column.unique().to_pylist() if value is not None):
+                places.setdefault(str(raw).upper(), []).append((path, raw))  # 600000 may be a number there
         return places
 
-    def find(self, symbol: str) -> tuple[Path, str | None]:
+    def find(self, symbol: str) -> tuple[Path, Any]:
         "The file that has `symbol`, and what it is called there."
         found = [place for spelling in spellings(symbol) for place in self.places.get(spelling, [])]
         if not found:
@@ -164,16 +173,16 @@ class ParquetFiles:
             raise AmbiguousSymbolError(symbol, [str(path) for path, _ in found])
         return found[0]
 
-# %% ../../nbs/12a_parquet.ipynb #1cf129cc
+# %% ../../nbs/12a_parquet.ipynb #883111e6
 @dataclass(frozen=True)
 class ParquetTables(ParquetFiles):
     "The tables in the files, each read once, and what they look like."
 
     @cached_property
-    def _read(self) -> dict[tuple[Path, str | None], pd.DataFrame]:
+    def _read(self) -> dict[tuple[Path, Any], pd.DataFrame]:
         return {}
 
-    def _whole(self, path: Path, raw: str | None) -> pd.DataFrame:
+    def _whole(self, path: Path, raw: Any) -> pd.DataFrame:
         "A symbol's bars as the file has them; read once."
         if (path, raw) not in self._read:
             self._read[path, raw] = table_of(path, self.layouts[path], raw)
