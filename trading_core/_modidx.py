@@ -2529,6 +2529,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'trading_core.data.sources.complete_bars': ( 'sources.html#complete_bars',
                                                                                         'trading_core/data/sources.py'),
                                            'trading_core.data.sources.disorder': ('sources.html#disorder', 'trading_core/data/sources.py'),
+                                           'trading_core.data.sources.each_symbol': ( 'sources.html#each_symbol',
+                                                                                      'trading_core/data/sources.py'),
                                            'trading_core.data.sources.faults': ('sources.html#faults', 'trading_core/data/sources.py'),
                                            'trading_core.data.sources.has_days': ('sources.html#has_days', 'trading_core/data/sources.py'),
                                            'trading_core.data.sources.in_window': ( 'sources.html#in_window',

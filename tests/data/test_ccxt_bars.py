@@ -72,6 +72,7 @@ def test_the_latest_price_has_a_time_and_a_stranger_does_not_cost_it(binance: Cc
     latest = binance.latest(["NONE/USD", "COIN/USD"])
     assert latest["price"].notna().tolist() == [False, True]
     assert latest["time"].iloc[1] <= pd.Timestamp(NOW, tz="UTC")
+    assert list(binance.latest("COIN/USD").index) == ["COIN/USD"]
 
 
 MARKET = {

@@ -10,7 +10,7 @@ __all__ = ['Row', 'KNOWN', 'Page', 'DOLLARS', 'USUAL', 'not_before', 'spanned', 
            'starts_late', 'CcxtMissingError', 'market_of', 'moved', 'open_market', 'CcxtSaidNoError', 'said',
            'CcxtLine', 'CcxtMarkets', 'CcxtReading', 'CcxtBars']
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #f958ba31
+# %% ../../nbs/13c_ccxt_bars.ipynb #83c28768
 import math
 import re
 import threading
@@ -27,7 +27,7 @@ from .answers import reading
 from .panel import UnknownSymbolError
 from .patience import Manners, NoAnswerError, patiently
 from .sources import COLUMNS, DAY, BadBarsError, NoBarsError, Source, asked_for, checked_bars
-from .sources import checked_days, complete_bars, in_window, latest_table, moment, step_of
+from .sources import checked_days, complete_bars, each_symbol, in_window, latest_table, moment, step_of
 from ..errors import ConfigError, DataError, UnknownNameError
 from ..sessions import Day
 
@@ -333,7 +333,7 @@ class CcxtReading(CcxtMarkets):
             raise NoBarsError(self.exchange, symbol, asked_for(first, last), note)
         return checked_bars(symbol, found, interval)
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #fdfc80d1
+# %% ../../nbs/13c_ccxt_bars.ipynb #833b0ce5
 @dataclass(frozen=True)
 class CcxtBars(CcxtReading):
     """Bars of coins from an exchange.
@@ -356,7 +356,7 @@ class CcxtBars(CcxtReading):
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the last price and its time; NaN and NaT where there is none."
         found = {}
-        for symbol in dict.fromkeys(symbols):
+        for symbol in each_symbol(symbols):
             try:
                 with reading(self.exchange, symbol):
                     told = self.ask(symbol, partial(_ticker, self._market(symbol)))
