@@ -451,7 +451,7 @@ def check_gaps(symbol: str, calendar: str, parsed: Parsed, rows: np.ndarray, day
             "Get the missing bars, begin after the gap, or accept it with --set market.allow_gaps=yes.",
         )
 
-# %% ../../nbs/12_csv.ipynb #f4fd9515
+# %% ../../nbs/12_csv.ipynb #74056bd0
 @dataclass(frozen=True)
 class CsvBars(CsvFiles, Source):
     """Bars from CSV files, plain or .gz: one file per symbol, or files with a symbol column.
@@ -467,7 +467,8 @@ class CsvBars(CsvFiles, Source):
     label : str
         Of bars shorter than a day, what their time is: `start` or `end`; empty finds it out.
     extended : bool
-        Whether bars before and after the session are wanted.
+        Whether bars before and after the session are wanted. Days are UTC's: in winter the evening's last hour
+        comes with the next one.
     today : str, date or Timestamp, optional
         The moment at which it is asked; of later bars nothing is known. By default the clock's, in UTC.
     """
