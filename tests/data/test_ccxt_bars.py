@@ -142,7 +142,9 @@ def test_a_hole_is_passed_over_in_steps_that_the_exchange_has_shown(odd: Any, wi
     server, source = odd(lambda since, size: [kline(d) for d in pd.date_range(since, periods=window) if d in held])
     assert source.bars("COIN/USD", start).index.equals(held[held >= start])
     assert sum("klines" in path for path, _ in server.asked) < 40 + 2 * 117 / window
-    assert source.bars("COIN/USD", "2024-01-16", "2024-01-22").index.equals(held[(held > "2024-01-15") & (held < "2024-01-23")])
+    assert source.bars("COIN/USD", "2024-01-16", "2024-01-22").index.equals(
+        held[(held > "2024-01-15") & (held < "2024-01-23")]
+    )
 
 
 @pytest.mark.parametrize("since_counts", [True, False])
@@ -152,7 +154,7 @@ def test_an_exchange_that_answers_with_its_last_bars_is_refused_where_earlier_on
     last = lambda since, size: [kline(d) for d in (LISTED[since <= LISTED] if since_counts else LISTED)[-size:]]  # noqa: E731
     _, source = odd(last)
     for start, end in (("2023-10-01", None), (None, None), ("2024-02-01", "2024-02-25"), ("2024-01-10", "2024-01-12")):
-        with pytest.raises(BadBarsError, match="Begin at 2024-03-17, or take another exchange. It came from binance"):
+        with pytest.raises(BadBarsError, match=r"Begin at 2024-03-17, or take another exchange. It came from binance"):
             source.bars("COIN/USD", start, end)
     assert source.bars("COIN/USD", "2024-03-17").index.equals(LISTED[-10:])
     assert source.bars("COIN/USD", "2024-03-20").index.equals(LISTED[-7:])

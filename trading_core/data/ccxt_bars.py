@@ -31,7 +31,7 @@ from .sources import checked_days, complete_bars, each_symbol, in_window, latest
 from ..errors import ConfigError, DataError, UnknownNameError
 from ..sessions import Day
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #8044364c
+# %% ../../nbs/13c_ccxt_bars.ipynb #e98515ee
 Row = list[Any]  # opening time in ms, open, high, low, close, volume
 KNOWN = {int, float, type(None)}
 Page = Callable[[int], list[Row]]  # a page of bars since a moment in ms
@@ -51,7 +51,8 @@ def spanned(page: Page, end: int, step: int, size: int) -> int:
     for steps in (size >> halved for halved in range(size.bit_length())):
         rows = not_before(end - steps * step, page(end - steps * step))
         if rows:
-            return min((rows[-1][0] - end) // step + steps + 1, size)
+            last: int = rows[-1][0]
+            return min((last - end) // step + steps + 1, size)
     return 0
 
 
