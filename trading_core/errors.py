@@ -61,11 +61,11 @@ class ExecutionError(TradingError):
 class RunError(TradingError):
     "A run that could not be finished."
 
-# %% ../nbs/01_errors.ipynb #684f1233
+# %% ../nbs/01_errors.ipynb #3f6aac4c
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     "` Did you mean 'x'?` for the nearest of the `known` names; else what there is to choose from."
     options = sorted(known)
-    near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(name), options, n=1, cutoff=0.6)  # somebody may have passed None
     if near:
         return f" Did you mean {near[0]!r}?"
     return f" There is: {', '.join(options)}." if options else ""

@@ -72,6 +72,7 @@ def test_the_latest_price_has_a_time_and_a_stranger_does_not_cost_it(binance: Cc
     latest = binance.latest(["NONE/USD", "COIN/USD"])
     assert latest["price"].notna().tolist() == [False, True]
     assert latest["time"].iloc[1] <= pd.Timestamp(NOW, tz="UTC")
+    assert list(binance.latest("COIN/USD").index) == ["COIN/USD"]
 
 
 MARKET = {
@@ -109,6 +110,9 @@ HABITS: dict[str, Callable[[pd.Timestamp, int], Rows]] = {
     "windows that may be empty": lambda since, size: [
         kline(d) for d in pd.date_range(since, periods=size) if d in LISTED
     ],
+    "windows shorter than a page": lambda since, size: [
+        kline(d) for d in pd.date_range(since, periods=3) if d in LISTED
+    ],
     "newest first": lambda since, size: [kline(d) for d in LISTED[since <= LISTED][:size]][::-1],
     "fewer than asked": lambda since, size: [kline(d) for d in LISTED[since <= LISTED][:3]],
     "more than asked": lambda since, size: [kline(d) for d in LISTED],
@@ -129,6 +133,50 @@ def test_a_hole_of_months_is_passed_over(odd: Any):
     held = LISTED[(LISTED < "2024-01-15") | (LISTED > "2024-03-10")]
     _, source = odd(lambda since, size: [kline(d) for d in pd.date_range(since, periods=size) if d in held])
     assert source.bars("COIN/USD", "2023-12-01").index.equals(held)
+
+
+@pytest.mark.parametrize("window", [3, 10])
+@pytest.mark.parametrize("start", ["2023-12-01", "2024-01-10", "2024-01-16"])
+def test_a_hole_is_passed_over_in_steps_that_the_exchange_has_shown(odd: Any, window: int, start: str):
+    held = LISTED[(LISTED < "2024-01-13") | (LISTED > "2024-01-20")]
+    server, source = odd(lambda since, size: [kline(d) for d in pd.date_range(since, periods=window) if d in held])
+    assert source.bars("COIN/USD", start).index.equals(held[held >= start])
+    assert sum("klines" in path for path, _ in server.asked) < 40 + 2 * 117 / window
+    assert source.bars("COIN/USD", "2024-01-16", "2024-01-22").index.equals(
+        held[(held > "2024-01-15") & (held < "2024-01-23")]
+    )
+
+
+@pytest.mark.parametrize("since_counts", [True, False])
+def test_an_exchange_that_answers_with_its_last_bars_is_refused_where_earlier_ones_would_be_lost(
+    odd: Any, since_counts: bool
+):
+    last = lambda since, size: [kline(d) for d in (LISTED[since <= LISTED] if since_counts else LISTED)[-size:]]  # noqa: E731
+    _, source = odd(last)
+    for start, end in (("2023-10-01", None), (None, None), ("2024-02-01", "2024-02-25"), ("2024-01-10", "2024-01-12")):
+        with pytest.raises(BadBarsError, match=r"Begin at 2024-03-17, or take another exchange. It came from binance"):
+            source.bars("COIN/USD", start, end)
+    assert source.bars("COIN/USD", "2024-03-17").index.equals(LISTED[-10:])
+    assert source.bars("COIN/USD", "2024-03-20").index.equals(LISTED[-7:])
+
+
+@pytest.mark.parametrize("window", [None, 10])
+def test_a_coin_listed_years_after_the_first_day_costs_few_questions(odd: Any, window: int | None):
+    hours = pd.date_range("2024-03-20 07:00", "2024-03-27 18:00", freq="h", tz="UTC")
+
+    def say(path: str, query: dict[str, str]) -> object:
+        if "klines" not in path:
+            return {"symbols": [MARKET]}
+        held = hours if query["interval"] == "1h" else hours.normalize().unique()
+        since = pd.Timestamp(int(query["startTime"]), unit="ms", tz="UTC")
+        ends = since + (window or 10**4) * pd.Timedelta(query["interval"])
+        return [kline(d) for d in held[(since <= held) & (held < ends)][: int(query["limit"])]]
+
+    server, source = odd(lambda since, size: [])
+    server.say = say
+    bars = source.bars("COIN/USD", "2023-06-01", interval="1h")
+    assert bars.index.equals(hours[:-1] + pd.Timedelta(hours=1))
+    assert sum("klines" in path for path, _ in server.asked) < 80
 
 
 def test_a_row_of_nulls_is_no_bar_and_half_a_row_is_refused(odd: Any):
@@ -208,16 +256,20 @@ def test_a_refusal_is_final(odd: Any):
 
 @given(
     st.lists(st.integers(0, 400), max_size=80, unique=True), st.integers(0, 200), st.integers(1, 200), st.integers(1, 40),
-    st.integers(0, 5), st.booleans(), st.booleans(),
+    st.integers(0, 5), st.integers(0, 40), st.booleans(),
 )  # fmt: skip
 @settings(max_examples=300, deadline=None)
-def test_pages_give_each_bar_once_whatever_they_overlap(held, first, length, size, early, windows, turned):
-    held = sorted(held)
+def test_pages_give_each_bar_once_whatever_they_overlap(held, first, length, size, early, window, turned):
+    stop, asked = first + length, []
+    held = sorted({*held, stop - 1})  # the coin is traded to the end
+    wide = min(window, size)  # 0: no window
 
     def page(since: int) -> Rows:
-        some = [n for n in held if n >= since - early and (not windows or n < since + size)]
-        some = some if windows else some[: size + early]
+        asked.append(since)
+        some = [n for n in held if n >= since - early and (not wide or n < since + wide)]
+        some = some if wide else some[: size + early]
         return [[n, 1.0] for n in (reversed(some) if turned else some)]
 
-    found = [row[0] for row in forwards(page, first, first + length, 1, size)]
-    assert found == [n for n in held if first <= n < first + length]
+    found = [row[0] for row in forwards(page, first, stop, 1, size)]
+    assert found == [n for n in held if first <= n < stop]
+    assert len(asked) <= 2 * length + 12

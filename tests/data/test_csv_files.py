@@ -18,7 +18,7 @@ from trading_core.data.csv_files import AmbiguousSymbolError, CsvBars, Table, pa
 from trading_core.data.csv_lines import CsvError, day_of, first_fault, layout_of, read_text
 from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.promises import check_source
-from trading_core.data.sources import NoBarsError
+from trading_core.data.sources import BadBarsError, NoBarsError
 from trading_core.errors import ConfigError, DataError
 
 HEAD = "Date,Open,High,Low,Close,Volume\n"
@@ -188,6 +188,17 @@ def test_rows_of_different_symbols_do_not_repeat_each_other(write):
         CsvBars(path).bars("AAA")
 
 
+def test_a_column_called_name_has_the_symbols_where_no_other_has(write):
+    head = "date,open,high,low,close,volume,Name\n"
+    rows = [f"{row},{name}" for name in ("AAPL", "MSFT") for row in ROWS]
+    source = CsvBars(write("all_stocks_5yr.csv", file_of(*rows, head=head)))
+    assert source.symbols() == ["AAPL", "MSFT"]
+    assert len(source.bars("MSFT")) == 3
+    both = [f"{row},Apple,AAPL" for row in ROWS]
+    path = write("both.csv", file_of(*both, head=head.replace("Name", "Name,Symbol")))
+    assert CsvBars(path).symbols() == ["AAPL"]
+
+
 def test_a_blank_symbol_is_refused(write):
     with pytest.raises(CsvError, match="line 3, column symbol: it is blank"):
         CsvBars(write("all.csv", long_file("AAA,2024-01-02", " ,2024-01-02"))).bars("AAA")
@@ -209,6 +220,20 @@ def test_a_file_without_symbols_speaks_through_its_name(tmp_path, name):
     assert len(CsvBars(str(tmp_path / name)).bars("ACME")) == 3
 
 
+@pytest.mark.parametrize("name", ["BRK.A.csv", "BRK.A_2012_2017.csv", "vendor BRK.A.US.csv", "daily_BRK-A.csv"])
+def test_a_share_class_is_no_symbol_of_its_own_and_not_the_other_class(write, name):
+    source = CsvBars(write(name, file_of(*ROWS)))
+    assert len(source.bars("BRK.A")) == 3
+    for other in ("A", "BRK", "US", "BRK.B"):  # A is Agilent
+        with pytest.raises(UnknownSymbolError):
+            source.bars(other)
+
+
+def test_a_file_is_found_beside_that_of_a_share_class_of_its_letter(tmp_path, write):
+    write("A_2012_2017.csv", file_of(ROWS[0])), write("BRK.A_2012_2017.csv", file_of(*ROWS))
+    assert [len(CsvBars(tmp_path).bars(symbol)) for symbol in ("A", "BRK.A")] == [1, 3]
+
+
 def test_a_dot_and_a_dash_are_the_same_share_class(write):
     assert len(CsvBars(write("BRK-B.csv", file_of(*ROWS))).bars("BRK.B")) == 3
 
@@ -216,6 +241,11 @@ def test_a_dot_and_a_dash_are_the_same_share_class(write):
 def test_a_coin_in_other_money_is_not_taken_for_dollars(write):
     with pytest.raises(UnknownSymbolError):
         CsvBars(write("BTC.csv", file_of(*ROWS))).bars("BTC/EUR")
+    for name in ("BTC_EUR.csv", "vendor_BTC_EUR_2024.csv", "BTC-EUR.csv", "BTCEUR.csv"):
+        source = CsvBars(write(name, file_of(*ROWS)))
+        assert len(source.bars("BTC/EUR")) == 3
+        with pytest.raises(UnknownSymbolError):
+            source.bars("BTC/USD")
 
 
 def test_a_folder_may_hold_many_files_and_is_read_one_by_one(tmp_path, write):
@@ -274,6 +304,73 @@ def test_symbols_and_days_that_are_not_there_are_refused_with_what_is(write):
         NoBarsError, match=r"no bars of AAPL from 2024-02-01. There are bars from 2024-01-02 to 2024-01-02"
     ):
         source.bars("AAPL", "2024-02-01")
+
+
+HOURS = pd.date_range("2024-11-02 04:00", periods=20, freq="h", tz="UTC").tz_convert("America/New_York")
+
+
+@pytest.mark.parametrize("bare", [0, 1, 7])
+def test_offsets_from_utc_on_some_lines_only_are_refused_with_the_first_that_differs(write, bare):
+    rows = [f"{hour:%Y-%m-%d %H:%M:%S}{'' if n == bare else '-04:00'},10,11,9,10,5" for n, hour in enumerate(HOURS)]
+    path = write("BTC-USD.csv", file_of(*rows))
+    with pytest.raises(CsvError, match="offset from UTC") as refused:
+        CsvBars(path, label="start").bars("BTC/USD", interval="1h")
+    assert refused.value.line == (bare + 2 if bare else 3)
+    rows[bare] = (
+        rows[bare].replace(",", "-04:00,", 1) if bare != 7 else rows[bare].replace(" 07", " 11").replace(",", "Z,", 1)
+    )
+    whole = CsvBars(write("BTC-USD.csv", file_of(*rows)), label="start").bars("BTC/USD", interval="1h")
+    assert whole.index.equals(HOURS.tz_convert("UTC") + pd.Timedelta(hours=1))
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_the_hour_that_is_there_twice_in_november_is_told_as_that(write, removed):
+    hours = pd.date_range("2024-11-03 04:00", periods=24, freq="h", tz="UTC").tz_convert("America/New_York")
+    rows = [f"{hour:%Y-%m-%d %H:%M},10,11,9,10,{n}" for n, hour in enumerate(hours) if not (removed and n == 2)]
+    path = write("BTC-USD.csv", file_of(*rows, head=HEAD.replace("Date", "time_ny")))
+    with pytest.raises(CsvError, match=r"once on the clock of America/New_York. Get the file in UTC") as refused:
+        CsvBars(path, label="start").bars("BTC/USD", interval="1h")
+    assert "2024-11-03" in str(refused.value)
+    assert "remove" not in str(refused.value).lower()
+    path = write("BTC-USD.csv", file_of(*rows[5:], rows[-1], head=HEAD.replace("Date", "time_ny")))
+    with pytest.raises(CsvError, match="Remove one of the two"):
+        CsvBars(path, label="start").bars("BTC/USD", interval="1h")
+
+
+def future_file(interval: str) -> str:
+    "A coin's bars by their ends, from two days ago to two days ahead."
+    today = pd.Timestamp.now(tz="UTC").normalize()
+    marks = pd.date_range(today - pd.Timedelta(days=2), today + pd.Timedelta(days=2), freq=interval, inclusive="right")
+    return file_of(*(f"{mark:%Y-%m-%d %H:%M},10,11,9,10,5" for mark in marks), head=HEAD.replace("Date", "time_utc"))
+
+
+@pytest.mark.parametrize("interval", ["1d", "1h"])
+def test_a_bar_ahead_of_the_clock_is_refused(write, interval):
+    path = write("BTC-USD.csv", future_file("D" if interval == "1d" else "h"))
+    for today in (None, "2024-01-01"):
+        with pytest.raises(BadBarsError, match="a bar from the future"):
+            CsvBars(path, label="end", today=today).bars("BTC/USD", interval=interval)
+
+
+def test_the_day_that_is_not_over_is_left_out_and_so_is_what_came_after_a_day_of_the_past(write):
+    today = pd.Timestamp.now(tz="UTC").normalize()
+    rows = [f"{today - pd.Timedelta(days=n):%Y-%m-%d},10,11,9,10,5" for n in (3, 2, 1, 0)]
+    path = write("BTC-USD.csv", file_of(*rows))
+    assert CsvBars(path).bars("BTC/USD").index[-1] == today - pd.Timedelta(days=1)
+    assert CsvBars(path).latest(["BTC/USD"])["time"].iloc[0] == today
+    then = CsvBars(path, today=today - pd.Timedelta(days=1))
+    assert then.bars("BTC/USD").index[-1] == today - pd.Timedelta(days=2)
+    assert then.latest(["BTC/USD"])["time"].iloc[0] == today - pd.Timedelta(days=1)
+    with pytest.raises(NoBarsError):
+        CsvBars(path, today="2020-01-01").bars("BTC/USD")
+
+
+def test_hours_as_of_a_moment_of_the_past_end_with_the_last_one_that_was_over(write):
+    rows = [f"{hour:%Y-%m-%d %H:%M},10,11,9,10,5" for hour in pd.date_range("2024-03-01", periods=576, freq="5min")]
+    path = write("BTC-USD.csv", file_of(*rows, head=HEAD.replace("Date", "time_utc")))
+    for interval, last in (("1h", "15:00"), ("30m", "15:30")):
+        source = CsvBars(path, label="start", today="2024-03-02 15:35")
+        assert source.bars("BTC/USD", interval=interval).index[-1] == pd.Timestamp(f"2024-03-02 {last}", tz="UTC")
 
 
 CELLS = st.one_of(

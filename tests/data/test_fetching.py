@@ -170,6 +170,14 @@ def test_a_source_of_one_method_can_be_asked_for_many():
     assert isinstance(fetched.failed["S001"], ZeroDivisionError)
 
 
+def test_one_text_is_one_symbol_and_not_its_letters():
+    class Mine:
+        def bars(self, symbol: str, start: Any = None, end: Any = None) -> pd.DataFrame:
+            return pd.DataFrame({"close": [1.0]}, DAYS[:1])
+
+    assert list(fetch_bars(Mine(), "ACME").bars) == ["ACME"]
+
+
 def test_an_interruption_ends_it_and_waits_for_what_is_in_the_air(vendor: Any):
     class Stopped:
         def bars(self, symbol: str, start: Any = None, end: Any = None) -> pd.DataFrame:

@@ -167,6 +167,11 @@ def test_an_unknown_symbol_among_thousands_does_not_print_them_all():
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
+@pytest.mark.parametrize("symbol", [None, 5])
+def test_what_is_no_text_is_an_unknown_symbol_with_a_sentence(symbol):
+    assert str(UnknownSymbolError("The panel", symbol, ["AAA"])) == f"The panel has no symbol {symbol}. There is: AAA."
+
+
 def test_the_fingerprint_is_pinned():
     panel = load_panel(SimulatedBars(today="2020-01-01"), ["BTC/USD", "MERL", "KRAB"], "2019-12-20")
     assert panel.sha256 == "e15624f21422d65d607deebf82a7de3b9da79b1daa6faaeb95281102d7aac9db"

@@ -70,6 +70,58 @@ def test_one_file_of_many_symbols_and_a_folder_of_files_give_the_same(tmp_path: 
         ParquetBars([tmp_path / "many", tmp_path / "single"]).bars("ACME")
 
 
+def test_a_column_called_name_has_the_symbols_where_no_other_has(tmp_path: Path):
+    named = bars().rename_axis("date").reset_index().assign(Name="ACME")
+    named.to_parquet(tmp_path / "one.parquet")
+    assert ParquetBars(tmp_path / "one.parquet").symbols() == ["ACME"]
+    named.assign(Name="Acme Inc.", ticker="ACME").to_parquet(tmp_path / "both.parquet")
+    assert ParquetBars(tmp_path / "both.parquet").symbols() == ["ACME"]
+
+
+@pytest.mark.parametrize("interval", ["1d", "1h", "5m"])
+def test_a_bar_ahead_of_the_clock_is_refused_and_one_that_is_not_over_left_out(tmp_path: Path, interval: str):
+    now = pd.Timestamp.now(tz="UTC")
+    freq = {"1d": "D", "1h": "h", "5m": "5min"}[interval]
+    marks = pd.date_range(now.normalize() - pd.Timedelta(days=3), now + pd.Timedelta(days=2), freq=freq)
+    bars(marks).to_parquet(tmp_path / "BTC-USD.parquet")
+    for today in (None, now - pd.Timedelta(days=1)):
+        for asked in {interval, "1d"}:
+            with pytest.raises(BadBarsError, match="a bar from the future"):
+                ParquetBars(tmp_path, "end", today).bars("BTC/USD", interval=asked)
+    over = marks[marks < now.normalize()] if interval == "1d" else marks[marks <= now]
+    bars(marks[: len(over) + (interval == "1d")]).to_parquet(tmp_path / "BTC-USD.parquet")
+    read = ParquetBars(tmp_path, "end").bars("BTC/USD", interval=interval)
+    assert read.index[-1] == over[-1]
+    then = ParquetBars(tmp_path, "end", over[-2] + pd.Timedelta(seconds=1)).bars("BTC/USD", interval=interval)
+    assert then.index[-1] == over[-3 if interval == "1d" else -2]
+
+
+def test_a_day_that_is_missing_is_refused(tmp_path: Path):
+    bars().reset_index(names="date").assign(date=lambda t: t["date"].where(t.index != 5)).to_parquet(
+        tmp_path / "ACME.parquet"
+    )
+    with pytest.raises(ParquetError, match="a day is missing"):
+        ParquetBars(tmp_path).bars("ACME")
+
+
+def test_a_price_of_32_bits_is_read_as_it_was_meant(tmp_path: Path):
+    bars(price=100.1).round(2).astype("float32").to_parquet(tmp_path / "ACME.parquet")
+    assert ParquetBars(tmp_path).bars("ACME").equals(bars(price=100.1).round(2))
+    bars(price=100.1).round(2).astype({"close": "float32"}).replace({"close": {np.float32(100.1): np.nan}}).to_parquet(
+        tmp_path / "ACME.parquet"
+    )
+    with pytest.raises(BadBarsError, match="2024-01-02: a value is missing"):
+        ParquetBars(tmp_path).bars("ACME")
+
+
+def test_symbols_that_are_whole_numbers_are_found(tmp_path: Path):
+    many = [bars(price=n).rename_axis("date").reset_index().assign(symbol=600000 + n) for n in (10, 20)]
+    pd.concat(many).to_parquet(tmp_path / "all.parquet")
+    source = ParquetBars(tmp_path)
+    assert source.symbols() == ["600010", "600020"]
+    assert source.bars("600020").equals(bars(price=20))
+
+
 def test_splits_and_dividends_come_along(tmp_path: Path):
     table = bars().assign(**{"Stock Splits": 1.0, "Dividends": 0.0})
     table.iloc[5, -2:] = [4.0, 0.25]

@@ -123,8 +123,16 @@ def test_days_back_is_a_whole_number_above_zero_and_stands_alone(days_back: Any)
         SimulatedBars(today="2024-02-01").bars("BTC/USD", "2024-01-01", days_back=3)
 
 
+@pytest.mark.parametrize("kind", [Tiny, Heir, Reader])
+def test_one_text_is_one_symbol_and_not_its_letters(kind: type):
+    source = as_source(kind())
+    assert list(source.latest("COIN/USD").index) == ["COIN/USD"]
+    assert source.latest("COIN/USD").equals(source.latest(["COIN/USD"]))
+
+
 def test_days_back_ends_with_the_last_complete_day():
     market = SimulatedBars(today="2024-02-01")
+    assert market.bars("BTC/USD", days_back=np.int64(2)).equals(market.bars("BTC/USD", days_back=2))
     assert market.bars("BTC/USD", days_back=2).index.strftime("%m-%d").tolist() == ["01-30", "01-31"]
 
 

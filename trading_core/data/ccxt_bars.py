@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Row', 'KNOWN', 'Page', 'DOLLARS', 'USUAL', 'forwards', 'sound_row', 'rows_table', 'CcxtMissingError', 'market_of',
-           'moved', 'open_market', 'CcxtSaidNoError', 'said', 'CcxtLine', 'CcxtMarkets', 'CcxtReading', 'CcxtBars']
+__all__ = ['Row', 'KNOWN', 'Page', 'DOLLARS', 'USUAL', 'not_before', 'spanned', 'forwards', 'sound_row', 'rows_table',
+           'starts_late', 'CcxtMissingError', 'market_of', 'moved', 'open_market', 'CcxtSaidNoError', 'said',
+           'CcxtLine', 'CcxtMarkets', 'CcxtReading', 'CcxtBars']
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #6b78e436
+# %% ../../nbs/13c_ccxt_bars.ipynb #83c28768
 import math
 import re
 import threading
@@ -25,27 +26,56 @@ import pandas as pd
 from .answers import reading
 from .panel import UnknownSymbolError
 from .patience import Manners, NoAnswerError, patiently
-from .sources import COLUMNS, DAY, NoBarsError, Source, asked_for, checked_bars, checked_days
-from .sources import complete_bars, in_window, latest_table, moment, step_of
+from .sources import COLUMNS, DAY, BadBarsError, NoBarsError, Source, asked_for, checked_bars
+from .sources import checked_days, complete_bars, each_symbol, in_window, latest_table, moment, step_of
 from ..errors import ConfigError, DataError, UnknownNameError
 from ..sessions import Day
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #ecbd05bf
+# %% ../../nbs/13c_ccxt_bars.ipynb #e98515ee
 Row = list[Any]  # opening time in ms, open, high, low, close, volume
 KNOWN = {int, float, type(None)}
 Page = Callable[[int], list[Row]]  # a page of bars since a moment in ms
 
 
-def forwards(page: Page, first: int, stop: int, step: int, size: int) -> Iterator[Row]:
-    "Each bar that begins from `first` to before `stop`, once, ascending; `size` bars are what an empty page spans."
-    since = first
+def not_before(since: int, rows: list[Row]) -> list[Row]:
+    "The rows that begin at `since` or later, once, ascending."
+    new: dict[int, Row] = {}
+    for row in sorted(rows, key=lambda row: row[0]):
+        if row[0] >= since and new.setdefault(row[0], row) != row:
+            raise ValueError(f"two bars begin at {row[0]}")
+    return list(new.values())
+
+
+def spanned(page: Page, end: int, step: int, size: int) -> int:
+    "How many bars a page spans at least, seen on the ones before `end`; 0 where there are none."
+    for steps in (size >> halved for halved in range(size.bit_length())):
+        rows = not_before(end - steps * step, page(end - steps * step))
+        if rows:
+            last: int = rows[-1][0]
+            return min((last - end) // step + steps + 1, size)
+    return 0
+
+
+def forwards(page: Page, first: int, stop: int, step: int, size: int, reach: int = 0) -> Iterator[Row]:
+    """Each bar that begins from `first` to before `stop`, once, ascending.
+
+    A page is asked for `size` bars, and looks at `reach` of them at least, as far as is known. An exchange that looks
+    at fewer than it is asked for has to have a bar before `stop`, or no hole that long.
+    """
+    since, seen = first, False
     while since < stop:
-        new: dict[int, Row] = {}
-        for row in sorted(page(since), key=lambda row: row[0]):
-            if since <= row[0] < stop and new.setdefault(row[0], row) != row:
-                raise ValueError(f"two bars begin at {row[0]}")
-        yield from new.values()
-        since = max(new) + step if new else since + size * step
+        rows = not_before(since, page(since))
+        if rows and not seen and not reach and since > first:  # too much has been skipped, perhaps
+            reach = spanned(page, rows[0][0] + step, step, size)
+            if reach < size:
+                yield from forwards(page, first, stop, step, size, reach)
+                return
+        yield from (row for row in rows if row[0] < stop)
+        if not rows and seen and not reach:
+            reach = spanned(page, since, step, size)
+        since, seen = rows[-1][0] + step if rows else since + (reach or size) * step, seen or bool(rows)
+    if not seen and not reach and 0 < (reach := spanned(page, stop, step, size)) < size:
+        yield from forwards(page, first, stop, step, size, reach)
 
 
 def sound_row(row: Any) -> Row:
@@ -59,6 +89,12 @@ def rows_table(rows: list[Row]) -> pd.DataFrame:
     "Bars as a table by their beginnings."
     index = pd.DatetimeIndex(pd.to_datetime([row[0] for row in rows], unit="ms", utc=True)).as_unit("ns")
     return pd.DataFrame([row[1:6] for row in rows], index, list(COLUMNS), dtype="float64")
+
+# %% ../../nbs/13c_ccxt_bars.ipynb #264f8d45
+def starts_late(since: int, rows: list[Row], fewer: list[Row]) -> bool:
+    "Whether the answer with `fewer` of the `rows` since a moment lacks the first one and not the last."
+    heads = [some[0][0] for some in (not_before(since, rows), not_before(since, fewer)) if some]
+    return len(heads) == 2 and heads[1] > heads[0]
 
 # %% ../../nbs/13c_ccxt_bars.ipynb #8856b11f
 DOLLARS = ("USDT", "USDC")
@@ -232,43 +268,61 @@ class CcxtMarkets(CcxtLine, Source):
             most = exchange.features["spot"]["fetchOHLCV"]["limit"]
         return min(self.page, int(most)) if most else self.page
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #7cc2bd6b
+# %% ../../nbs/13c_ccxt_bars.ipynb #52b13491
+def _last_ones(symbol: str, since: int, rows: list[Row]) -> BadBarsError:
+    "An answer with an exchange's last bars instead of those since a moment."
+    asked, head = (pd.Timestamp(moment, unit="ms", tz="UTC") for moment in (since, rows[0][0]))
+    arrived = f"the answer has the last bars, from {head:%Y-%m-%d %H:%M} on, and fewer of them begin later"
+    cure = f"Begin at {head.ceil('D'):%Y-%m-%d}, or take another exchange."
+    return BadBarsError(symbol, f"since {asked:%Y-%m-%d}", arrived, "bars are read from the first one on", cure)
+
+
 @dataclass(frozen=True)
 class CcxtReading(CcxtMarkets):
     "Reads an exchange's bars."
+
+    def _page(self, symbol: str, market: str, interval: str, since: int, size: int) -> list[Row]:
+        "What an exchange answers when it is asked for so many bars since a moment; BadBarsError for one from the future."
+        answer: list[Any] = self.ask(symbol, lambda exchange: list(exchange.fetch_ohlcv(market, interval, since, size)))
+        rows, now = [sound_row(row) for row in answer], self.now()
+        ahead = [row for row in rows if row[0] > (now + step_of(interval)).value // 1_000_000]
+        if ahead:
+            complete_bars(symbol, rows_table(ahead[:1]), interval, now)
+        return rows
 
     def _read(self, symbol: str, market: str, first: pd.Timestamp, stop: pd.Timestamp, interval: str) -> pd.DataFrame:
         "Bars by their beginnings."
 
         step, begin, end = (value // 1_000_000 for value in (step_of(interval).value, first.value, stop.value))
-        now = self.now().value // 1_000_000
+        now, size = self.now().value // 1_000_000, self.ask(symbol, self._size)
+        tried = False
 
         def page(since: int) -> list[Row]:
-            answer: list[Any] = self.ask(
-                symbol, lambda exchange: list(exchange.fetch_ohlcv(market, interval, since, self._size(exchange)))
-            )
-            rows = [sound_row(row) for row in answer]
-            ahead = [row for row in rows if row[0] > now + step]
-            if ahead:
-                complete_bars(symbol, rows_table(ahead[:1]), interval, self.now())
+            nonlocal tried
+            rows = self._page(symbol, market, interval, since, size)
+            later = not_before(since, rows)
+            if later and not tried:
+                tried, fewer = True, max(1, len(rows) // 2)
+                late = later[0][0] > since  # listed late, or cut off
+                if late and starts_late(since, rows, self._page(symbol, market, interval, since, fewer)):
+                    raise _last_ones(symbol, since, later)
             return rows
 
-        size = self.ask(symbol, self._size)
         rows = list(forwards(page, begin, min(end, now + step), step, size))
         return rows_table(rows).dropna(how="all", subset=list(COLUMNS[:4]))
 
-    def _listed(self, symbol: str, market: str, stop: pd.Timestamp) -> pd.Timestamp:
-        "The first day of a market, from its daily bars: a year of minutes is too much to look for it in."
-        days = self._read(symbol, market, pd.Timestamp("2010-01-01", tz="UTC"), stop, "1d")
-        return stop if days.empty else days.index[0].normalize()
+    def _listed(self, symbol: str, market: str, first: pd.Timestamp, stop: pd.Timestamp) -> pd.Timestamp:
+        "The first day of a market since `first`, from its daily bars: years of minutes are too much to look for it in."
+        days = self._read(symbol, market, first, stop, "1d")
+        return stop if days.empty else max(first, days.index[0].normalize())
 
     def _bars(
         self, symbol: str, first: pd.Timestamp | None, last: pd.Timestamp | None, stop: pd.Timestamp, interval: str
     ) -> pd.DataFrame:
-        market = self._market(symbol)
-        if first is None:
-            first = self._listed(symbol, market, stop) if interval != "1d" else pd.Timestamp("2010-01-01", tz="UTC")
-        found = self._read(symbol, market, first, stop, interval)
+        market, since = self._market(symbol), pd.Timestamp("2010-01-01", tz="UTC") if first is None else first
+        if interval != "1d" and stop - since > 20 * self.page * step_of(interval):
+            since = self._listed(symbol, market, since, stop)
+        found = self._read(symbol, market, since, stop, interval)
         if interval != "1d":
             found = found.set_axis(found.index + step_of(interval))
         found = complete_bars(symbol, found, interval, self.now())
@@ -280,7 +334,7 @@ class CcxtReading(CcxtMarkets):
             raise NoBarsError(self.exchange, symbol, asked_for(first, last), note)
         return checked_bars(symbol, found, interval)
 
-# %% ../../nbs/13c_ccxt_bars.ipynb #fdfc80d1
+# %% ../../nbs/13c_ccxt_bars.ipynb #833b0ce5
 @dataclass(frozen=True)
 class CcxtBars(CcxtReading):
     """Bars of coins from an exchange.
@@ -303,7 +357,7 @@ class CcxtBars(CcxtReading):
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the last price and its time; NaN and NaT where there is none."
         found = {}
-        for symbol in dict.fromkeys(symbols):
+        for symbol in each_symbol(symbols):
             try:
                 with reading(self.exchange, symbol):
                     told = self.ask(symbol, partial(_ticker, self._market(symbol)))

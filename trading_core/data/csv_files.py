@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'is_even', 'Parsed', 'parse', 'second_of', 'within_days', 'Table',
-           'spellings', 'stem_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles', 'check_sessions',
-           'check_gaps', 'CsvBars']
+__all__ = ['OFFSET', 'ZONES', 'Paths', 'ENDED_AFTER', 'is_even', 'Parsed', 'parse', 'second_of', 'within_days', 'twice_told',
+           'Table', 'spellings', 'stem_of', 'words_of', 'pair_of', 'files_of', 'AmbiguousSymbolError', 'CsvFiles',
+           'check_sessions', 'check_gaps', 'CsvBars']
 
-# %% ../../nbs/12_csv.ipynb #80682a98
+# %% ../../nbs/12_csv.ipynb #da884a7d
 import csv
 import gzip
 import io
@@ -37,10 +37,11 @@ from trading_core.data.csv_lines import (
     row_fault,
 )
 from .panel import UnknownSymbolError
-from .sources import ACTIONS, COLUMNS, STEPS, NoBarsError, Source, asked_for, faults, has_days
+from .sources import ACTIONS, COLUMNS, STEPS, NoBarsError, Source, asked_for, bars_until, faults
+from .sources import has_days
 from ..errors import ConfigError, DataError
 from ..model import Asset
-from ..sessions import session_number, sessions
+from ..sessions import Day, session_number, sessions
 
 # %% ../../nbs/12_csv.ipynb #182c4c97
 def is_even(text: str, fields: int) -> bool:
@@ -97,7 +98,7 @@ def parse(path: Path) -> Parsed:
         raise CsvError(layout.file, 0, "", "there is a header only", "bars are needed", "Get the file again.")
     return parsed
 
-# %% ../../nbs/12_csv.ipynb #51fd5f7c
+# %% ../../nbs/12_csv.ipynb #86d52c6c
 def _parse_fast(layout: Layout, text: str) -> Parsed:
     "Everything at once; ValueError if any line is wrong in itself."
     fields, places = len(layout.header), layout.places
@@ -118,7 +119,7 @@ def _parse_fast(layout: Layout, text: str) -> Parsed:
         if (symbols == "").any():
             raise ValueError("a symbol is blank")
     uneven = _uneven_times(layout, text, codes, [time for _, time in read_days])
-    seconds, zone = within_days(layout, symbols, days, codes, texts) if uneven else (None, "")
+    seconds, zone = within_days(layout, text, symbols, days, codes, texts) if uneven else (None, "")
     if uneven and seconds is None:
         raise uneven
     return Parsed(layout, symbols, days, values, seconds, zone, uneven, _actions(layout, frame))
@@ -170,7 +171,7 @@ def _uneven_times(layout: Layout, text: str, codes: np.ndarray, times: list[str]
         "Of shorter bars ask for their interval: [market] interval = 1h or the like. Of daily bars write the dates alone.",
     )
 
-# %% ../../nbs/12_csv.ipynb #56e61892
+# %% ../../nbs/12_csv.ipynb #784f154c
 OFFSET = re.compile(r"(?:(Z|UTC)|([+-])(\d{2}):?(\d{2}))\s*$")
 ZONES = {"timeutc": "UTC", "timeny": "America/New_York"}  # by the header's words
 
@@ -181,8 +182,16 @@ def second_of(text: str) -> int:
     return int(hour) * 3600 + int(minute) * 60 + int(float(second))
 
 
+def _half_told(layout: Layout, text: str, told: np.ndarray) -> CsvError:
+    "The first line that differs from those before it in telling an offset from UTC or not."
+    line = _line_of(text, int(np.argmax(told != told[0])))
+    arrived = f"there is {'no' if told[0] else 'an'} offset from UTC, before there was {'one' if told[0] else 'none'}"
+    cure = "Get the file again, with an offset behind each time or with all of them in UTC and the header time_utc."
+    return CsvError(layout.file, line, layout.title("day"), arrived, "all times are of one clock", cure)
+
+
 def within_days(
-    layout: Layout, symbols: np.ndarray, days: np.ndarray, codes: np.ndarray, texts: Any
+    layout: Layout, text: str, symbols: np.ndarray, days: np.ndarray, codes: np.ndarray, texts: Any
 ) -> tuple[np.ndarray | None, str]:
     "Seconds since midnight and whose clock they are, where a symbol has several bars on one day; else None."
     clock = np.array([second_of(text) for text in texts])[codes]
@@ -194,9 +203,11 @@ def within_days(
     if all(offsets):
         ahead = [0 if o[1] else int(f"{o[2]}1") * (int(o[3]) * 3600 + int(o[4]) * 60) for o in offsets if o]
         return clock - np.array(ahead)[codes], "UTC"
+    if any(offsets):
+        raise _half_told(layout, text, np.array([offset is not None for offset in offsets])[codes])
     return clock, ZONES.get(re.sub("[^a-z]", "", layout.title("day").lower()), "")
 
-# %% ../../nbs/12_csv.ipynb #39464b54
+# %% ../../nbs/12_csv.ipynb #40adba38
 def _row_error(parsed: Parsed, row: int, arrived: str, needed: str, cure: str) -> CsvError:
     "The error about a row, which says what the row is and on which line it stands."
     layout = parsed.layout
@@ -207,6 +218,11 @@ def _row_error(parsed: Parsed, row: int, arrived: str, needed: str, cure: str) -
     return CsvError(layout.file, line, "", f"{what} {arrived}", needed, cure)
 
 
+def twice_told(zone: str) -> tuple[str, str]:
+    "What a local clock has to be for its times to be placed, and the cure where it is turned back."
+    return f"each time is there once on the clock of {zone}", "Get the file in UTC, with the header time_utc."
+
+
 def _check_repeats(parsed: Parsed, codes: np.ndarray) -> None:
     "Refuse two rows for one symbol and day."
     order = np.lexsort((parsed.marks, codes))
@@ -215,6 +231,9 @@ def _check_repeats(parsed: Parsed, codes: np.ndarray) -> None:
         return
     place = np.flatnonzero(same)[np.argmin(order[1:][same])]
     first, again = int(order[place]), int(order[place + 1])
+    mark = pd.DatetimeIndex([int(parsed.marks[again]) * 10**9])
+    if parsed.zone and mark.tz_localize(parsed.zone, ambiguous="NaT", nonexistent="shift_forward").hasnans:
+        raise _row_error(parsed, again, "is there twice, since clocks are turned back then", *twice_told(parsed.zone))
     told = [parsed.values, *(column[:, None] for column in parsed.actions.values())]
     equal = all(bool((values[first] == values[again]).all()) for values in told)
     line = _line_of(read_text(Path(parsed.layout.file)), first)
@@ -272,7 +291,7 @@ class Table:
         "Which part of its bars lies on Saturdays and Sundays."
         return float(((self.parsed.days[self.rows[raw]] + 3) % 7 >= 5).mean())  # 1 January 1970 was a Thursday
 
-# %% ../../nbs/12_csv.ipynb #57944e7e
+# %% ../../nbs/12_csv.ipynb #ab597b48
 def spellings(symbol: str) -> list[str]:
     "How a file may write `symbol`, upper case, the likeliest first."
     name = symbol.upper()
@@ -286,6 +305,12 @@ def spellings(symbol: str) -> list[str]:
 def stem_of(path: Path) -> str:
     "The file's name without `.csv` and `.gz`."
     return re.sub(r"(\.csv)?(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+
+
+def words_of(path: Path) -> set[str]:
+    "The words in a file's name that may be its symbol, upper case, without a market or an interval behind a dot."
+    stem = re.sub(r"_(?=(EUR|GBP)(_|$))", "-", stem_of(path).upper())  # a pair is one word, whatever is between
+    return {re.sub(r"(\.(US|\d\w*))+$", "", word) for word in re.split(r"[_\s]+", stem)}
 
 # %% ../../nbs/12_csv.ipynb #38e6b23c
 def pair_of(spelling: str, weekends: float) -> str:
@@ -347,7 +372,7 @@ def _header_of(path: Path) -> list[str]:
         line = read_text(path).split("\n", 1)[0]
     return next(csv.reader([line]), [])
 
-# %% ../../nbs/12_csv.ipynb #f98c8d69
+# %% ../../nbs/12_csv.ipynb #c452210b
 @dataclass(frozen=True)
 class CsvFiles:
     "Files, read when they are needed, and where in them a symbol is."
@@ -387,7 +412,7 @@ class CsvFiles:
         found = [place for spelling in wanted for place in self.places.get(spelling, [])]
         if not found:  # AAPL in yahoo_AAPL_2012_2017.csv
             alone = (path for path, layout in self.layouts.items() if not layout.long)
-            found = [(path, "") for path in alone if set(wanted) & set(re.split(r"[_\s.]+", stem_of(path).upper()))]
+            found = [(path, "") for path in alone if words_of(path) & set(wanted)]
         if not found:
             raise UnknownSymbolError("market.path", symbol, self.places)
         if len(found) > 1:
@@ -426,7 +451,7 @@ def check_gaps(symbol: str, calendar: str, parsed: Parsed, rows: np.ndarray, day
             "Get the missing bars, begin after the gap, or accept it with --set market.allow_gaps=yes.",
         )
 
-# %% ../../nbs/12_csv.ipynb #70a11a2b
+# %% ../../nbs/12_csv.ipynb #74056bd0
 @dataclass(frozen=True)
 class CsvBars(CsvFiles, Source):
     """Bars from CSV files, plain or .gz: one file per symbol, or files with a symbol column.
@@ -442,13 +467,17 @@ class CsvBars(CsvFiles, Source):
     label : str
         Of bars shorter than a day, what their time is: `start` or `end`; empty finds it out.
     extended : bool
-        Whether bars before and after the session are wanted.
+        Whether bars before and after the session are wanted. Days are UTC's: in winter the evening's last hour
+        comes with the next one.
+    today : str, date or Timestamp, optional
+        The moment at which it is asked; of later bars nothing is known. By default the clock's, in UTC.
     """
 
     allow_gaps: bool = False
     calendar: str | None = "own"
     label: str = ""
     extended: bool = False
+    today: Day | None = None
 
     intervals: ClassVar[tuple[str, ...]] = tuple(STEPS)
 
@@ -474,7 +503,7 @@ class CsvBars(CsvFiles, Source):
 
             return bars_within(self, symbol, path, raw, start, end, interval)
         table = self.table(path)
-        whole = table.bars(raw)
+        whole = bars_until(symbol, table.bars(raw), interval, self.now())
         part = whole.index.slice_indexer(start, end)
         found, rows = whole.iloc[part], table.rows[raw][part]
         if found.empty:

@@ -64,9 +64,9 @@ def read_text(path: Path) -> str:
         raise CsvError(str(path), 0, "", "the file is empty", "a header and bars are needed", "Get the file again.")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
-# %% ../../nbs/11a_csv_lines.ipynb #cceff289
+# %% ../../nbs/11a_csv_lines.ipynb #02f82d8d
 NAMES = dict.fromkeys(("date", "day", "time", "timestamp", "datetime", "timeutc", "timeny"), "day")
-NAMES |= {name: name for name in COLUMNS} | {"vol": "volume", "symbol": "symbol", "ticker": "symbol"}
+NAMES |= {name: name for name in COLUMNS} | {"vol": "volume", "symbol": "symbol", "ticker": "symbol", "name": "name"}
 NAMES |= dict.fromkeys(("split", "splits", "stocksplits"), "split")
 NAMES |= dict.fromkeys(("dividend", "dividends"), "dividend")
 
@@ -93,7 +93,7 @@ class Layout:
         "What the file calls our `name`."
         return self.header[self.places[name]].strip()
 
-# %% ../../nbs/11a_csv_lines.ipynb #6acc7430
+# %% ../../nbs/11a_csv_lines.ipynb #a8d52a4d
 def layout_of(file: str, header: Sequence[str]) -> Layout:
     "The layout that a header line announces, or CsvError."
     places: dict[str, int] = {}
@@ -106,6 +106,9 @@ def layout_of(file: str, header: Sequence[str]) -> Layout:
             )
         if name:
             places[name] = place
+    by_name = places.pop("name", None)
+    if by_name is not None:  # a company's, beside its symbol
+        places.setdefault("symbol", by_name)
     missing = [name for name in ("day", *COLUMNS) if name not in places]
     if missing:
         shown = ",".join(header)[:120]

@@ -8,29 +8,29 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['on_the_clock', 'ended_bars', 'wanted_bars', 'bars_within']
 
-# %% ../../nbs/12a_csv_within.ipynb #c78b9834
+# %% ../../nbs/12a_csv_within.ipynb #175deeae
 from pathlib import Path
 
 import pandas as pd
 
-from .csv_files import CsvBars, Table, check_gaps, check_sessions
+from .csv_files import CsvBars, Table, check_gaps, check_sessions, twice_told
 from .csv_lines import CsvError
 from .intervals import Interval, days_of, in_session, interval_of, labelled_by_end, resample
-from .sources import BadBarsError, IntervalError, NoBarsError, STEPS, asked_for, complete_bars
+from .sources import BadBarsError, IntervalError, NoBarsError, STEPS, asked_for, bars_until
 from .sources import has_days, in_window
 from ..model import Asset
 from ..sessions import zone_of
 
-# %% ../../nbs/12a_csv_within.ipynb #3eb4ceeb
+# %% ../../nbs/12a_csv_within.ipynb #2d313d10
 def on_the_clock(table: Table, raw: str, calendar: str) -> pd.DataFrame:
     "The bars of a symbol with their labels in UTC, as the file has them."
     zone = table.parsed.zone or zone_of(calendar)
     try:
         labels = table.labels(raw).tz_localize(zone).tz_convert("UTC")
     except ValueError as error:
-        cure = "Get the file in UTC, with the header time_utc."
-        needed = f"each time is there once on the clock of {zone}"
-        raise CsvError(table.parsed.layout.file, 0, "", f"a time cannot be placed ({error})", needed, cure) from None
+        told = str(error).partition(", try using")[0].partition(". Try using")[0]
+        arrived = f"a time cannot be placed ({told})"
+        raise CsvError(table.parsed.layout.file, 0, "", arrived, *twice_told(zone)) from None
     return table.parsed.frame(table.rows[raw], labels)
 
 # %% ../../nbs/12a_csv_within.ipynb #9022f9b7
@@ -61,7 +61,7 @@ def wanted_bars(bars: pd.DataFrame, interval: str, calendar: str, extended: bool
         return in_session(bars, calendar, extended)
     return resample(bars, interval, calendar, extended=extended, symbol=symbol)
 
-# %% ../../nbs/12a_csv_within.ipynb #77c4e475
+# %% ../../nbs/12a_csv_within.ipynb #179d0011
 def bars_within(
     source: CsvBars,
     symbol: str,
@@ -77,8 +77,11 @@ def bars_within(
         raise IntervalError(str(path), interval, ("1d",))
     own = Asset.of(symbol).calendar
     calendar = own if source.calendar in ("own", None) else str(source.calendar)
-    whole = wanted_bars(ended_bars(source, symbol, table, raw, calendar), interval, calendar, source.extended, symbol)
-    whole = complete_bars(symbol, whole, interval, source.now())
+    ended = ended_bars(source, symbol, table, raw, calendar)
+    own = interval_of(pd.DatetimeIndex(ended.index)).text
+    bars_until(symbol, ended, own, source.now())  # no minute is ahead of the clock, in an hour that is left out either
+    whole = wanted_bars(ended, interval, calendar, source.extended, symbol)
+    whole = bars_until(symbol, whole, interval, source.now())
     found = whole.iloc[in_window(pd.DatetimeIndex(whole.index), start, end, interval)]
     if found.empty:
         raise NoBarsError(str(path), symbol, asked_for(start, end), has_days(pd.DatetimeIndex(whole.index)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Told', 'IN_A_ROW', 'Fetched', 'NothingFetchedError', 'progress_bar', 'fetch_bars']
 
-# %% ../../nbs/13d_fetching.ipynb #bb8f6656
+# %% ../../nbs/13d_fetching.ipynb #1cce8906
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from .patience import SourceError
-from .sources import BarSource, as_source
+from .sources import BarSource, as_source, each_symbol
 from ..errors import ConfigError, UnknownNameError
 from ..sessions import Day
 
@@ -116,7 +116,7 @@ class _Fetch(_Answers):
             self.failed[symbol] = NothingFetchedError(self.source.name, symbol, self.silent, self.reason)
             self.told(symbol, self.failed[symbol])
 
-# %% ../../nbs/13d_fetching.ipynb #7bf8cc89
+# %% ../../nbs/13d_fetching.ipynb #9173094f
 def fetch_bars(
     source: Any,
     symbols: Iterable[str],
@@ -145,7 +145,7 @@ def fetch_bars(
     """
     if workers < 1:
         raise ConfigError(f"workers={workers} arrived, but at least 1 is needed.")
-    wanted, asked = list(dict.fromkeys(symbols)), as_source(source)
+    wanted, asked = each_symbol(symbols), as_source(source)
     together = getattr(asked, "bars_many", None)
     if together is not None and len(wanted) > 1:  # a source that takes many in one question
         many = together(wanted, start, end, interval)

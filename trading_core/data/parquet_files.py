@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'table_of', 'ParquetFiles', 'ParquetTables',
+__all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'numbers_in', 'table_of', 'ParquetFiles', 'ParquetTables',
            'ParquetBars']
 
-# %% ../../nbs/12a_parquet.ipynb #221056cd
+# %% ../../nbs/12a_parquet.ipynb #412b1893
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -24,15 +24,16 @@ from .csv_files import AmbiguousSymbolError, Paths, files_of, pair_of, spellings
 from .csv_lines import NAMES
 from .intervals import Interval, in_session, interval_of, labelled_by_end, resample
 from .panel import UnknownSymbolError
-from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_for, checked_bars
-from .sources import has_days, in_window, on_sessions
+from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_for, bars_until
+from .sources import checked_bars, has_days, in_window, on_sessions
 from ..errors import DataError
 from ..model import Asset
+from ..sessions import Day
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# %% ../../nbs/12a_parquet.ipynb #a346a0bd
+# %% ../../nbs/12a_parquet.ipynb #a1b4e865
 WORDS = NAMES | {
     "split": "split",
     "splits": "split",
@@ -40,7 +41,7 @@ WORDS = NAMES | {
     "dividend": "dividend",
     "dividends": "dividend",
 }
-WORDS |= {"ts": "day", "index": "day", "indexlevel": "day", "name": "symbol"}
+WORDS |= {"ts": "day", "index": "day", "indexlevel": "day"}
 
 
 class ParquetError(DataError):
@@ -76,13 +77,16 @@ def columns_of(path: Path) -> dict[str, str]:
             raise ParquetError(str(path), both, "one column is needed", cure)
         if ours:
             found[ours] = title
+    by_name = found.pop("name", None)
+    if by_name is not None:  # a company's, beside its symbol
+        found.setdefault("symbol", by_name)
     missing = [name for name in ("day", *COLUMNS) if name not in found]
     if missing:
         told, cure = f"its columns are {', '.join(names)}"[:160], "Rename the columns."
         raise ParquetError(str(path), told, f"there is none for {', '.join(missing)}", cure)
     return found
 
-# %% ../../nbs/12a_parquet.ipynb #346876c0
+# %% ../../nbs/12a_parquet.ipynb #fb51bf73
 def days_in(path: str, column: pa.ChunkedArray) -> pd.DatetimeIndex:
     "The column of days or moments, in UTC."
     import pyarrow as pa
@@ -92,17 +96,27 @@ def days_in(path: str, column: pa.ChunkedArray) -> pd.DatetimeIndex:
         cure = "Convert it before writing: pd.to_datetime(column, utc=True)."
         raise ParquetError(path, f"its days are of the type {kind}", "dates or timestamps are needed", cure)
     index = pd.DatetimeIndex(pd.to_datetime(column.to_pandas())).as_unit("ns")
+    if index.hasnans:
+        raise ParquetError(path, "a day is missing (NaT)", "each bar needs its day", "Find out which it is.")
     if index.tz is not None:
         return index.tz_convert("UTC")
-    whole = bool((index.normalize() == index)[~index.isna()].all())
-    if not whole:
+    if not bool((index.normalize() == index).all()):
         cure = "Write it with its zone: index.tz_localize('America/New_York'), or whose clock it is."
         raise ParquetError(path, "its times have no time zone", "bars of less than a day need one", cure)
     return index.tz_localize("UTC")
 
 
-def table_of(path: Path, columns: Mapping[str, str], symbol: str | None) -> pd.DataFrame:
-    "A file's bars of one symbol (None: all of them), ascending, by our names."
+def numbers_in(column: pa.ChunkedArray) -> np.ndarray:
+    "A column's values; one of 32 bits by its shortest decimals, so that 100.1 does not become 100.0999984741211."
+    import pyarrow as pa
+
+    if pa.types.is_float32(column.type):
+        column = column.cast(pa.string()).cast(pa.float64())
+    return np.asarray(column.to_pandas().to_numpy())
+
+
+def table_of(path: Path, columns: Mapping[str, str], symbol: Any) -> pd.DataFrame:
+    "A file's bars of one symbol as the file writes it (None: all of them), ascending, by our names."
     import pyarrow.parquet as pq
     from pyarrow import ArrowException
 
@@ -114,10 +128,10 @@ def table_of(path: Path, columns: Mapping[str, str], symbol: str | None) -> pd.D
         told = " ".join(str(error).split())[:120]
         raise ParquetError(str(path), f"it cannot be read ({told})", "all of it is needed", "Get it again.") from None
     index = days_in(str(path), read.column(names.pop("day")))
-    values = {name: read.column(title).to_pandas().to_numpy() for name, title in names.items()}
+    values = {name: numbers_in(read.column(title)) for name, title in names.items()}
     return pd.DataFrame(values, index).sort_index(kind="stable")
 
-# %% ../../nbs/12a_parquet.ipynb #1fe3d7ef
+# %% ../../nbs/12a_parquet.ipynb #8fcdbb3a
 ENDINGS = (".parquet", ".pq")
 
 
@@ -136,21 +150,21 @@ class ParquetFiles:
         return {path: columns_of(path) for path in files_of(self.path, "parquet", ENDINGS)}
 
     @cached_property
-    def places(self) -> dict[str, list[tuple[Path, str | None]]]:
+    def places(self) -> dict[str, list[tuple[Path, Any]]]:
         "Where each symbol is, by its upper-case spelling: the file, and what the file calls it."
         import pyarrow.parquet as pq
 
-        places: dict[str, list[tuple[Path, str | None]]] = {}
+        places: dict[str, list[tuple[Path, Any]]] = {}
         for path, columns in self.layouts.items():
             if "symbol" not in columns:
                 places.setdefault(path.stem.upper(), []).append((path, None))
                 continue
             column = pq.read_table(path, columns=[columns["symbol"]]).column(0)
-            for raw in sorted(str(value) for value in column.unique().to_pylist() if value is not None):
-                places.setdefault(raw.upper(), []).append((path, raw))
+            for raw in sorted(value for value in column.unique().to_pylist() if value is not None):
+                places.setdefault(str(raw).upper(), []).append((path, raw))  # 600000 may be a number there
         return places
 
-    def find(self, symbol: str) -> tuple[Path, str | None]:
+    def find(self, symbol: str) -> tuple[Path, Any]:
         "The file that has `symbol`, and what it is called there."
         found = [place for spelling in spellings(symbol) for place in self.places.get(spelling, [])]
         if not found:
@@ -159,16 +173,16 @@ class ParquetFiles:
             raise AmbiguousSymbolError(symbol, [str(path) for path, _ in found])
         return found[0]
 
-# %% ../../nbs/12a_parquet.ipynb #1cf129cc
+# %% ../../nbs/12a_parquet.ipynb #883111e6
 @dataclass(frozen=True)
 class ParquetTables(ParquetFiles):
     "The tables in the files, each read once, and what they look like."
 
     @cached_property
-    def _read(self) -> dict[tuple[Path, str | None], pd.DataFrame]:
+    def _read(self) -> dict[tuple[Path, Any], pd.DataFrame]:
         return {}
 
-    def _whole(self, path: Path, raw: str | None) -> pd.DataFrame:
+    def _whole(self, path: Path, raw: Any) -> pd.DataFrame:
         "A symbol's bars as the file has them; read once."
         if (path, raw) not in self._read:
             self._read[path, raw] = table_of(path, self.layouts[path], raw)
@@ -183,7 +197,7 @@ class ParquetTables(ParquetFiles):
         index = self._whole(*self.places[spelling][0]).index
         return float(np.mean(index.day_of_week >= 5)) if len(index) else 0.0
 
-# %% ../../nbs/12a_parquet.ipynb #2da7c446
+# %% ../../nbs/12a_parquet.ipynb #1abf59f6
 @dataclass(frozen=True)
 class ParquetBars(ParquetTables, Source):
     """Bars from Parquet files: one file per symbol, or files with a symbol column.
@@ -194,9 +208,12 @@ class ParquetBars(ParquetTables, Source):
         A folder, a file, or several; one text may name several, separated by commas.
     label : str, optional
         Whether short bars are labelled by their `start` or their `end`; by default it is found out, or asked for.
+    today : str, date or Timestamp, optional
+        The moment at which it is asked; of later bars nothing is known. By default the clock's, in UTC.
     """
 
     label: str | None = None
+    today: Day | None = None
 
     name: ClassVar[str] = "parquet"
     simulated: ClassVar[bool] = False
@@ -216,10 +233,12 @@ class ParquetBars(ParquetTables, Source):
         if not own.daily:
             whole = labelled_by_end(whole, calendar, own, self.label, symbol)
             checked_bars(symbol, whole, own.text)
+            bars_until(symbol, whole, own.text, self.now())  # none is ahead of the clock
             if interval == own.text:
                 whole = in_session(whole, calendar)
             else:
                 whole = resample(whole, interval, calendar, symbol=symbol)
+        whole = bars_until(symbol, whole, interval, self.now())
         found = whole.iloc[in_window(whole.index, start, end, interval)]
         if found.empty:
             raise NoBarsError(str(path), symbol, asked_for(start, end), has_days(whole.index))

@@ -8,12 +8,13 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['COLUMNS', 'MINUTE', 'DAY', 'STEPS', 'ACTIONS', 'faults', 'BadBarsError', 'step_of', 'disorder', 'zone_fault',
            'checked_days', 'actions_of', 'checked_bars', 'complete_bars', 'on_sessions', 'BarSource', 'in_window',
-           'IntervalError', 'DaysBackError', 'moment', 'Asked', 'latest_table', 'asked_for', 'has_days', 'NoBarsError',
-           'Source', 'OneMethod', 'as_source']
+           'IntervalError', 'DaysBackError', 'moment', 'bars_until', 'Asked', 'each_symbol', 'latest_table',
+           'asked_for', 'has_days', 'NoBarsError', 'Source', 'OneMethod', 'as_source']
 
-# %% ../../nbs/10_sources.ipynb #96918016
+# %% ../../nbs/10_sources.ipynb #1fc8962a
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -286,7 +287,15 @@ def moment(today: Day | None) -> pd.Timestamp:
         return pd.Timestamp.now(tz="UTC").as_unit("ns")
     return as_moment(today)
 
-# %% ../../nbs/10_sources.ipynb #8051d840
+# %% ../../nbs/10_sources.ipynb #2e98ab71
+def bars_until(symbol: str, bars: pd.DataFrame, interval: str, now: pd.Timestamp) -> pd.DataFrame:
+    "The ascending `bars` that are over at `now`, which may be long ago; BadBarsError for one ahead of the clock."
+    daily = step_of(interval) == DAY
+    over = int(bars.index.searchsorted(now.normalize() if daily else now, side="left" if daily else "right"))
+    complete_bars(symbol, bars.iloc[over:], interval, max(now, moment(None)))
+    return bars.iloc[:over]
+
+# %% ../../nbs/10_sources.ipynb #7a88782d
 class Asked:
     "What a source is before it has said a word about itself, and which days it is asked for."
 
@@ -319,12 +328,17 @@ class Asked:
         last = None if end is None else as_day(end)
         if days_back is None:
             return None if start is None else as_day(start), last
-        if start is not None or isinstance(days_back, bool) or not isinstance(days_back, int) or days_back < 1:
+        if start is not None or isinstance(days_back, bool) or not isinstance(days_back, Integral) or days_back < 1:
             raise DaysBackError(days_back, start)
         until = self.now().normalize() if last is None else last + DAY
-        return until - days_back * DAY, last
+        return until - int(days_back) * DAY, last
 
-# %% ../../nbs/10_sources.ipynb #9f128619
+# %% ../../nbs/10_sources.ipynb #51aa4052
+def each_symbol(symbols: Iterable[str]) -> list[str]:
+    "The symbols asked for, once each; a text is one of them."
+    return [symbols] if isinstance(symbols, str) else list(dict.fromkeys(symbols))
+
+
 def latest_table(found: dict[str, tuple[float, pd.Timestamp]]) -> pd.DataFrame:
     "Prices and times by symbol as the table that `latest` returns: `price` float64, `time` in UTC."
     prices = np.array([price for price, _ in found.values()], dtype=np.float64)
@@ -358,7 +372,7 @@ class NoBarsError(DataError):
             f"Ask for other days or leave the symbol out of market.symbols."
         )
 
-# %% ../../nbs/10_sources.ipynb #df067419
+# %% ../../nbs/10_sources.ipynb #03e4d95f
 class Source(Asked):
     """A source with everything but its bars; to make one, inherit and write `read`.
 
@@ -388,7 +402,7 @@ class Source(Asked):
 
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the last daily close and the end of its day; NaN and NaT where there is none."
-        found = {symbol: self._last_close(symbol) for symbol in dict.fromkeys(symbols)}
+        found = {symbol: self._last_close(symbol) for symbol in each_symbol(symbols)}
         return latest_table(found)
 
     def _last_close(self, symbol: str) -> tuple[float, pd.Timestamp]:
