@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -23,9 +25,11 @@ from trading_core.ledger import Ledger
 from trading_core.ledger.fills import ActionConflictError
 from trading_core.model import BookedAction, ExitRules, OrderRequest, OrderType, Side, TimeInForce, money
 from trading_core.portfolio import Costs, RiskLimits
-from trading_core.report.day import contributions
+from trading_core.report.day import contributions, cycle_warnings
 from trading_core.run.account_day import standing
 from trading_core.run.cycle import run_cycle
+from trading_core.run.late_actions import LateActionError, should_be
+from trading_core.strategies import Strategy
 
 COSTS = Costs(rate=0.001, slippage_bps=3, minimum=0.5)
 
@@ -226,3 +230,138 @@ def test_actions_are_booked_on_postgresql_as_on_sqlite(server: str, tmp_path: Pa
             lots = ledger.lots().to_dict("records")
             told.append((ledger.actions(), ledger.positions(), ledger.cash(), ledger.equity().tolist(), lots))
     assert told[0] == told[1]
+
+
+# Told late ------------------------------------------------------------------------------------------------------------
+
+
+class Holding(Strategy):
+    "Buys on the first day and holds; with a stop, perhaps."
+
+    def __init__(self, stop: float | None = None):
+        self.stop = stop
+
+    @property
+    def exits(self) -> ExitRules:
+        return ExitRules(stop_loss=self.stop)
+
+    def signals(self, panel: Panel) -> pd.DataFrame:
+        wish = pd.DataFrame(np.nan, panel.days, list(panel.symbols))
+        wish.iloc[0] = 1.0
+        return wish
+
+
+def told(days: int, split: float = 1.0, dividend: float = 0.0, close: float = 25.0) -> Panel:
+    "A share that closes at 100 on three days and elsewhere from the fourth on, with what is said of the fourth."
+    index = pd.bdate_range("2024-03-04", periods=8, tz="UTC")
+    price = [100.0, 100.0, 100.0, *[close] * 5]
+    bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), price), index).assign(volume=1e6)
+    bars["split"], bars["dividend"] = 1.0, 0.0
+    bars.loc[index[3], ["split", "dividend"]] = split, dividend
+    return HybridDataNormalizer().normalize({"ACME": bars[:days]})
+
+
+def lived(*panels: Panel, stop: float | None = None) -> tuple[Ledger, object]:
+    "An account that lives through the last day of each panel in turn, as the data were then."
+    ledger = Ledger("sqlite://", account="proof", write=True)
+    for panel in panels:
+        report = run_cycle(
+            panel, {"hold": (Holding(stop), 1.0)}, ledger=ledger, account="proof", cash=10_000, costs=Costs(rate=0),
+            source_kind="test",
+        )  # fmt: skip
+    return ledger, report
+
+
+def test_a_split_that_is_told_a_day_late_is_booked_then_and_said() -> None:
+    ledger, report = lived(*(told(n) for n in (1, 2, 3, 4)), told(5, split=4.0))
+    assert ledger.equity().tolist() == [10_000.0, 10_000.0, 10_000.0, 2_500.0, 10_000.0]
+    assert ledger.positions()["ACME"].quantity == Decimal(400)
+    assert ledger.positions()["ACME"].entry_price == Decimal(25)
+    assert report.holdings["ACME"].highest == 25.0  # type: ignore[attr-defined]
+    sentence = "split 4 for 1 of ACME on 2024-03-07: 100 became 400"
+    assert str(report).endswith(f"; booked late: {sentence}")
+    assert [w.title for w in cycle_warnings(report)] == ["Booked late"]
+    assert ledger.rebuild() == []
+    for n in (5, 6):
+        again = run_cycle(
+            told(n, split=4.0), {"hold": (Holding(), 1.0)}, ledger=ledger, account="proof", cash=10_000,
+            costs=Costs(rate=0), source_kind="test",
+        )  # fmt: skip
+        assert again.late == ((sentence,) if n == 5 else ())
+    assert len(ledger.actions()) == 1
+
+
+def test_a_stop_that_a_late_split_has_set_off_sells_all_the_new_shares() -> None:
+    ledger, _ = lived(*(told(n) for n in (1, 2, 3, 4)), told(5, split=4.0), stop=0.05)
+    assert [(f.side, f.quantity, f.reason) for f in ledger.fills()][1:] == [(Side.SELL, Decimal(400), "stop_loss")]
+    assert ledger.cash() == Decimal(10_000)
+
+
+def test_a_split_that_is_told_after_the_position_was_sold_in_old_shares_is_refused() -> None:
+    panels = [told(n) for n in (1, 2, 3, 4, 5)]
+    with pytest.raises(
+        LateActionError, match=r"split 4 for 1 of ACME on 2024-03-07: .* has gone on with old shares of ACME"
+    ) as refused:
+        lived(*panels, told(6, split=4.0), stop=0.05)
+    assert "--set ledger.account=NAME" in str(refused.value)
+    assert isinstance(refused.value, ActionConflictError)
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
+
+
+def test_a_dividend_that_is_told_late_is_paid_on_what_was_held_then_also_when_it_is_sold() -> None:
+    backtested = backtest(Holding(), told(6, dividend=1.0, close=99.0), cash=10_000.0, costs=Costs(rate=0))
+    ledger, report = lived(
+        *(told(n, close=99.0) for n in (1, 2, 3, 4)), *(told(n, dividend=1.0, close=99.0) for n in (5, 6))
+    )
+    assert ledger.equity().iloc[-1] == backtested.equity.iloc[-1] == 10_000.0
+    ledger, report = lived(
+        *(told(n, close=90.0) for n in (1, 2, 3, 4, 5)), told(6, dividend=1.0, close=90.0), stop=0.05
+    )
+    assert ledger.cash() == Decimal(9_100)
+    assert report.late == ("dividend of ACME on 2024-03-07: 1 a share on 100",)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("first", "then"), [(1.0, 0.0), (1.0, 2.0)])
+def test_a_dividend_that_is_withdrawn_or_changed_while_its_position_is_open_is_refused_and_nothing_is_done(
+    first: float, then: float
+) -> None:
+    panels = [told(n, dividend=first, close=99.0) for n in (1, 2, 3, 4, 5)]
+    ledger, _ = lived(*panels)
+    before = ledger.actions(), ledger.cash(), ledger.equity().tolist()
+    with pytest.raises(LateActionError, match=r"ACME on 2024-03-07: 1 a share on 100: .*data n"):
+        run_cycle(
+            told(6, dividend=then, close=99.0), {"hold": (Holding(), 1.0)}, ledger=ledger, account="proof", cash=10_000,
+            costs=Costs(rate=0), source_kind="test",
+        )  # fmt: skip
+    assert (ledger.actions(), ledger.cash(), ledger.equity().tolist()) == before
+
+
+def refusal(panel: Panel, ledger: Ledger, day: pd.Timestamp) -> BookedAction | None:
+    "One cycle; the action that it was refused for."
+    try:
+        once(panel, ledger, day, "proof")
+    except LateActionError as refused:
+        return refused.action
+    return None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_actions_that_are_told_days_late_are_booked_once_or_refused_and_never_lost(seed: int) -> None:
+    panel, rng = acted_panel(seed, prices=True, often=0.05), np.random.default_rng(seed)
+    ledger = Ledger("sqlite://", account="proof", write=True)
+    delay = np.where(rng.random(panel.shape) < 0.5, rng.integers(1, 4, panel.shape), 0)
+    late = 0
+    for row in range(20, 110):
+        known = row - np.arange(len(panel.days))[:, None] >= delay
+        actions = {k: np.where(known, v, v.dtype.type(k == "split")) for k, v in panel.actions.items()}
+        now, day, before = replace(panel, actions=actions), panel.days[row], len(ledger.actions())
+        if (wrong := refusal(now, ledger, day)) is not None:
+            assert wrong.kind == "split"
+            assert any(fill.symbol == wrong.symbol and fill.day >= wrong.day for fill in ledger.fills())
+            return
+        late += sum(action.day < day for action in ledger.actions()[before:])
+        for symbol in {fill.symbol for fill in ledger.fills()}:
+            own = [fill for fill in ledger.fills() if fill.symbol == symbol]
+            assert [a for a in ledger.actions() if a.symbol == symbol] == should_be(now, symbol, own, day)
+        assert ledger.evening(day).cash == ledger.cash()
+    assert late > 0

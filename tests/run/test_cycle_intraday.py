@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from trading_core.data.intervals import resample
 from trading_core.data.panel import Panel
 from trading_core.execution.halts import Halts
 from trading_core.ledger import Ledger
-from trading_core.model import ExitRules, Side
+from trading_core.model import Asset, ExitRules, OrderRequest, Side, money
 from trading_core.portfolio import Costs, RiskLimits, Trip
+from trading_core.portfolio.fills import Opening
 from trading_core.run.account_day import AsOfError, CycleReport, PastCycleError
 from trading_core.run.cycle import run_cycle
-from trading_core.sessions import bar_days
+from trading_core.sessions import bar_day, bar_days
 from trading_core.strategies import SmaCross, Strategy
 
 COSTS = Costs(rate=0.0005, slippage_bps=2.0)
@@ -87,6 +89,41 @@ def test_cycles_every_five_minutes_of_one_session_are_one_backtest_and_their_ord
     assert ids.str.fullmatch(r"20240702T\d{4}-[A-Z0-9]+-[bs]-[0-9a-f]{10}").all()
     assert ids.str.len().max() <= 48
     assert ids.str[:13].nunique() > 10
+
+
+@pytest.mark.parametrize(
+    ("interval", "last", "share"),
+    [("1h", "2024-07-04", 0.001), ("15m", "2024-07-02", 0.005)],
+)
+def test_a_part_of_each_bars_volume_is_one_backtest_and_the_parts_of_an_order_within_a_day_have_ids_of_their_own(
+    interval: str, last: str, share: float
+) -> None:
+    panel = mixed_panel(interval, "2024-06-30", last, stocks=2, missing=0.2)
+    moments = panel.days[10:130]
+    costs = Costs(rate=0.0005, minimum=0.5, slippage_bps=2.0, volume_share=share)
+    ledger, _ = live(panel, STRATEGIES, moments, "sqlite://", cash=1e6, costs=costs, ahead=True, job="scan")
+    fills = ledger.fills()
+    within = Counter((fill.client_id, bar_day(fill.day)) for fill in fills)
+    assert max(within.values()) > 2
+    assert len({fill.venue_id for fill in fills}) == len(fills)
+    for engine in ("fast", "backtrader"):
+        result = backtest(STRATEGIES, panel, engine=engine, cash=1e6, costs=costs, start=moments[0], end=moments[-1])
+        assert_same_book(ledger, result)
+
+
+def test_a_part_of_an_order_is_named_by_its_bar_and_a_day_keeps_its_name() -> None:
+    order = OrderRequest("o", "C0/USD", Side.BUY, money(10.0))
+    assets, costs = {"C0/USD": Asset.of("C0/USD")}, Costs(volume_share=0.1)
+    named = {}
+    for moment in ("2024-07-01 23:00", "2024-07-02 00:00", "2024-07-02 00:01", "2024-07-02 13:30"):
+        opening = Opening(pd.Timestamp(moment, tz="UTC"), money(1e6), {}, costs, assets)
+        named[moment] = opening.try_fill(order, money(1.0), 10.0).done.venue_id  # type: ignore[union-attr]
+    assert list(named.values()) == [
+        "paper-o-20240701T2300",
+        "paper-o-20240702",
+        "paper-o-20240702T0001",
+        "paper-o-20240702T1330",
+    ]
 
 
 def test_a_bar_is_decided_once_and_a_second_run_resumes_it(ledger: Ledger) -> None:

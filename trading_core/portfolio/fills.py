@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ENDED_AFTER', 'opening_order', 'Refusal', 'Outcome', 'Morning', 'Opening', 'fill_open', 'close_ended']
+__all__ = ['ENDED_AFTER', 'opening_order', 'Refusal', 'Outcome', 'part_of', 'Morning', 'Opening', 'fill_open', 'close_ended']
 
 # %% ../../nbs/36_fills.ipynb #f9746058
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,12 @@ class Outcome(NamedTuple):
     done: Fill | Refusal | None
     left: OrderRequest | None = None
 
-# %% ../../nbs/36_fills.ipynb #bb88fd4e
+# %% ../../nbs/36_fills.ipynb #091e272b
+def part_of(bar: pd.Timestamp) -> str:
+    "The name of what an order comes to on a bar, unlike that on any other bar of its panel."
+    return f"{bar:%Y%m%d}" if bar == bar.normalize() else f"{bar:%Y%m%dT%H%M}"
+
+# %% ../../nbs/36_fills.ipynb #8858b010
 @dataclass
 class Morning:
     "An account on one day, before an open, and how much of each asset was traded since."
@@ -62,7 +67,7 @@ class Morning:
 
     def take(self, order: OrderRequest, quantity: Decimal, price: Decimal, cut: bool, terms: Terms) -> Fill:
         "Fill `quantity` of an order."
-        part = f"-{self.day:%Y%m%d}" if terms.volume_share is not None else ""  # of an order that may take days
+        part = f"-{part_of(self.day)}" if terms.volume_share is not None else ""  # of an order that may take days
         fill = Fill(f"paper-{order.client_id}{part}", order.client_id, order.symbol, order.side, quantity, price,
                     terms.fee(quantity, price), self.day, order.reason, order.strategy, cut)  # fmt: skip
         change = quantity if order.side is Side.BUY else -quantity

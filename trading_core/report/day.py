@@ -371,7 +371,7 @@ def limit_warnings(plan: Plan) -> list[Warned]:
         found.append(Warned(f"{count(len(those), 'order')} {did}: {reason_text(reason)}", f"{said}{more}{where}."))
     return found
 
-# %% ../../nbs/64_day.ipynb #6ed2e3dc
+# %% ../../nbs/64_day.ipynb #32a4d37e
 ODD = ("rejected", "unknown", "expired")  # what may become of an order without anybody wishing it
 
 
@@ -395,6 +395,9 @@ def cycle_warnings(cycle: Any) -> list[Warned]:
     if missed:
         text = f"No cycle ran for {days_text(missed)}. What filled in between is booked; nothing was decided for those days."
         found.append(Warned(f"{count(len(missed), bar_word(missed))} without a decision", text))
+    for text in getattr(cycle, "late", None) or ():
+        why = f"{text[:1].upper()}{text[1:]}. The data tell of it only now: the evenings since were booked without it, and the value moves today."
+        found.append(Warned("Booked late", why))
     for result in _results(cycle):
         title = f"Order {result.client_id} is {result.status.value}"
         found.append(Warned(title, result.message or "No reason was given."))

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['catch_up', 'carry_out', 'run_cycle']
 
-# %% ../../nbs/70_cycle.ipynb #536a4f83
+# %% ../../nbs/70_cycle.ipynb #ee9f2cf2
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -36,17 +36,20 @@ from trading_core.run.account_day import (
     report_of,
     standing,
 )
+from .late_actions import book_late
 from .venue_cycle import venue_cycle
 from ..sessions import Day, bar_text
 from ..strategies.causal import Permits
 from ..strategies.strategy import Strategy
 
-# %% ../../nbs/70_cycle.ipynb #bf4dfd11
+# %% ../../nbs/70_cycle.ipynb #75dd1f11
 def catch_up(ledger: Ledger, venue: ExecutorBase, panel: Panel, day: pd.Timestamp, cash: Decimal, step: Step) -> None:
     "Book every day of the panel after the last booked one, up to `day`."
     last = ledger.last_day()
     if last is None:
         ledger.set_equity(day, cash, cash)
+    for action in book_late(ledger, panel, day):
+        step(f"book late {action.kind} of {action.symbol}")
     for missing in panel.days[(panel.days > (last or day)) & (panel.days <= day)]:
         step(f"book {bar_text(missing)}")
         venue.advance(missing)
@@ -89,7 +92,7 @@ def _opened(ledger: Ledger | str | Path, account: str, dry_run: bool) -> Iterato
             if mine is not given:
                 mine.close()
 
-# %% ../../nbs/70_cycle.ipynb #dbe7bb12
+# %% ../../nbs/70_cycle.ipynb #98b1bb33
 def run_cycle(
     panel: Panel,
     strategies: Mapping[str, tuple[Strategy, float]],
@@ -141,7 +144,7 @@ def run_cycle(
     ------
     UncertifiedError
         A strategy may look ahead. Nothing was done.
-    AsOfError, PastCycleError, MissingBarsError, BoundError
+    AsOfError, PastCycleError, MissingBarsError, BoundError, LateActionError
         The day, the data or the account do not fit together. Nothing was done.
     MismatchError
         The venue and the ledger differ, and nothing explains it. Nothing was sent.
