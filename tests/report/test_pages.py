@@ -158,6 +158,17 @@ def test_a_refused_run_says_that_nothing_was_done(run):
     assert "REFUSED" in text
 
 
+@pytest.mark.parametrize("changes", [{"status": "refused"}, {"status": "failed", "parameters": {"since": "90d"}}])
+def test_a_run_that_stopped_in_a_page_does_not_say_that_the_books_are_as_they_were(run, changes):
+    pages = [{"name": "backtest", "status": "failed", "seconds": 1.0}, {"name": "trade", "status": "waiting"}]
+    error = {"type": "ConfigError", "message": "x", "page": "backtest", "cell": 1}
+    text = failed_page(run | {"pages": pages, "error": error} | changes)
+    assert "No order was sent" in text
+    assert "in the ledger" in text
+    for untrue in ("Nothing was done", "nothing was done", "nothing was written", "The account is as it was"):
+        assert untrue not in text
+
+
 def test_a_run_that_stopped_after_its_trade_page_lists_the_orders_that_are_known(run, remembered):
     pages = [{"name": "trade", "status": "done", "seconds": 3.0}, {"name": "extra", "status": "failed", "seconds": 1.0}]
     text = failed_page(
