@@ -87,6 +87,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                             'trading_core.backtest.edge._figures': ('edge.html#_figures', 'trading_core/backtest/edge.py'),
                                             'trading_core.backtest.edge._html': ('edge.html#_html', 'trading_core/backtest/edge.py'),
                                             'trading_core.backtest.edge._number': ('edge.html#_number', 'trading_core/backtest/edge.py'),
+                                            'trading_core.backtest.edge._root_of_growth': ( 'edge.html#_root_of_growth',
+                                                                                            'trading_core/backtest/edge.py'),
                                             'trading_core.backtest.edge._tries': ('edge.html#_tries', 'trading_core/backtest/edge.py'),
                                             'trading_core.backtest.edge.break_even_cost': ( 'edge.html#break_even_cost',
                                                                                             'trading_core/backtest/edge.py'),
