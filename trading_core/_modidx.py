@@ -7167,6 +7167,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                            'trading_core/report/backtest_page.py'),
                                                    'trading_core.report.backtest_page.headline': ( 'backtest_page.html#headline',
                                                                                                    'trading_core/report/backtest_page.py'),
+                                                   'trading_core.report.backtest_page.held_text': ( 'backtest_page.html#held_text',
+                                                                                                    'trading_core/report/backtest_page.py'),
                                                    'trading_core.report.backtest_page.luck_section': ( 'backtest_page.html#luck_section',
                                                                                                        'trading_core/report/backtest_page.py'),
                                                    'trading_core.report.backtest_page.luck_sentence': ( 'backtest_page.html#luck_sentence',

@@ -13,6 +13,7 @@ from trading_core.report import DayReport, failed_page, index_page, live_lines, 
 from trading_core.report.day import NoOrder, OrderLine, Warned
 from trading_core.report.pages import harmless
 from trading_core.report.sections import headline_of, honest_section
+from trading_core.run.context import EQUAL_PARTS
 
 NASTY = '<script>alert(1)</script><img src="//evil.example/x" onerror=alert(1)>"&'
 
@@ -244,6 +245,12 @@ def test_an_account_without_a_benchmark_has_no_points_to_compare(run, day):
     text = report_page(run, {"trade": replace(day, benchmark=None, history=history).to_dict()})
     assert "none is set" in text
     assert "\u202fpts" not in text
+
+
+@pytest.mark.parametrize(("name", "held"), [("SPY", "bought and held"), (EQUAL_PARTS, "rebalanced daily")])
+def test_a_benchmark_is_told_as_what_it_is(run, day, name, held):
+    text = report_page(run, {"trade": replace(day, benchmark=name).to_dict()})
+    assert [words for words in ("bought and held", "rebalanced daily") if words in text] == [held]
 
 
 def test_a_day_goes_through_json_unchanged(day):

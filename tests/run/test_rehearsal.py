@@ -52,7 +52,9 @@ def test_a_rehearsal_that_is_refused_says_up_to_which_day_it_is_booked(tmp_path)
     assert fills
     assert (result.status, result.exit_code) == ("refused", 2)
     assert "is wanted by both" in result.error
-    assert f"The rehearsal had come to {last:%Y-%m-%d}, and its decisions and fills up to then are in the" in result.error
+    assert (
+        f"The rehearsal had come to {last:%Y-%m-%d}, and its decisions and fills up to then are in the" in result.error
+    )
     page = result.report.read_text(encoding="utf-8")
     assert "Nothing was done" not in page
     assert "nothing was done" not in page

@@ -484,9 +484,9 @@ def exposures(
     shares = {kind: value / equity for kind, value in now.items()}
     return shares | {"cash": 1 - sum(shares.values())}, {kind: value / total for kind, value in after.items()}
 
-# %% ../../nbs/64_day.ipynb #24996a15
+# %% ../../nbs/64_day.ipynb #a04f59ad
 def history_of(equity: pd.Series, benchmark: pd.Series | None) -> dict[str, list[Any]]:
-    "Days, equity, and the benchmark bought on the first day."
+    "Days, equity, and the benchmark, worth the same on the first day."
     other = rebased(benchmark, equity)
     against = [] if other is None else [round(float(value), 2) for value in other]
     return {
