@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from trading_core.backtest import backtest, create_bt_feeds, sweep
+from trading_core.backtest.edge import break_even_cost
 from trading_core.backtest.terms import CashError, PeriodError, SharesError, TermsError
 from trading_core.data import HybridDataNormalizer, SimulatedBars, load_panel
 from trading_core.errors import UnknownNameError
 from trading_core.portfolio import Costs, RiskLimits
 from trading_core.sessions import sessions
-from trading_core.strategies import CryptoReversal, EquityReversal, SmaCross, Strategy
+from trading_core.strategies import CryptoReversal, EquityReversal, MacdTrend, Momentum, SmaCross, Strategy
 from trading_core.strategies.strategy import BrokenSignalsError
 
 BOTH = {"equity": (EquityReversal(), 0.5), "crypto": (CryptoReversal(), 0.5)}
@@ -246,3 +247,12 @@ def test_a_strategy_that_raises_on_one_asset_is_refused_in_its_name_and_the_asse
         backtest({"other": (EquityReversal(), 0.5), "broken": (Broken(), 0.5)}, panel, engine=engine)
     rest = panel.select([symbol for symbol in panel.symbols if symbol != "BTC/USD"])
     assert len(backtest(Broken(), rest, engine=engine).fills) == 0
+
+
+@pytest.mark.parametrize("strategy", [SmaCross(10, 40), Momentum(lookback=60, skip=5), MacdTrend()])
+def test_a_backtest_that_pays_the_break_even_cost_ends_where_it_began(panel, strategy):
+    first = backtest(strategy, panel, costs=Costs(rate=0.005))
+    limit = break_even_cost(first.equity, first.fills)
+    again = backtest(strategy, panel, costs=Costs(rate=0.005 + limit))
+    assert first.metrics["total_return"] > 0.3
+    assert again.metrics["total_return"] == pytest.approx(0, abs=0.025)  # by mean returns it would be -0.07 to -0.11

@@ -63,18 +63,20 @@ def test_six_days_by_hand():
     fills = pd.DataFrame([(DAYS[1], "A", "buy", 5, 10, 0.5), (DAYS[3], "A", "sell", 5, 12, 0.6)], columns=COLUMNS)
     assert traded_shares(equity, fills).tolist() == [0, 50 / 100, 0, 60 / 99, 0, 0]
     assert paid_cost(fills) == pytest.approx(1.1 / 110)
-    assert break_even_cost(equity, fills) == pytest.approx((0.1 - 0.1 + 21 / 99 + 0 + 0.1) / (0.5 + 60 / 99))
+    limit = break_even_cost(equity, fills)
+    assert (1.1 - limit / 2) * 0.9 * (120 / 99 - limit * 60 / 99) * 1.1 == pytest.approx(1)
     assert turnover(equity, fills, 252) == pytest.approx(110 / equity.mean() / (5 / 252))
 
 
-def test_at_the_break_even_cost_the_sharpe_ratio_is_zero():
+def test_at_the_break_even_cost_the_total_return_is_zero():
     equity = account()
     fills = fills_of(equity)
     limit = break_even_cost(equity, fills)
+    days = 1 + returns_of(equity) - limit * traded_shares(equity, fills).iloc[1:]
+    assert days.prod() == pytest.approx(1)
     curve = cost_curve(equity, fills, 252, [0.0, limit, 2 * limit])
     assert curve.iloc[0] == pytest.approx(sharpe(returns_of(equity), 252))
-    assert curve.iloc[1] == pytest.approx(0, abs=1e-9)
-    assert curve.iloc[2] < 0
+    assert curve.iloc[0] > curve.iloc[1] > 0 > curve.iloc[2]
 
 
 def test_turnover_is_that_of_the_metrics():
@@ -269,3 +271,12 @@ def test_the_figures_are_frozen():
     assert isinstance(said, Honesty)
     with pytest.raises(AttributeError):
         said.sharpe = 9.0  # type: ignore[misc]
+
+
+def test_a_loss_with_a_mean_return_above_zero_is_told_as_a_loss():
+    equity = pd.Series(100_000 * np.cumprod([1.0, *[1.25, 0.79] * 20]), DAYS[:41])
+    worth = honesty(equity, fills_of(equity), 252)
+    assert worth.sharpe > 0
+    assert worth.break_even < 0
+    assert "and lost; trades about" in worth.sentence
+    assert "further cost" not in worth.sentence

@@ -24,6 +24,7 @@ from trading_core.backtest.metrics import (
     trades_from_fills,
     worst_fall,
 )
+from trading_core.data import HybridDataNormalizer, SimulatedBars, load_panel
 from trading_core.errors import DataError
 
 NAMES = [
@@ -269,3 +270,26 @@ def test_a_benchmark_that_starts_between_sessions_carries_its_last_close():
     closes = account([10, 11, 12, 9]).iloc[[0, 3]]
     lazy = benchmark_of(closes, closes.index[0] + pd.Timedelta(days=1), 1000)
     assert lazy.tolist() == pytest.approx([1000])
+
+
+def test_equal_parts_are_bought_once_and_held():
+    days = pd.date_range("2024-01-02", periods=3, tz="UTC")
+    bars = {
+        symbol: pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), closes) | {"volume": 1.0}, index=days)
+        for symbol, closes in {"AAA": [10.0, 20.0, 10.0], "BBB": [10.0, 5.0, 10.0]}.items()
+    }
+    held = benchmark_of(HybridDataNormalizer().normalize(bars), days[0], 1000)
+    assert held.tolist() == pytest.approx([1000, 1250, 1000])  # made equal again each day, it would end with 1562.50
+    assert held.name == "equal parts, held"
+
+
+def test_equal_parts_begin_when_shares_and_coins_can_be_bought():
+    market = SimulatedBars(seed=7)
+    symbols = ["CUPO", "EVOQ", "BTC/USD"]
+    panel = load_panel(market, symbols, "2015-01-01", "2015-03-31")
+    assert panel.close.iloc[0].notna().sum() == 1  # on New Year's Day the coin alone
+    held = benchmark_of(panel, "2015-01-01", 1000)
+    assert held.index[0] == pd.Timestamp("2015-01-02", tz="UTC")
+    grown = panel.adjusted.close.iloc[-1] / panel.adjusted.close.iloc[1]
+    assert held.iloc[-1] == pytest.approx(1000 * grown.mean())
+    assert held.name == "equal parts, held"

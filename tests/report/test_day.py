@@ -111,6 +111,29 @@ def test_an_order_waits_for_the_next_opening_of_its_own_market(calendar, day, op
     assert next_open(calendar, pd.Timestamp(day, tz="UTC")) == pd.Timestamp(opens, tz="UTC")
 
 
+@pytest.mark.parametrize(
+    ("moment", "opens"),
+    [
+        ("2019-02-15 14:00", "2019-02-15 14:30"),  # a Friday, before its opening
+        ("2019-02-15 14:30", "2019-02-15 14:30"),
+        ("2019-02-15 20:59", "2019-02-15 20:59"),
+        ("2019-02-15 21:00", "2019-02-19 14:30"),  # its close; Monday is a holiday
+        ("2019-02-16 03:00", "2019-02-19 14:30"),
+        ("2019-02-13 21:00", "2019-02-14 14:30"),
+        ("2019-07-03 17:00", "2019-07-05 13:30"),  # a half-day before a holiday
+        ("2019-07-03 20:00", "2019-07-05 13:30"),
+        ("2019-12-31 21:00", "2020-01-02 14:30"),
+    ],
+)
+def test_an_order_decided_within_a_day_is_announced_for_a_time_that_is_not_past(moment, opens):
+    assert next_open("XNYS", pd.Timestamp(moment, tz="UTC"), daily=False) == pd.Timestamp(opens, tz="UTC")
+
+
+def test_an_order_decided_before_a_break_waits_for_its_end():
+    noon = pd.Timestamp("2024-03-05 04:00", tz="UTC")
+    assert next_open("XHKG", noon, daily=False) == pd.Timestamp("2024-03-05 05:00", tz="UTC")
+
+
 def test_the_nearest_stop_counts():
     assert stop_price(ExitRules(), 100, 120) is None
     assert stop_price(ExitRules(stop_loss=0.1, trailing_stop=0.2), 100, 120) == pytest.approx(96)

@@ -13,6 +13,7 @@ from trading_core.report import DayReport, failed_page, index_page, live_lines, 
 from trading_core.report.day import NoOrder, OrderLine, Warned
 from trading_core.report.pages import harmless
 from trading_core.report.sections import headline_of, honest_section
+from trading_core.run.context import EQUAL_PARTS
 
 NASTY = '<script>alert(1)</script><img src="//evil.example/x" onerror=alert(1)>"&'
 
@@ -158,6 +159,17 @@ def test_a_refused_run_says_that_nothing_was_done(run):
     assert "REFUSED" in text
 
 
+@pytest.mark.parametrize("changes", [{"status": "refused"}, {"status": "failed", "parameters": {"since": "90d"}}])
+def test_a_run_that_stopped_in_a_page_does_not_say_that_the_books_are_as_they_were(run, changes):
+    pages = [{"name": "backtest", "status": "failed", "seconds": 1.0}, {"name": "trade", "status": "waiting"}]
+    error = {"type": "ConfigError", "message": "x", "page": "backtest", "cell": 1}
+    text = failed_page(run | {"pages": pages, "error": error} | changes)
+    assert "No order was sent" in text
+    assert "in the ledger" in text
+    for untrue in ("Nothing was done", "nothing was done", "nothing was written", "The account is as it was"):
+        assert untrue not in text
+
+
 def test_a_run_that_stopped_after_its_trade_page_lists_the_orders_that_are_known(run, remembered):
     pages = [{"name": "trade", "status": "done", "seconds": 3.0}, {"name": "extra", "status": "failed", "seconds": 1.0}]
     text = failed_page(
@@ -233,6 +245,12 @@ def test_an_account_without_a_benchmark_has_no_points_to_compare(run, day):
     text = report_page(run, {"trade": replace(day, benchmark=None, history=history).to_dict()})
     assert "none is set" in text
     assert "\u202fpts" not in text
+
+
+@pytest.mark.parametrize(("name", "held"), [("SPY", "bought and held"), (EQUAL_PARTS, "rebalanced daily")])
+def test_a_benchmark_is_told_as_what_it_is(run, day, name, held):
+    text = report_page(run, {"trade": replace(day, benchmark=name).to_dict()})
+    assert [words for words in ("bought and held", "rebalanced daily") if words in text] == [held]
 
 
 def test_a_day_goes_through_json_unchanged(day):

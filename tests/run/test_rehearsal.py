@@ -4,6 +4,7 @@ import pytest
 
 from trading_core.config import load_config
 from trading_core.ledger import Ledger
+from trading_core.run import run_job
 from trading_core.run.context import Run, as_of_day, load_market
 from trading_core.run.rehearsal import SinceError, rehearse, since_day
 from trading_core.sessions import as_day
@@ -39,3 +40,22 @@ def test_an_account_that_has_begun_is_left_alone(tmp_path):
         before = ledger.fills(), ledger.orders().to_dict()
         assert rehearse(run, ledger, as_day("2024-01-01")) == []
         assert (ledger.fills(), ledger.orders().to_dict()) == before
+
+
+def test_a_rehearsal_that_is_refused_says_up_to_which_day_it_is_booked(tmp_path):
+    rival = {"strategies.rival.class": "RsiReversion", "strategies.rival.share": 0.2, "strategies.equity.share": 0.5}
+    rival |= {"strategies.crypto.share": 0.3, "paths.outputs": str(tmp_path)}
+    config = load_config(None, None, **MARKET, **rival)
+    result = run_job("daily", config=config, as_of="2024-03-08", since="2024-01-25")
+    with Ledger(config.ledger_url, account=config.account) as books:
+        last, fills = books.last_cycle().as_of, books.fills()
+    assert fills
+    assert (result.status, result.exit_code) == ("refused", 2)
+    assert "is wanted by both" in result.error
+    assert (
+        f"The rehearsal had come to {last:%Y-%m-%d}, and its decisions and fills up to then are in the" in result.error
+    )
+    page = result.report.read_text(encoding="utf-8")
+    assert "Nothing was done" not in page
+    assert "nothing was done" not in page
+    assert "up to the one that the sentence above names, are in the ledger" in page

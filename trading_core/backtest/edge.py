@@ -42,18 +42,40 @@ def turnover(equity: pd.Series, fills: pd.DataFrame, annual_days: int) -> float:
     mean = float(equity.mean()) if years else 0.0
     return traded / mean / years if mean > 0 else np.nan
 
-# %% ../../nbs/46b_edge.ipynb #d5cddfc2
+# %% ../../nbs/46b_edge.ipynb #0b0031db
 def break_even_cost(equity: pd.Series, fills: pd.DataFrame) -> float:
-    """Further cost for each unit of value traded at which the mean return is zero: 0.0012 is 12 basis points.
+    """Further cost for each unit of value traded at which the total return is zero: 0.0012 is 12 basis points.
 
-    Below zero if the account lost as it is; NaN without a trade or a return.
+    Below zero if the account lost: by so much its trades would have had to be cheaper. Every day grows by
+    1 + return - cost * share traded. It is an approximation, because an account that pays more would not have traded
+    exactly the same shares of itself. NaN without a trade or a return, and where everything was lost.
     """
-    returns = returns_of(equity)
-    traded = float(traded_shares(equity, fills).sum())
-    earned = float(returns[np.isfinite(returns)].sum())
-    return earned / traded if traded > 0 and len(returns) else np.nan
+    shares = traded_shares(equity, fills).to_numpy()
+    growth = equity.astype(float).pct_change(fill_method=None).fillna(0.0).to_numpy() + 1
+    if len(equity) < 2 or not shares.sum() > 0 or not equity.min() > 0:
+        return np.nan
+    days = shares > 0
+    return _root_of_growth(growth[days], shares[days], float(np.log(growth[~days]).sum()))
 
 
+def _root_of_growth(growth: np.ndarray, shares: np.ndarray, others: float) -> float:
+    "The cost at which the days with trades and the `others` make no difference together; found by halving."
+
+    def left(cost: float) -> float:
+        with np.errstate(divide="ignore"):
+            return others + float(np.log(np.maximum(growth - cost * shares, 0.0)).sum())
+
+    low, high = 0.0, float((growth / shares).min())  # at the upper end a day takes everything
+    if left(0.0) < 0:
+        low, high = -1e-4, 0.0
+        while left(low) < 0:
+            low, high = 2 * low, low
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) > 0 else (low, middle)
+    return (low + high) / 2
+
+# %% ../../nbs/46b_edge.ipynb #22bec650
 def paid_cost(fills: pd.DataFrame) -> float:
     "Fees for each unit of value traded, as the fills have it; NaN without a trade."
     traded = float((fills["quantity"].astype(float) * fills["price"].astype(float)).sum())
@@ -65,7 +87,7 @@ def cost_curve(equity: pd.Series, fills: pd.DataFrame, annual_days: int, costs: 
     returns, traded = returns_of(equity), traded_shares(equity, fills).iloc[1:]
     return pd.Series({cost: sharpe(returns - cost * traded, annual_days) for cost in costs}, dtype=float)
 
-# %% ../../nbs/46b_edge.ipynb #22608316
+# %% ../../nbs/46b_edge.ipynb #9fd2dded
 @dataclass(frozen=True)
 class Honesty:
     "What a backtest's figures are worth; ratios of a year, NaN where nothing can be said."
@@ -80,7 +102,7 @@ class Honesty:
     trials: float | None  # None: not known, taken as one
     track_days: float  # rows needed to tell a ratio like this one from luck; infinite if it is not above it
     turnover: float  # a year, in multiples of the account
-    break_even: float  # further cost of a unit traded at which nothing is left
+    break_even: float  # further cost of a unit traded at which the total return is zero
     pbo: float | None = None  # probability of backtest overfitting, of a sweep
 
     @property
@@ -166,15 +188,15 @@ def _about_time(of: Honesty) -> str:
         return f"{between}; {seen} were seen, and {of.track_years:.1f} would do to tell it from luck."
     return f"{between}; {seen} were seen, and {of.track_years:.1f} are needed to tell it from luck."
 
-# %% ../../nbs/46b_edge.ipynb #03537e9d
+# %% ../../nbs/46b_edge.ipynb #d87578bc
 def _about_cost(of: Honesty) -> str:
     "How much more cost it bears."
     if np.isnan(of.break_even):
-        return "It did not trade."
+        return f"It trades {of.turnover:,.1f} times its value a year." if of.turnover > 0 else "It did not trade."
     points = f"{abs(of.break_even) * 1e4:,.1f} basis points"
     if of.break_even <= 0:
-        return f"It trades {of.turnover:,.1f} times its value a year and loses {points} on each unit traded."
-    return f"It trades {of.turnover:,.1f} times its value a year; {points} of further cost on each trade leave nothing."
+        return f"It trades {of.turnover:,.1f} times its value a year and lost; trades about {points} cheaper would have brought it back to where it began."
+    return f"It trades {of.turnover:,.1f} times its value a year; about {points} of further cost on each trade would have taken the whole gain."
 
 # %% ../../nbs/46b_edge.ipynb #d730ec36
 def verdict(of: Honesty) -> str:

@@ -290,21 +290,28 @@ def metrics_of(
     }
     return pd.Series([found[name] for name in _METRICS], _METRICS, dtype=object)
 
-# %% ../../nbs/42_metrics.ipynb #9709fc2d
+# %% ../../nbs/42_metrics.ipynb #1d34a942
 def benchmark_of(prices: Panel | pd.Series, start: Day, cash: float) -> pd.Series:
     """What `cash` would have become, had it bought at the close of `start` and never traded again.
 
     Parameters
     ----------
     prices : Panel or Series of closes
-        Of a panel, equal parts of every symbol that had a price on `start`.
+        Of a panel, equal parts of every symbol that had a price by then; what was listed later is left out.
 
     Returns
     -------
     Series
-        Account value from the first day at or after `start`.
+        Account value from the first day at or after `start` by which something of every asset class of the panel had a
+        price. Of a panel, its name says of how many symbols it is.
     """
     closes = prices.adjusted.close if isinstance(prices, Panel) else prices.to_frame()
     daily = not isinstance(prices, Panel) or prices.daily
-    closes = closes.ffill().loc[as_day(start) if daily else as_moment(start) :].dropna(axis="columns", how="any")
-    return float(cash) * (closes / closes.iloc[0]).mean(axis="columns")
+    closes = closes.ffill().loc[as_day(start) if daily else as_moment(start) :]
+    if not isinstance(prices, Panel):
+        return float(cash) * (closes / closes.iloc[0]).mean(axis="columns")
+    begun = closes.apply(pd.Series.first_valid_index)
+    kinds = [prices.assets[symbol].asset_class for symbol in closes]
+    held = closes.loc[begun.groupby(kinds).min().max() :].dropna(axis="columns", how="any")
+    few = "" if held.shape[1] == closes.shape[1] else f" of {held.shape[1]} of {closes.shape[1]} symbols"
+    return (float(cash) * (held / held.iloc[0]).mean(axis="columns")).rename(f"equal parts{few}, held")

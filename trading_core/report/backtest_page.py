@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MONTHS', 'REASONS', 'Result', 'rebased', 'sharpe_interval', 'backtest_summary', 'headline', 'luck_sentence',
-           'backtest_head', 'both_sizes', 'equity_section', 'months_section', 'exposure_section', 'metrics_section',
-           'reason_text', 'reasons_section', 'trades_section', 'refusals_section', 'actions_section', 'cost_text',
-           'setup_section', 'luck_section']
+__all__ = ['EQUAL_PARTS', 'MONTHS', 'REASONS', 'Result', 'held_text', 'rebased', 'sharpe_interval', 'backtest_summary',
+           'headline', 'luck_sentence', 'backtest_head', 'both_sizes', 'equity_section', 'months_section',
+           'exposure_section', 'metrics_section', 'reason_text', 'reasons_section', 'trades_section',
+           'refusals_section', 'actions_section', 'cost_text', 'setup_section', 'luck_section']
 
 # %% ../../nbs/62_backtest_page.ipynb #aaf2fcf4
 import math
@@ -49,6 +49,14 @@ class Result(Protocol):
     def annual_days(self) -> int: ...
     @property
     def setup(self) -> Mapping[str, Any]: ...
+
+# %% ../../nbs/62_backtest_page.ipynb #88967108
+EQUAL_PARTS = "equal parts"  # what a run calls all of its symbols together, made equal again each day
+
+
+def held_text(name: str) -> str:
+    "How a benchmark is held, in words."
+    return "rebalanced daily" if name == EQUAL_PARTS else "bought and held"
 
 # %% ../../nbs/62_backtest_page.ipynb #791c5903
 def rebased(benchmark: pd.Series | None, equity: pd.Series) -> pd.Series | None:
@@ -279,7 +287,7 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
         return _FORMS[_METRICS[name][1]](float(value))
     return "–"
 
-# %% ../../nbs/62_backtest_page.ipynb #fa547fd9
+# %% ../../nbs/62_backtest_page.ipynb #3cde1290
 def _risk_title(result: Result, other: pd.Series | None) -> str:
     "Risk and return against the benchmark, in words."
     if other is None:
@@ -305,6 +313,7 @@ def metrics_section(result: Result, benchmark: pd.Series | None = None) -> Html:
     ]
     days = result.equity.index
     told = f"{day_text(days[0])} to {day_text(days[-1])}, fees in; annualised with {result.annual_days:,} {'days' if daily else 'bars'}"
+    told += "" if other is None else f"; {name} is {held_text(name)}, without costs"
     return section(_risk_title(result, other), table(rows, {"": "", "Strategy": "n", name: "n"}), sub=told)
 
 # %% ../../nbs/62_backtest_page.ipynb #4711eb08

@@ -12,7 +12,7 @@ __all__ = ['PAID', 'LIMITS', 'QUIET', 'ODD', 'FOR_YOU', 'Shares', 'next_open', '
            'limit_warnings', 'cycle_warnings', 'DayFacts', 'DayReport', 'exposures', 'history_of', 'decision_text',
            'RunLike', 'CycleLike', 'day_report']
 
-# %% ../../nbs/64_day.ipynb #b4f418de
+# %% ../../nbs/64_day.ipynb #fe349261
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -36,29 +36,26 @@ from .backtest_page import reason_text, rebased
 from .markup import count, days_text, quantity_text
 from .signals_page import Wish, wishes_of
 from .venue_state import VenueState, venue_state
-from ..sessions import as_day, bar_text, bar_word, is_open, next_session
+from ..sessions import bar_text, bar_word, hours, is_open, next_session
 from ..strategies.strategy import Strategy, explain
 
-# %% ../../nbs/64_day.ipynb #602b6af5
-_DAY = pd.Timedelta(days=1)
+# %% ../../nbs/64_day.ipynb #675101fd
+_FAR = pd.Timedelta(days=20)  # no exchange is closed for so long
 
 
 @cache
 def next_open(calendar: str, day: pd.Timestamp, daily: bool = True) -> pd.Timestamp:
     "The moment (UTC) at which the first session after `day` opens; of shorter bars, when the next one begins after `day`."
-    if not daily:
-        return day if calendar == "24/7" or is_open(calendar, day) else next_open(calendar, as_day(day - _DAY))
-    session = next_session(calendar, day)
     if calendar == "24/7":
-        return session
-    import exchange_calendars as xc
-
-    near = xc.get_calendar(
-        calendar,
-        start=session.tz_localize(None) - pd.Timedelta(days=10),
-        end=session.tz_localize(None) + pd.Timedelta(days=10),
-    )
-    return near.session_open(session.tz_localize(None)).tz_convert("UTC")
+        return next_session(calendar, day) if daily else day
+    if daily:
+        session = next_session(calendar, day)
+        return hours(calendar, session, session)["open"].iloc[0]
+    if is_open(calendar, day):
+        return day
+    near = hours(calendar, day, day + _FAR)
+    begins = pd.concat([near["open"], near["break_end"]]).dropna()
+    return begins[begins > day].min()
 
 # %% ../../nbs/64_day.ipynb #169e5392
 @dataclass(frozen=True)
@@ -490,9 +487,9 @@ def exposures(
     shares = {kind: value / equity for kind, value in now.items()}
     return shares | {"cash": 1 - sum(shares.values())}, {kind: value / total for kind, value in after.items()}
 
-# %% ../../nbs/64_day.ipynb #24996a15
+# %% ../../nbs/64_day.ipynb #a04f59ad
 def history_of(equity: pd.Series, benchmark: pd.Series | None) -> dict[str, list[Any]]:
-    "Days, equity, and the benchmark bought on the first day."
+    "Days, equity, and the benchmark, worth the same on the first day."
     other = rebased(benchmark, equity)
     against = [] if other is None else [round(float(value), 2) for value in other]
     return {

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['prose', 'harmless', 'rendered', 'where_of', 'error_line', 'next_step', 'body_of', 'render_page', 'certain',
-           'failed_page', 'front_page']
+__all__ = ['prose', 'harmless', 'rendered', 'where_of', 'error_line', 'next_step', 'body_of', 'render_page', 'nothing_done',
+           'certain', 'failed_page', 'front_page']
 
 # %% ../../nbs/68_run_pages.ipynb #91767671
 import json
@@ -171,20 +171,36 @@ def render_page(
     name = f"{title_of(page)} · {str(run.get('as_of') or '').replace('T', ' ')} · {run.get('account', '')}"
     return whole_page(name, top, broken, *body_of(notebook), note, nav=nav, footer=provenance(run))
 
-# %% ../../nbs/68_run_pages.ipynb #ecd5794f
+# %% ../../nbs/68_run_pages.ipynb #e9972bdf
 _CERTAIN = {
     "refused": "Nothing was done: no page was computed, no order was sent, nothing was written to the ledger.",
+    "rehearsed": "The days that were rehearsed before, up to the one that the sentence above names, are in the ledger with their orders and fills. Nothing was decided after it.",
+    "late": "No order was sent: trading was refused before. What had filled until then may be booked in the ledger.",
     "dry": "It was a dry run: no order was sent.",
     "before": "No order was sent: the run stopped before its trade page. The account is as it was.",
+    "since": "No order was sent for the run's own day: it stopped before its trade page. If the account was new, the days from {since} on were rehearsed before and are in the ledger.",
     "open": "Whether orders were sent is in the ledger: it is recorded there before and after, and the next run looks it up first.",
 }
 
 
+def _refused_at(run: Mapping[str, Any]) -> str:
+    "How far a refused run had come: `refused` before it did anything, `rehearsed` amid its rehearsal, `late` in a page."
+    if (run.get("error") or {}).get("type") == "RehearsalError":
+        return "rehearsed"
+    begun = any(item.get("status") != "waiting" for item in run.get("pages") or [])
+    return "dry" if begun and run.get("dry_run") else "late" if begun else "refused"
+
+
+def nothing_done(run: Mapping[str, Any]) -> bool:
+    "Whether a run was refused before it did anything."
+    return run.get("status") == "refused" and _refused_at(run) == "refused"
+
+# %% ../../nbs/68_run_pages.ipynb #d17c72c6
 def _orders_known(run: Mapping[str, Any], day: DayReport | None) -> str:
     "What is known of the orders of a run that did not end well."
     pages, sent = run.get("pages") or [], run.get("orders_sent")
     if run.get("status") == "refused" or run.get("dry_run"):
-        return _CERTAIN["refused" if run.get("status") == "refused" else "dry"]
+        return _CERTAIN[_refused_at(run) if run.get("status") == "refused" else "dry"]
     if day is not None:
         number = len(day.orders)
         return f"The trade page was finished before: {count(number, 'order')} {'wait' if number > 1 else 'waits'} in the ledger."
@@ -193,7 +209,9 @@ def _orders_known(run: Mapping[str, Any], day: DayReport | None) -> str:
             "." if sent else "; the account is as it was."
         )
     began = [item for item in pages if item.get("name") == "trade" and item.get("status") != "waiting"]
-    return _CERTAIN["before" if pages and not began and run.get("status") != "running" else "open"]
+    since = (run.get("parameters") or {}).get("since")
+    unsent = _CERTAIN["since"].format(since=since) if since else _CERTAIN["before"]
+    return unsent if pages and not began and run.get("status") != "running" else _CERTAIN["open"]
 
 
 def certain(run: Mapping[str, Any], day: DayReport | None) -> list[str]:
@@ -201,12 +219,12 @@ def certain(run: Mapping[str, Any], day: DayReport | None) -> list[str]:
     done = [str(item["name"]) for item in run.get("pages") or [] if item.get("status") == "done"]
     return [_orders_known(run, day), f"Finished pages: {', '.join(done)}." if done else "No page was finished."]
 
-# %% ../../nbs/68_run_pages.ipynb #7c54015a
+# %% ../../nbs/68_run_pages.ipynb #e6a35a89
 def _failed_title(run: Mapping[str, Any]) -> str:
     "The heading."
     day = f" for {day_text(pd.Timestamp(run['as_of']))}" if run.get("as_of") else ""
     if run.get("status") == "refused":
-        return f"The run{day} was refused; nothing was done"
+        return f"The run{day} was refused" + ("; nothing was done" if nothing_done(run) else "")
     if run.get("status") == "running":
         return f"The run{day} has not finished"
     return f"The run{day} failed" + (f" in {where_of(run)}" if where_of(run) else "")

@@ -11,7 +11,7 @@ __all__ = ['WEEKDAYS', 'Event', 'MARKS', 'short_day', 'day_change', 'word_of', '
            'when_text', 'orders_table', 'silent_list', 'next_text', 'orders_section', 'curves', 'gap_text',
            'curve_section', 'exposure_bars', 'positions_section', 'next_section', 'honest_section']
 
-# %% ../../nbs/65_sections.ipynb #beb1da85
+# %% ../../nbs/65_sections.ipynb #7539b3fd
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from ..figures import change_figure, day_text, dollars, percent
-from .backtest_page import both_sizes, luck_section, reason_text, sharpe_interval
+from .backtest_page import both_sizes, held_text, luck_section, reason_text, sharpe_interval
 from .day import FOR_YOU, DayReport, FillLine, OrderLine, PositionLine
 from .markup import Html, change, count, days_text, el, fold, gained, joined, listed, points
 from .markup import price_text, quantity_text, section, tiles
@@ -110,7 +110,7 @@ def benchmark_change(day: DayReport, since: str | None = None) -> float | None:
         return None
     return float(line[-1] / line[days.index(since) if since else 0] - 1)
 
-# %% ../../nbs/65_sections.ipynb #12b81ae7
+# %% ../../nbs/65_sections.ipynb #2ea51eaa
 def _last_tile(day: DayReport) -> tuple[object, object, object]:
     "The change since the cycle before."
     moved, market = day_change(day), benchmark_change(day, day.previous_day) if day.previous_day else None
@@ -129,7 +129,11 @@ def head(day: DayReport) -> Html:
     name, none = f"Against {day.benchmark}", f"from the second {word_of(day)} on" if day.benchmark else "none is set"
     against: tuple[object, object, object] = (name if day.benchmark else "Benchmark", "–", none)
     if begun and other is not None:
-        against = (name, points(grown - other), f"{day.benchmark} {percent(other, signed=True)}, bought and held")
+        against = (
+            name,
+            points(grown - other),
+            f"{day.benchmark} {percent(other, signed=True)}, {held_text(str(day.benchmark))}",
+        )
     last = f", last known of {short_day(day.venue.known_day)}" if day.venue.unreachable and day.venue.known_day else ""
     worth = (f"Equity{last}", dollars(day.equity), f"cash {dollars(day.cash, 0)}")
     tiles_of_day = [worth, _last_tile(day), since if begun else (start, "–", f"its first {word_of(day)}"), against]

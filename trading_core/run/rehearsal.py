@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SinceError', 'since_day', 'rehearse']
+__all__ = ['SinceError', 'since_day', 'RehearsalError', 'rehearse']
 
-# %% ../../nbs/70_rehearsal.ipynb #1eb1ed3b
+# %% ../../nbs/70_rehearsal.ipynb #c3843dc8
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ import pandas as pd
 from ..errors import RefusedError
 from .context import RunContext
 from .cycle import run_cycle
-from ..sessions import as_day
+from ..sessions import as_day, bar_text
 
 if TYPE_CHECKING:
     from trading_core.ledger import Ledger
@@ -49,7 +49,23 @@ def since_day(given: str, as_of: pd.Timestamp) -> pd.Timestamp:
         raise SinceError(given, as_of)
     return day
 
-# %% ../../nbs/70_rehearsal.ipynb #dcc5b718
+# %% ../../nbs/70_rehearsal.ipynb #d0bd94fe
+class RehearsalError(RefusedError):
+    "A rehearsal that came to a day on which nothing could be decided; the days before are booked."
+
+    def __init__(self, why: str, last: str):
+        super().__init__(why, last)
+        self.why, self.last = why, last  # `last` is blank on the first day
+
+    def __str__(self) -> str:
+        if not self.last:
+            return f"{self.why} It was the first day of the rehearsal: the account is opened, and nothing was decided."
+        return (
+            f"{self.why} The rehearsal had come to {self.last}, and its decisions and fills up to then are in the ledger. To rehearse "
+            f"anew, take another account: --set ledger.account=NAME; this one goes on from there, without a decision for the days between."
+        )
+
+# %% ../../nbs/70_rehearsal.ipynb #a198399a
 def rehearse(
     run: RunContext, ledger: Ledger, since: pd.Timestamp, tell: Callable[[float], None] = lambda part: None
 ) -> list[pd.Timestamp]:
@@ -64,9 +80,14 @@ def rehearse(
     )  # a bar that ends at midnight is of the day before
     days = bars_of_job(run.config, run.job, panel.days[begun & (panel.days < run.as_of)])
     for number, day in enumerate(days, start=1):
-        run_cycle(
-            panel.until(day), run.strategies, ledger=ledger, account=run.account, job=run.job, cash=run.config.execution.cash,
-            costs=run.costs, limits=run.limits, source_kind=run.market.source, run_id=run.run_id,
-        )  # fmt: skip
+        try:
+            run_cycle(
+                panel.until(day), run.strategies, ledger=ledger, account=run.account, job=run.job, cash=run.config.execution.cash,
+                costs=run.costs, limits=run.limits, source_kind=run.market.source, run_id=run.run_id,
+            )  # fmt: skip
+        except RefusedError as error:
+            raise RehearsalError(
+                str(error), bar_text(days[number - 2], panel.interval) if number > 1 else ""
+            ) from error
         tell(number / len(days))
     return list(days)
