@@ -219,6 +219,20 @@ def test_a_read_without_rows_is_refused_by_its_source_and_days():
         Hollow().bars("COIN/USD", "2024-01-05", "2024-01-08")
 
 
+class Forgetful(Source):
+    "Tells of a split only if the window begins before its day."
+
+    def read(self, symbol: str, start: Any, end: Any, interval: str) -> pd.DataFrame:
+        bars = Old().bars(symbol, start, end)
+        ex_day = Old().bars(symbol).index[10]
+        return bars.assign(split=np.where((bars.index == ex_day) & (bars.index[0] < ex_day), 4.0, 1.0))
+
+
+def test_a_split_that_depends_on_the_window_breaks_a_promise():
+    with pytest.raises(BadBarsError, match="a bar does not depend on the window"):
+        check_source(Forgetful(), "COIN/USD")
+
+
 def test_a_source_without_a_slip_passes():
     assert len(check_source(Broken(""), "COIN/USD")) == 20
 

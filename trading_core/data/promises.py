@@ -8,14 +8,13 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Questioned', 'check_windows', 'check_refusal', 'check_latest', 'check_source']
 
-# %% ../../nbs/10c_promises.ipynb #497588be
+# %% ../../nbs/10c_promises.ipynb #f73fb037
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from trading_core.data.sources import (
-    COLUMNS,
     DAY,
     BarSource,
     BadBarsError,
@@ -26,7 +25,7 @@ from trading_core.data.sources import (
 )
 from ..errors import DataError, RefusedError
 
-# %% ../../nbs/10c_promises.ipynb #cd41a73a
+# %% ../../nbs/10c_promises.ipynb #b48ff233
 class Questioned:
     "A source, one of its symbols with all the bars it has, and what to say when a promise is broken."
 
@@ -48,7 +47,7 @@ class Questioned:
         "`part` is what the whole has from `start` to `end`."
         wanted = self.whole.iloc[in_window(self.whole.index, start, end, self.interval)]
         self.promise(len(part) == len(wanted), f"{len(part)} bars {asked}", "both ends are included")
-        same = part[list(COLUMNS)].to_numpy() == wanted[list(COLUMNS)].to_numpy()
+        same = part.reindex(columns=wanted.columns).to_numpy() == wanted.to_numpy()  # splits and dividends, too
         self.promise(bool(same.all()), f"other values {asked}", "a bar does not depend on the window")
 
 # %% ../../nbs/10c_promises.ipynb #8f89d3d9
