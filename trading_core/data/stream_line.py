@@ -157,7 +157,7 @@ class Talk(Ear):
                 await self.say(message)
             self.asked = dict(wanted)
 
-# %% ../../nbs/18d_stream_line.ipynb #1b0980a7
+# %% ../../nbs/18d_stream_line.ipynb #3f339f8f
 Take: TypeAlias = Callable[[Sequence[Message]], Awaitable[None]]
 _STEADY = 5.0  # seconds after which a line that has told something is a good one
 _TOLD = frozenset("tqbudosl")  # kinds of messages that tell something about a market
@@ -200,7 +200,7 @@ class Watched:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(every)
-            pong, since = await web.ping(), loop.time()
+            pong, since = asyncio.ensure_future(await web.ping()), loop.time()
             while not pong.done():
                 since = loop.time() if self._taking else max(since, self._heard_at)
                 if loop.time() - since >= patience:

@@ -179,7 +179,7 @@ class Manner:
             self._asked.append(time.monotonic())
         return free
 
-# %% ../../nbs/18e_stream_repair.ipynb #4645469d
+# %% ../../nbs/18e_stream_repair.ipynb #3995f382
 class Fetching(Manner):
     "Asks an archive in threads of its own."
 
@@ -206,7 +206,7 @@ class Fetching(Manner):
 
     def _one(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
         try:
-            return self._fetch(symbol, start, end)  # type: ignore[misc,operator,no-any-return]
+            return self._fetch(symbol, start, end)  # type: ignore[misc]
         except NoBarsError:
             return _NOTHING
 
@@ -535,7 +535,7 @@ class Wanting(Noting):
             self._let_go(symbol)
             self._overdue.discard(symbol)
 
-# %% ../../nbs/18e_stream_repair.ipynb #9ca36d04
+# %% ../../nbs/18e_stream_repair.ipynb #c5c8929d
 class Mender(Wanting):
     "Sifts the bars of a stream: each once, and with those that were missed, in order if they can be had in time."
 
@@ -554,13 +554,15 @@ class Mender(Wanting):
         "A new loop begins; what is known of the past stays."
         self._owed.restart()
         for left in (self._overdue, self._tasks, self._workers, self._handing):
-            left.clear()  # type: ignore[attr-defined]
+            left.clear()
         self._start()
 
     def stop(self) -> list[MinuteBar]:
         "Let all repairs go, but not what they asked; the bars that were held back for them."
-        for waiting in (*self._tasks, *self._workers, *self._timers, *self._holds.values()):
-            waiting.cancel()
+        for task in (*self._tasks, *self._workers):
+            task.cancel()
+        for timer in (*self._timers, *self._holds.values()):
+            timer.cancel()
         held = sorted(
             (bar for bars in self._held.values() for bar in bars), key=lambda bar: (bar.nanos, bar.how == "revised")
         )
