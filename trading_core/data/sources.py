@@ -287,11 +287,13 @@ def moment(today: Day | None) -> pd.Timestamp:
         return pd.Timestamp.now(tz="UTC").as_unit("ns")
     return as_moment(today)
 
-# %% ../../nbs/10_sources.ipynb #2e98ab71
+# %% ../../nbs/10_sources.ipynb #095a77d7
 def bars_until(symbol: str, bars: pd.DataFrame, interval: str, now: pd.Timestamp) -> pd.DataFrame:
     "The ascending `bars` that are over at `now`, which may be long ago; BadBarsError for one ahead of the clock."
     daily = step_of(interval) == DAY
     over = int(bars.index.searchsorted(now.normalize() if daily else now, side="left" if daily else "right"))
+    if over == len(bars):
+        return bars
     complete_bars(symbol, bars.iloc[over:], interval, max(now, moment(None)))
     return bars.iloc[:over]
 
