@@ -80,6 +80,75 @@ def test_overlaps_and_crowds_of_missed_runs_are_handled(tmp_path: Path):
     assert (job.coalesce, job.max_instances, job.misfire_grace_time) == (True, 1, 6 * 3600)
 
 
+def test_a_run_that_was_refused_because_the_account_was_in_use_is_still_due():
+    trigger, inside = cron_time("daily", "10 0 * * *"), run("daily", at(0.2))
+    locked = inside | {"status": "refused", "error": {"type": "AccountLockedError", "message": "in use"}}
+    assert overdue("daily", trigger, [locked], at(1))
+    assert not overdue("daily", trigger, [inside, locked], at(1))
+    assert not overdue("daily", trigger, [locked | {"error": {"type": "ConfigError"}}], at(1))
+
+
+def shell(program: str, tmp_path: Path) -> tuple[Runner, list[str]]:
+    "A runner whose program is a line of a shell; its job is $1."
+    said: list[str] = []
+    runner = Runner(program=["/bin/sh", "-c", f"cd '{tmp_path}'; {program}"], say=lambda text: said.append(text[25:]))
+    runner.pause = 0.05
+    return runner, said
+
+
+def test_jobs_of_one_account_that_are_due_at_once_run_one_after_the_other_and_none_is_lost(tmp_path: Path):
+    runner, said = shell("mkdir held || exit 3; sleep 0.2; echo $1 >> done; rmdir held", tmp_path)
+    codes: list[int] = []
+    threads = [
+        threading.Thread(target=lambda job=job: codes.append(runner(job, True)))  # type: ignore[misc]
+        for job in ("daily", "scan", "more")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert codes == [0, 0, 0]
+    assert sorted((tmp_path / "done").read_text().split()) == ["daily", "more", "scan"]
+    assert sum("starts" in line for line in said) == 3
+    assert sum("waits, as another job trades the account" in line for line in said) == 2
+
+
+def test_a_job_that_does_not_trade_waits_for_nobody(tmp_path: Path):
+    runner, _ = shell("case $1 in look) touch seen;; *) until test -e seen; do sleep 0.02; done;; esac", tmp_path)
+    trading = threading.Thread(target=runner, args=("daily", True))
+    trading.start()
+    assert runner("look") == 0
+    trading.join(10)
+    assert not trading.is_alive()
+
+
+def test_a_run_that_finds_the_account_in_use_is_tried_again_until_it_is_free(tmp_path: Path):
+    runner, said = shell("echo x >> tries; test $(wc -l < tries) -ge 3 || exit 3", tmp_path)
+    assert runner("daily", True) == 0
+    assert [line.split()[-1] for line in said if "exit code" in line] == ["3)", "3)", "0)"]
+
+
+def test_a_run_that_waits_for_the_account_ends_with_the_schedule(tmp_path: Path):
+    runner, said = shell("exit 3", tmp_path)
+    runner.pause = 60.0
+    threads = [threading.Thread(target=runner, args=(job, True)) for job in ("daily", "scan")]
+    for thread in threads:
+        thread.start()
+    while not any("tried again" in line for line in said):
+        time.sleep(0.01)
+    runner.stop()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_only_jobs_that_look_at_the_account_wait_for_it(tmp_path: Path):
+    jobs = {"daily": ("backtest", "signals", "trade"), "look": ("backtest",)}
+    config = TradingConfig(schedule=dict.fromkeys(jobs, "* * * * *"), jobs=jobs, paths={"outputs": str(tmp_path)})
+    scheduled = {job.id: job.args for job in make_scheduler(config, Runner()).get_jobs()}
+    assert scheduled == {"daily": ("daily", True), "look": ("look", False)}
+
+
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
     "A folder whose daily job is overdue and waits for a file called go."

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from zoneinfo import ZoneInfo
 
 import pytest
+from apscheduler.executors import base as executors
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.blocking import BlockingScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trading_core.config import SettingError, TradingConfig
-from trading_core.run.scheduler import JobTime, Runner, calendar_of, cron_time, make_scheduler, next_runs, overdue
+from trading_core.data.intervals import grid
+from trading_core.run.scheduler import (
+    JobTime,
+    Runner,
+    calendar_of,
+    cron_time,
+    expected_bars,
+    make_scheduler,
+    next_runs,
+    overdue,
+    run_schedule,
+    unseen_bars,
+)
 from trading_core.sessions import hours
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -54,6 +70,26 @@ def test_a_scan_ticks_from_the_first_complete_bar_to_the_bell(day: str, count: i
         assert clock(found)[-1].endswith(last)
 
 
+@pytest.mark.parametrize(
+    ("line", "interval"),
+    [("1-59/5 9-16 * * mon-fri America/New_York, only in session", "5m"),
+     ("1,31 10-16 * * mon-fri America/New_York, only in session", "1h"),
+     ("31 9-16 * * mon-fri America/New_York, only in session", "1h")],
+)  # fmt: skip
+def test_a_job_that_starts_after_each_bar_decides_on_the_closing_one_too_and_then_no_more(line: str, interval: str):
+    scan, bars = cron_time("scan", line), grid("XNYS", interval, "2024-07-02", "2024-07-05")  # a half-day and a holiday
+    assert list(expected_bars(scan, bars)) == list(bars)
+    for day, last in (("2024-07-02", utc("2024-07-02 20:00")), ("2024-07-03", utc("2024-07-03 17:00"))):
+        after = [tick for tick in ticks(scan, here(day), here(day) + timedelta(days=1)) if tick > last]
+        assert len(after) == 1
+        assert after[0] - last < timedelta(hours=1)
+
+
+def test_a_tick_after_the_bell_that_follows_another_does_not_count():
+    line = "*/5 9-18 * * mon-fri America/New_York, only in session"
+    assert clock(ticks(cron_time("scan", line), here("2024-07-03"), here("2024-07-05")))[-1] == "Wed 13:00"
+
+
 def test_only_in_session_may_be_written_with_a_capital():
     day = here("2024-07-03"), here("2024-07-04")
     assert ticks(cron_time("scan", SCAN.replace("only in", "Only In")), *day) == ticks(cron_time("scan", SCAN), *day)
@@ -80,7 +116,10 @@ def test_sessions_of_another_exchange_can_be_named():
     london = cron_time("scan", "0 * * * * Europe/London, only in session of XLON")
     found = ticks(london, utc("2024-08-26"), utc("2024-08-28"))  # the 26th is a bank holiday
     assert {f"{tick:%d}" for tick in found} == {"27"}
-    assert [f"{tick.astimezone(ZoneInfo('Europe/London')):%H}" for tick in found] == [f"{h:02}" for h in range(9, 17)]
+    assert [f"{tick.astimezone(ZoneInfo('Europe/London')):%H}" for tick in found] == [
+        f"{h:02}"
+        for h in range(9, 18)  # London's bell rings at half past four, and the last half hour is seen at five
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +192,84 @@ def test_after_a_night_asleep_nothing_is_made_up_before_the_session():
     scan = cron_time("scan", SCAN)
     assert overdue("scan", scan, [], utc("2024-07-02 21:00"))  # an hour after the bell its bar can still be decided on
     assert not overdue("scan", scan, [], utc("2024-07-03 09:00"))
+
+
+@pytest.mark.parametrize(
+    ("line", "slept", "woke", "due"),
+    [(SCAN, "2024-07-02 13:35", "2024-07-02 21:01", "2024-07-02 20:00"),
+     ("10 0 * * *", "2024-07-01 00:10", "2024-07-04 05:00", "2024-07-04 00:10"),
+     ("10 0 * * *", "2024-07-01 00:10", "2024-07-04 09:00", None)],
+)  # fmt: skip
+def test_a_laptop_that_slept_for_more_than_six_hours_makes_up_for_the_last_tick(
+    line: str, slept: str, woke: str, due: str | None
+):
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.start(paused=True)
+    ran: list[int] = []
+    job = scheduler.add_job(ran.append, cron_time("scan", line), args=[1], coalesce=True, misfire_grace_time=6 * 3600)
+    job._modify(next_run_time=utc(slept))
+    times = job._get_run_times(utc(woke))
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return utc(woke)
+
+    with mock.patch.object(executors, "datetime", Clock):
+        executors.run_job(job, "default", times[-1:], "test")
+    scheduler.shutdown(wait=False)
+    assert ran == ([1] if due else [])
+    assert due is None or times[-1] == utc(due)
+    following = job.trigger.get_next_fire_time(times[-1], utc(woke))
+    assert following is not None
+    assert following > utc(woke)
+
+
+# Bars that no tick sees -----------------------------------------------------------------------------------------------
+
+
+def watching(line: str, interval: str = "1h", **market: str) -> str:
+    market = market or {"symbols": "BTC/USD, ETH/USD, AAPL, MSFT"}
+    return unseen_bars(
+        TradingConfig(market={"interval": interval} | market, schedule={"scan": line}), "scan", utc("2024-07-01 04:00")
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "told", "better"),
+    [("5 * * * *", "22 of 151 bars of XNYS", "1,31 * * * *"),
+     ("5 10-16 * * mon-fri America/New_York, only in session", "of 151 bars of XNYS",
+      "1,31 10-16 * * mon-fri America/New_York, only in session"),
+     ("*/15 * * * *", "bars of 24/7 and", "1-59/5 * * * *"), ("0 12 * * *", "bars of 24/7 and", "1,31 * * * *")],
+)  # fmt: skip
+def test_times_that_never_see_the_stocks_of_a_mixed_market_are_told_with_better_ones(line: str, told: str, better: str):
+    interval = "5m" if better.startswith("1-59/5") else "1h"
+    said = watching(line, interval)
+    assert said.startswith("scan: until 2024-0")
+    assert told in said
+    assert said.endswith(f"Times that see all: scan = {better}")
+    assert watching(better, interval) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "interval", "market"),
+    [("0,30 * * * *", "1h", {}), ("31 9-16 * * mon-fri America/New_York, only in session", "1h", {"symbols": "AAPL"}),
+     ("1 * * * *", "1h", {"universe": "crypto"}), ("1-59/5 * * * *", "5m", {}), (SCAN, "5m", {}), ("* * * * *", "1m", {}),
+     ("10 0 * * *", "1d", {})],
+)  # fmt: skip
+def test_of_times_that_see_nearly_all_nothing_is_said(line: str, interval: str, market: dict[str, str]):
+    assert watching(line, interval, **market) == ""
+
+
+def test_a_schedule_says_at_its_start_what_it_will_not_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    config = TradingConfig(
+        schedule={"scan": "5 * * * *"}, jobs={"scan": ("signals",)}, paths={"outputs": str(tmp_path)},
+        market={"interval": "1h", "symbols": "BTC/USD, AAPL"},
+    )  # fmt: skip
+    monkeypatch.setattr(BlockingScheduler, "start", mock.Mock(side_effect=KeyboardInterrupt))
+    run_schedule(config, Runner(say=said.append))
+    assert [line.partition(" its times")[0][:13] for line in said] == ["scan: next at", "scan: until 2", "Stopping."]
 
 
 @pytest.mark.parametrize("started", [True, False])

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['IN_SESSION', 'WALKED', 'PROGRAM', 'GRACE', 'WallClock', 'in_session', 'opening_from', 'JobTime', 'calendar_of',
-           'cron_time', 'job_times', 'expected_bars', 'bars_of_job', 'Runner', 'overdue', 'make_scheduler', 'next_runs',
-           'run_schedule']
+__all__ = ['AFTER_BELL', 'GRACE', 'IN_SESSION', 'WALKED', 'TICKS', 'NEARLY_ALL', 'MONTH', 'PROGRAM', 'IN_USE', 'WallClock',
+           'in_session', 'opening_from', 'bell_before', 'JobTime', 'calendar_of', 'cron_time', 'job_times',
+           'expected_bars', 'bars_of_job', 'calendars_of', 'seen_by', 'unseen_bars', 'Runner', 'overdue', 'shut_out',
+           'make_scheduler', 'trades', 'next_runs', 'run_schedule']
 
-# %% ../../nbs/72_schedule.ipynb #6dd8cd8d
+# %% ../../nbs/72_schedule.ipynb #4dd9237f
 import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,12 +29,15 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from ..config import SettingError, TradingConfig
+from ..data.intervals import grid
 from ..errors import ConfigError
 from ..model import Asset
+from ..ledger import AccountLockedError
+from .pages import parameters_of
 from .runner import job_pages, read_runs
 from ..sessions import as_day, hours, is_open, next_session
 
-# %% ../../nbs/72_schedule.ipynb #545e9a8d
+# %% ../../nbs/72_schedule.ipynb #7685df45
 class WallClock:
     """When a clock on the wall of a zone shows what five fields mean.
 
@@ -46,6 +51,11 @@ class WallClock:
 
     def first(self, start: datetime) -> datetime | None:
         "The first moment from `start` on that the five fields mean."
+        if self._steady(start):
+            wall = self.wall.get_next_fire_time(None, start.astimezone(self.zone).replace(tzinfo=UTC))
+            moments = self.moments(wall.replace(tzinfo=None)) if wall else []
+            if not wall or (moments and self._steady(moments[0])):
+                return moments[0] if moments else None
         slack, found = timedelta(hours=3), []  # clocks change by less
         local = (start.astimezone(self.zone) - slack).replace(tzinfo=UTC)
         while wall := self.wall.get_next_fire_time(None, local):
@@ -84,7 +94,20 @@ def opening_from(calendar: str, moment: datetime) -> datetime:
     found: datetime = table["open"][table["close"] > moment].iloc[0].to_pydatetime()
     return found
 
-# %% ../../nbs/72_schedule.ipynb #9329104a
+# %% ../../nbs/72_schedule.ipynb #dde15cde
+AFTER_BELL = timedelta(hours=1)
+
+
+def bell_before(calendar: str, moment: datetime) -> datetime | None:
+    "When the session ended that ended within the hour before `moment`; None where none did."
+    closes = hours(calendar, as_day(moment) - timedelta(days=1), as_day(moment))["close"]
+    rung = closes[(closes <= moment) & (closes >= moment - AFTER_BELL)]
+    return rung.iloc[-1].to_pydatetime() if len(rung) else None
+
+# %% ../../nbs/72_schedule.ipynb #0be31e5b
+GRACE = timedelta(hours=6)
+
+
 class JobTime(BaseTrigger):  # type: ignore[misc]
     "When a job is due: five fields on the clock of a zone, perhaps inside the sessions of a calendar only."
 
@@ -92,14 +115,23 @@ class JobTime(BaseTrigger):  # type: ignore[misc]
         self.clock, self.calendar = WallClock(fields, zone), calendar
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        "The first moment at or after `now`, and after the previous one."
-        start = now if previous_fire_time is None else max(now, previous_fire_time + timedelta(microseconds=1))
+        "The first moment after the previous one that is not missed for good; without one, the first from `now` on."
+        start = now
+        if previous_fire_time is not None:
+            start = max(now - GRACE, previous_fire_time + timedelta(microseconds=1))
         for _ in range(300):  # sessions, if need be
             moment = self.clock.first(start.astimezone(UTC))
-            if self.calendar is None or moment is None or in_session(self.calendar, moment):
+            if self.calendar is None or moment is None or self._within(self.calendar, moment):
                 return moment
             start = max(moment + timedelta(seconds=1), opening_from(self.calendar, moment))
         return None
+
+    def _within(self, calendar: str, moment: datetime) -> bool:
+        "Whether a tick is one of a session, or the first one after its bell."
+        if in_session(calendar, moment):
+            return True
+        bell = bell_before(calendar, moment)
+        return bell is not None and self.clock.first(bell) == moment
 
     def __str__(self) -> str:
         inside = f", in sessions of {self.calendar}" if self.calendar else ""
@@ -188,12 +220,89 @@ def bars_of_job(config: TradingConfig, job: str, bars: pd.DatetimeIndex) -> pd.D
     except ConfigError:  # whoever starts a schedule is told what is wrong with its line
         return bars
 
-# %% ../../nbs/72_schedule.ipynb #3a7241f2
+# %% ../../nbs/72_schedule.ipynb #737cb1b8
+TICKS = 3000  # to look at: every half hour of a month, or every five minutes of ten days
+
+
+def calendars_of(config: TradingConfig) -> list[str]:
+    "Whose sessions matter to what is traded."
+    if config.market.symbols:
+        return sorted({Asset.of(symbol).calendar for symbol in config.market.symbols})
+    shares, coins = Asset.of("SPY").calendar, "24/7"
+    return {"equity": [shares], "crypto": [coins]}.get(config.market.universe, [coins, shares])
+
+
+def seen_by(
+    trigger: JobTime, ends: Mapping[str, pd.DatetimeIndex], now: datetime
+) -> tuple[dict[str, tuple[int, int]], datetime]:
+    "Of the bars that end after `now`, by calendar, how many a job decides on and how many there are, until which moment."
+    rows = pd.DatetimeIndex(np.unique(np.concatenate([own.asi8 for own in ends.values()])), tz="UTC")
+    ticks = [now]
+    while len(ticks) <= TICKS and (tick := trigger.get_next_fire_time(ticks[-1], ticks[-1])) and tick <= rows[-1]:
+        ticks.append(tick)
+    places = np.unique(rows.searchsorted(pd.DatetimeIndex(ticks[1:]), side="right"))
+    decided = rows[places[places > 0] - 1]
+    coming = {name: own[(own > now) & (own <= ticks[-1])] for name, own in ends.items()}
+    return {name: (int(own.isin(decided).sum()), len(own)) for name, own in coming.items()}, ticks[-1]
+
+# %% ../../nbs/72_schedule.ipynb #ba2b20bc
+NEARLY_ALL = 0.9
+MONTH = timedelta(days=30)
+
+
+def unseen_bars(config: TradingConfig, job: str, now: datetime | None = None) -> str:
+    "What the times of `job` never decide on, in a sentence with better times; blank where they see nearly all."
+    now, line, interval = now or datetime.now(UTC), config.schedule[job], config.market.interval
+    trigger, calendars = cron_time(job, line, calendar_of(config)), calendars_of(config)
+    if interval == "1d":
+        return ""
+    ends = {name: grid(name, interval, as_day(now), as_day(now + MONTH)) for name in calendars}
+    watched = [
+        name for name in calendars if trigger.calendar is None or name != "24/7"
+    ]  # else that is as it was wished
+    seen, until = seen_by(trigger, ends, now)
+    lost = [name for name in watched if seen[name][0] < NEARLY_ALL * seen[name][1]]
+    if not lost:
+        return ""
+    told = " and ".join(f"{seen[name][0]} of {seen[name][1]} bars of {name}" for name in lost)
+    better = _better(job, line, trigger, {name: ends[name] for name in watched}, ends, now)
+    return (
+        f"{job}: until {until:%Y-%m-%d} its times decide on {told}. A cycle decides on the newest bar alone, and on the others "
+        f"no signal and no stop is looked at.{better and f' Times that see all: {job} = {better}'}"
+    )
+
+
+def _better(
+    job: str, line: str, trigger: JobTime, watched: Mapping[str, pd.DatetimeIndex], ends: Mapping[str, pd.DatetimeIndex],
+    now: datetime,
+) -> str:  # fmt: skip
+    "Times a minute after each bar that is watched: on the hours and days of the line, if all are seen then, or on all."
+    minutes = _minutes({minute for own in watched.values() for minute in own.tz_convert(trigger.clock.zone).minute})
+    inside = f", only in session of {trigger.calendar}" if trigger.calendar else ""
+    for found in (" ".join([minutes, *line.split()[1:]]), f"{minutes} * * * *{inside}"):
+        seen, _ = seen_by(cron_time(job, found, trigger.calendar or "24/7"), ends, now)
+        if all(seen[name][0] >= NEARLY_ALL * seen[name][1] for name in watched):
+            return found
+    return ""
+
+
+def _minutes(ends: set[int]) -> str:
+    "The first field of a line: a minute after each of these."
+    after = sorted((minute + 1) % 60 for minute in ends)
+    step = 60 // len(after)
+    if len(after) > 4 and after == list(range(after[0], 60, step)):
+        return "*" if step == 1 else f"{after[0]}-59/{step}"
+    return ",".join(map(str, after))
+
+# %% ../../nbs/72_schedule.ipynb #f754be54
 PROGRAM = [sys.executable, "-c", "from trading_core.cli import main; main()"]
+IN_USE = 3  # the exit code of a run that somebody else kept from the account
 
 
 class Runner:
     "Starts jobs as processes, and can end those that still run."
+
+    pause = 15.0  # seconds, until a run is tried again that found the account in use; each time twice as many, up to five minutes
 
     def __init__(
         self, options: Sequence[str] = (), program: Sequence[str] = PROGRAM, say: Callable[[str], None] = print
@@ -201,12 +310,40 @@ class Runner:
         self.options, self.program, self.say = list(options), list(program), say
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stopped = threading.Event()
+        self._turn = threading.Lock()  # of those that trade
 
-    def __call__(self, job: str) -> int:
-        "Run `job` to its end; its exit code."
+    def __call__(self, job: str, trades: bool = False) -> int:
+        "Run `job` to its end, if it `trades` after those that do so already; its exit code."
+        if not trades:
+            return self._tried(job)
+        if not self._turn.acquire(blocking=False):
+            self._tell(f"{job} waits, as another job trades the account")
+            if not self._turn.acquire(timeout=GRACE.total_seconds()):
+                self._tell(f"{job} is left out, as the other job still goes on")
+                return IN_USE
+        try:
+            return self._tried(job)
+        finally:
+            self._turn.release()
+
+    def _tried(self, job: str) -> int:
+        "Run `job`, and again while somebody else holds the account."
+        end, pause = time.monotonic() + GRACE.total_seconds(), self.pause
+        while (code := self._run(job)) == IN_USE and time.monotonic() + pause < end:
+            self._tell(f"{job} is tried again in {pause:.0f} seconds")
+            if self._stopped.wait(pause):
+                break
+            pause = min(2 * pause, 300.0)
+        return code
+
+    def _tell(self, what: str) -> None:
+        self.say(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {what}")
+
+    def _run(self, job: str) -> int:
+        "One process, to its end."
         if self._stopped.is_set():
             return 1
-        self.say(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {job} starts")
+        self._tell(f"{job} starts")
         process = subprocess.Popen(
             [*self.program, "run", job, *self.options], start_new_session=True, stdin=subprocess.DEVNULL
         )
@@ -215,8 +352,8 @@ class Runner:
             process.terminate()
         code = process.wait()
         self._running.pop(job, None)
-        how = {0: "done", 1: "failed", 2: "refused", 3: "somebody else is trading this account"}.get(code, "ended")
-        self.say(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {job} {how} (exit code {code})")
+        how = {0: "done", 1: "failed", 2: "refused", IN_USE: "somebody else is trading this account"}.get(code, "ended")
+        self._tell(f"{job} {how} (exit code {code})")
         return code
 
     def stop(self, patience: float = 30.0) -> None:
@@ -230,23 +367,24 @@ class Runner:
             except subprocess.TimeoutExpired:
                 process.kill()
 
-# %% ../../nbs/72_schedule.ipynb #2f1f658a
-GRACE = timedelta(hours=6)
-
-
+# %% ../../nbs/72_schedule.ipynb #ea3549f7
 def overdue(job: str, trigger: BaseTrigger, runs: Sequence[Mapping[str, Any]], now: datetime) -> bool:
-    "Whether `job` was due within the last six hours and has not been started since its last tick."
+    "Whether `job` was due within the last six hours and has not been let to its account since its last tick."
     due, following = None, trigger.get_next_fire_time(None, now - GRACE)
     while following is not None and following <= now:
         due, following = following, trigger.get_next_fire_time(following, now - GRACE)
     if due is None:
         return False
-    started = [
-        datetime.fromisoformat(str(run["started"])) for run in runs if run.get("job") == job and run.get("started")
-    ]
-    return not any(moment >= due for moment in started)
+    mine = [run for run in runs if run.get("job") == job and run.get("started") and not shut_out(run)]
+    return not any(datetime.fromisoformat(str(run["started"])) >= due for run in mine)
 
-# %% ../../nbs/72_schedule.ipynb #cbdef300
+
+def shut_out(run: Mapping[str, Any]) -> bool:
+    "Whether a run was refused because somebody else held the account."
+    error = run.get("error") or {}
+    return run.get("status") == "refused" and error.get("type") == AccountLockedError.__name__
+
+# %% ../../nbs/72_schedule.ipynb #551f96b9
 def make_scheduler(config: TradingConfig, runner: Runner, now: datetime | None = None) -> BlockingScheduler:
     "A schedule with all jobs of the settings, not started yet."
     now = now or datetime.now(UTC)
@@ -260,8 +398,13 @@ def make_scheduler(config: TradingConfig, runner: Runner, now: datetime | None =
         }
         if overdue(job, trigger, runs, now):
             options["next_run_time"] = now
-        scheduler.add_job(runner, trigger, args=[job], id=job, name=job, **options)
+        scheduler.add_job(runner, trigger, args=[job, trades(job, config)], id=job, name=job, **options)
     return scheduler
+
+
+def trades(job: str, config: TradingConfig) -> bool:
+    "Whether a page of `job` looks at the account, which then is its own for as long as it runs."
+    return any("dry_run" in parameters_of(page) for page in job_pages(job, config).values())
 
 
 def next_runs(config: TradingConfig, now: datetime | None = None) -> dict[str, datetime]:
@@ -270,13 +413,16 @@ def next_runs(config: TradingConfig, now: datetime | None = None) -> dict[str, d
     coming = {job: trigger.get_next_fire_time(None, now) for job, trigger in job_times(config).items()}
     return {job: moment for job, moment in coming.items() if moment is not None}
 
-# %% ../../nbs/72_schedule.ipynb #b027d57c
+# %% ../../nbs/72_schedule.ipynb #e2910aa9
 def run_schedule(config: TradingConfig, runner: Runner) -> None:
     "Wait for the jobs of the settings and run them, until interrupted."
     scheduler = make_scheduler(config, runner)
     try:
         for job, moment in sorted(next_runs(config).items(), key=lambda item: item[1]):
             runner.say(f"{job}: next at {moment:%a %Y-%m-%d %H:%M} UTC")
+        for job in config.schedule:
+            if told := unseen_bars(config, job):
+                runner.say(told)
         scheduler.start()
     except (KeyboardInterrupt, SystemExit):
         runner.say("Stopping.")
