@@ -393,7 +393,7 @@ def positions_section(day: DayReport) -> Html:
     told = "Track: left edge = stop, tick = entry, dot = last close. A time-stop counts the asset's own bars."
     return section(title, el("div", rows, cls="scroll"), sub=told)
 
-# %% ../../nbs/65_sections.ipynb #a3792a7d
+# %% ../../nbs/65_sections.ipynb #266c317c
 def next_section(day: DayReport) -> Html:
     "When something is decided next."
     if not day.next_decisions:
@@ -405,7 +405,7 @@ def next_section(day: DayReport) -> Html:
         for row in day.next_decisions
         if row["day"] != first
     ]
-    said = "; ".join([*later, "stops are watched on every bar."])
+    said = "; ".join([*later, "each cycle watches the stops, on the bar that it decides on."])
     when = f"{day_text(pd.Timestamp(first))}, after the close"
     if "T" in first:
         when = f"with the bar that ends on {day_text(pd.Timestamp(first))} UTC"
