@@ -378,7 +378,7 @@ class Sections(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
-# %% ../nbs/02_config.ipynb #607e5c60
+# %% ../nbs/02_config.ipynb #fff393d2
 SECRETS = ("alpaca_api_key", "alpaca_secret_key", "ccxt_api_key", "ccxt_secret_key")
 
 
@@ -392,6 +392,7 @@ class TradingConfig(Sections):
     ccxt_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("CCXT_API_KEY"))
     ccxt_secret_key: SecretStr | None = Field(None, validation_alias=AliasChoices("CCXT_SECRET_KEY", "CCXT_API_SECRET"))
     _root: Path = PrivateAttr(default_factory=Path.cwd)  # where relative paths start: the folder of the settings file
+    _given: tuple[str, ...] = PrivateAttr(default=())  # options of a command that would give these settings again
 
     @model_validator(mode="after")
     def _shares_fit(self) -> TradingConfig:
@@ -438,8 +439,9 @@ class TradingConfig(Sections):
         return self.model_copy(update={"ledger": books, **dict.fromkeys(SECRETS)})
 
     def public(self) -> dict[str, Any]:
-        "The settings as JSON may show them: no secret, no password."
-        return self.model_dump(mode="json", by_alias=True, include=set(Sections.model_fields))
+        "The settings as JSON may show them: no secret, no password; in `given` the command's own options, if it had any."
+        known = self.model_dump(mode="json", by_alias=True, include=set(Sections.model_fields))
+        return known | ({"given": list(self._given)} if self._given else {})
 
 # %% ../nbs/02_config.ipynb #e68f6c66
 class SettingError(ConfigError):
@@ -539,7 +541,17 @@ def _built_in(ini: Mapping[str, Any]) -> dict[str, Any]:
     dump = Sections().model_dump(by_alias=True, exclude_none=True, include={"strategies", "jobs", "schedule", "costs"})
     return {name: value for name, value in dump.items() if name == "costs" or name not in ini}
 
-# %% ../nbs/02_config.ipynb #a918b7c5
+# %% ../nbs/02_config.ipynb #583327f4
+def _options(settings: str | Path | None, overrides: Mapping[str, object]) -> tuple[str, ...]:
+    "The options of a command with these settings, without secrets."
+    options = [] if settings is None or str(settings) == "settings.ini" else ["--settings", str(settings)]
+    for name, value in overrides.items():
+        text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        if name != "ledger.database_url" and not re.search(r"://[^/]*@", text):
+            options += ["--set", f"{name}={text}"]
+    return tuple(options)
+
+# %% ../nbs/02_config.ipynb #96271be6
 def load_config(
     settings: str | Path | None = "settings.ini", env_file: str | Path | None = ".env", **overrides: object
 ) -> TradingConfig:
@@ -566,6 +578,7 @@ def load_config(
     except ValidationError as error:
         raise _sentence(error.errors()[0], layers) from None
     config._root = root.resolve()
+    config._given = _options(settings, overrides)
     return config
 
 # %% ../nbs/02_config.ipynb #e311bd48

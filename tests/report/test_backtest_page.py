@@ -94,6 +94,17 @@ def test_a_strategy_that_did_nothing_still_has_a_page(moved: bool):
     assert "nan" not in text.lower()
 
 
+def test_a_few_days_are_not_told_as_a_year():
+    market = pd.Series(np.linspace(50, 60, days.size), days, name="MKT")
+    result = made()
+    result.equity = pd.Series(np.linspace(100_000, 101_500, 6), days[:6])
+    text, head = page(result, market), report.backtest_head(result, market)
+    assert "+1.5\u202f% in 5 days" in head
+    assert "Return a year" not in text
+    assert "a year, after fees" not in text
+    assert "Return a year" in page(made(), market)
+
+
 def test_a_backtest_of_one_day_has_a_page():
     result = made(traded=False)
     result.equity, result.exposure = result.equity.iloc[:1], result.exposure.iloc[:1]

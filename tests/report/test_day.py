@@ -19,6 +19,7 @@ from trading_core.report.day import (
     decision_text,
     fill_lines,
     next_open,
+    quality_warnings,
     stale_warnings,
     stop_price,
 )
@@ -146,6 +147,12 @@ def test_a_share_without_a_bar_on_an_open_day_is_warned_about_and_a_weekend_is_n
     assert warned.title == "BBB has had no bar for 2 sessions"
     assert "It is held" in warned.text
     assert stale_warnings(panel.until("2024-01-07"), []) == []
+
+
+def test_a_symbol_that_was_refused_with_its_file_is_a_warning_too():
+    (warned,) = quality_warnings(market(), [], {"DTV": "the source refused to give these bars"})
+    assert warned.title == "DTV is not traded: its prices cannot be right"
+    assert warned.text == "The source refused to give these bars. It is not held."
 
 
 def test_refusals_are_gathered_by_limit_and_missed_days_are_named():

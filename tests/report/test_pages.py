@@ -151,6 +151,31 @@ def test_a_failed_run_shows_the_red_band_first_and_what_to_do_next(run):
     assert 'href="trade.html"' not in body
 
 
+def test_a_failed_run_is_repeated_with_its_own_account_and_parameters(run):
+    asked = {"as_of": None, "dry_run": False, "since": "90d", "fast": "5"}
+    given = {"settings": {"given": ["--settings", "my own.ini", "--set", "ledger.account=int1"]}, "parameters": asked}
+    failed = (
+        run | given | {"status": "failed", "next_step": "", "error": {"type": "InterruptedRunError", "message": "x"}}
+    )
+    command = (
+        "trading run daily --as-of 2019-06-28 --since 90d -p fast=5 --settings 'my own.ini' --set ledger.account=int1"
+    )
+    for text in (failed_page(failed), index_page([failed])):
+        assert command in Page(text).text
+
+
+def test_only_a_job_that_trades_is_told_that_it_cannot_trade_twice(run):
+    failed = run | {
+        "status": "failed",
+        "next_step": "run it again: no order goes out twice.",
+        "error": {"message": "x"},
+    }
+    swept = failed | {"job": "sweep", "pages": [{"name": "sweep", "status": "failed", "seconds": 1.0}]}
+    assert "cannot trade twice" in failed_page(failed)
+    for text in (failed_page(swept), index_page([swept]), failed_page(failed | {"dry_run": True})):
+        assert "twice" not in text
+
+
 def test_a_refused_run_says_that_nothing_was_done(run):
     text = failed_page(
         run | {"status": "refused", "pages": [], "data": None, "error": {"type": "DataError", "message": "too short"}}
@@ -269,6 +294,13 @@ def test_the_terminal_gets_the_same_head_as_the_page(run, remembered, day):
     assert run_facts(remembered)["counts"] == {"signals": 7, "orders": 2, "refused": 1, "fills": 2}
 
 
+def test_the_terminal_says_how_many_warnings_it_leaves_out(run, day):
+    warned = [Warned(f"{symbol} is odd", "") for symbol in ("AAA", "BBB", "CCC", "DDD", "EEE")]
+    for number, told in ((3, []), (4, ["! and 1 more warning"]), (5, ["! and 2 more warnings"])):
+        lines = live_lines(run, {"trade": replace(day, warnings=warned[:number]).to_dict()})
+        assert [line for line in lines if line.startswith("! and")] == told
+
+
 def test_an_interrupted_notebook_still_makes_a_page(run):
     broken = {
         "output_type": "error",
@@ -333,6 +365,48 @@ def test_the_overview_puts_the_latest_run_of_each_account_on_top_and_says_who_ne
     top = text[: text.index("Runs, newest first")]
     assert top.count('<section class="sta') == 2
     assert "ends early" in top
+
+
+def slip(run: dict, kind: str, message: str, **changes: object) -> dict:
+    refused = {
+        "status": "refused",
+        "pages": [],
+        "data": None,
+        "equity": None,
+        "error": {"type": kind, "message": message},
+    }
+    return run | refused | {"started": "2030-01-01T09:00:00Z", "run_id": f"slip-{kind}"} | changes
+
+
+def test_a_slip_in_a_command_takes_no_account_its_card(run):
+    runs = many_runs(run, 3)
+    mistyped = slip(run, "SinceError", "--since needs a day, but '90' arrived.")
+    text = index_page([*runs, mistyped, slip(run, "UnknownNameError", "yaho is not known", account="yaho")])
+    top, rows = text[: text.index("Runs, newest first")], text[text.index("Runs, newest first") :]
+    assert top.count('<section class="sta') == 1
+    assert f"${run['equity']:,.2f}" in top
+    assert "needs you" not in top
+    assert "yaho" not in top
+    assert "the latest command for simulated was refused" in top
+    assert "A later command was" in top
+    assert "&#x27;90&#x27; arrived" in top
+    assert "yaho is not known" in rows
+    mended = index_page([mistyped, *(early | {"started": "2031-01-01T00:10:00Z"} for early in runs[:1])])
+    assert "command" not in Page(mended[: mended.index("Runs, newest first")]).text
+
+
+def test_what_is_wrong_with_a_market_or_amid_a_rehearsal_is_no_slip(run):
+    runs = many_runs(run, 3)
+    for refused in (slip(run, "DataEndsError", "ends early"), slip(run, "RehearsalError", "wanted by both")):
+        assert "simulated needs you" in index_page([*runs, refused])
+    begun = [{"name": "trade", "status": "failed", "seconds": 1.0}]
+    assert "simulated needs you" in index_page([*runs, slip(run, "ConfigError", "no key", pages=begun)])
+
+
+def test_an_overview_of_slips_alone_has_no_card(run):
+    text = index_page([slip(run, "UnknownNameError", "yaho is not known", account="yaho")])
+    assert '<section class="sta' not in text
+    assert "Nothing has run yet; the latest command for yaho was refused" in text
 
 
 def test_an_empty_overview_says_how_to_begin():

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,6 +14,7 @@ from trading_core.config import load_config
 from trading_core.data import BarStore, SimulatedBars
 from trading_core.data.coverage import State, coverage_states
 from trading_core.report.coverage_page import coverage_section, gap_runs, gaps_section
+from trading_core.report.coverage_picture import coverage_figure
 from trading_core.run import open_store, run_job
 from trading_core.run.pages import package_templates
 from trading_core.run.stored import needs_market
@@ -86,3 +88,12 @@ def test_days_in_part_are_told_apart_in_hours(folder: Path) -> None:
     states = coverage_states(store, interval="1h")
     assert states.index[states["MERL"] == State.PART].day.tolist() == [18]
     assert not (states["BTC/USD"] == State.PART).any()
+
+
+def test_the_rows_of_the_picture_are_labelled_at_one_distance():
+    days = pd.date_range("2024-01-01", periods=5, tz="UTC")
+    for symbols, labels in ((7, 7), (31, 16), (60, 30), (100, 25)):
+        states = pd.DataFrame(int(State.BAR), days, [f"S{number}" for number in range(symbols)])
+        places = coverage_figure(states).axes[0].get_yticks()
+        assert len(places) == labels
+        assert len(set(np.diff(places))) == 1

@@ -54,7 +54,8 @@ def test_the_first_line_says_where_nbdev_keeps_its_own_settings():
 
 
 def test_the_generated_file_means_the_defaults(tmp_path: Path):
-    assert load_config(write_settings(tmp_path / "settings.ini")).public() == TradingConfig().public()
+    path = write_settings(tmp_path / "settings.ini")
+    assert load_config(path).public() == TradingConfig().public() | {"given": ["--settings", str(path)]}
 
 
 def test_an_existing_file_is_never_overwritten():
@@ -205,6 +206,15 @@ def test_secrets_come_from_the_environment_and_are_never_shown(monkeypatch: pyte
     shown = repr(config) + str(config) + json.dumps(config.public()) + str(pickle.dumps(config.without_secrets()))
     assert not [secret for secret in ("key-one", "secret-two", "secret-three") if secret in shown]
     assert config.public()["ledger"]["database_url"] == "postgresql://me:***@host/db"
+
+
+def test_settings_know_the_options_that_give_them_again_and_no_secret_is_among_them():
+    given = {"ledger.account": "int1", "execution.cash": 5000, "market.symbols": ("AAPL", "BTC/USD")}
+    options = ["--set", "ledger.account=int1", "--set", "execution.cash=5000", "--set", "market.symbols=AAPL,BTC/USD"]
+    config = load_config(None, None, **given, **{"ledger.database_url": "postgresql://me:secret@host/db"})
+    assert config.public()["given"] == options
+    assert pickle.loads(pickle.dumps(config.without_secrets())).public()["given"] == options
+    assert "given" not in load_config(None, None).public()
 
 
 def test_secrets_in_the_settings_file_are_refused():

@@ -22,9 +22,12 @@ from trading_core.data.quality import quality_of
 from trading_core.data.sources import BadBarsError
 from trading_core.ledger import Ledger
 from trading_core.model import ExitRules, Side
+from trading_core.report.day import no_orders
+from trading_core.report.signals_page import wishes_of
 from trading_core.run.context import Run, load_market, open_run
 from trading_core.run.cycle import run_cycle
-from trading_core.strategies import Strategy
+from trading_core.run.explaining import why
+from trading_core.strategies import Strategy, explain
 
 LONG = pd.date_range("2024-01-02", "2024-06-28", tz="UTC")
 
@@ -198,6 +201,21 @@ def test_a_market_says_what_it_found(tmp_path: Path) -> None:
     assert set(result.fills["symbol"]) <= {"BTC/USD", "NEXQ"}
     report = run.cycle(dry_run=True)
     assert [r.symbol for r in report.plan.refusals if r.reason == "quality"] == ["MERL"]
+
+
+def test_a_barred_symbol_that_has_a_bar_is_not_said_to_have_none() -> None:
+    panel = panel_on(spoilt(bars_of("MERL", "NEXQ"), "MERL", slice(-5, None)), bars_of("MERL")["MERL"].index[-1])
+    reason = f"its prices cannot be right: {panel.barred['MERL']}"
+    assert explain(Always(), panel)["MERL"] == reason
+    ledger = Ledger("sqlite://", account="small", write=True)
+    asked = why("MERL", panel.last, panel=panel, strategies={"always": (Always(), 0.9)}, ledger=ledger)
+    assert asked.verdict == f"No order. Its bars are not used, as {reason}."
+    report = night(ledger, panel)
+    silent = no_orders(report.plan, wishes_of("always", Always(), panel), {}, panel, {})
+    assert [panel.barred["MERL"] in f"{item.what} {item.why}" for item in silent if item.symbols == "MERL"] == [True]
+    for text in (str(asked), *(f"{item.what} {item.why}" for item in silent)):
+        assert "no bar" not in text.lower()
+        assert "sessions old" not in text
 
 
 def test_findings_have_no_consequences_where_the_settings_say_so(tmp_path: Path) -> None:

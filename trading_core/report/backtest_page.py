@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['EQUAL_PARTS', 'MONTHS', 'REASONS', 'Result', 'held_text', 'rebased', 'sharpe_interval', 'backtest_summary',
+__all__ = ['EQUAL_PARTS', 'SHORT', 'MONTHS', 'REASONS', 'Result', 'held_text', 'rebased', 'sharpe_interval', 'backtest_summary',
            'headline', 'luck_sentence', 'backtest_head', 'both_sizes', 'equity_section', 'months_section',
            'exposure_section', 'metrics_section', 'reason_text', 'reasons_section', 'trades_section',
            'refusals_section', 'actions_section', 'cost_text', 'setup_section', 'luck_section']
@@ -130,18 +130,35 @@ def _worth(judged: Judgement | None) -> dict[str, Any]:
         "looks": judged.looks, "sealed": str(judged.sealed or ""),
     }  # fmt: skip
 
-# %% ../../nbs/62_backtest_page.ipynb #dbce6209
+# %% ../../nbs/62_backtest_page.ipynb #189b8332
+SHORT = 56  # days; what came of fewer says nothing of a year
+
+
+def _short(equity: pd.Series) -> bool:
+    "Whether an account is too young to be told in returns a year."
+    return len(equity) > 0 and (equity.index[-1] - equity.index[0]).days < SHORT
+
+
+def _gain_text(facts: Mapping[str, Any]) -> str:
+    "What was gained: a year, or in all if that is a few weeks."
+    days = round(facts.get("years", 1.0) * 365.25)
+    if days < SHORT:
+        return f"{percent(facts['total_return'], signed=True)} in {count(days, 'day')}"
+    return f"{percent(facts['cagr'])} a year with {percent(facts['volatility'])} volatility"
+
+
 def headline(facts: Mapping[str, Any]) -> str:
     "The finding of a backtest."
     if not facts["trades"]:
         return "No round trip was completed"
-    text = f"{percent(facts['cagr'])} a year with {percent(facts['volatility'])} volatility"
+    text = _gain_text(facts)
     if not facts.get("passed", (facts["sharpe_low"] or -1) > 0):
         return f"{text}, and not to be told from luck"
     other = facts["benchmark"]
     if other is None:
         return text
-    gap = facts["cagr"] - other["cagr"]
+    what = "total_return" if round(facts.get("years", 1.0) * 365.25) < SHORT else "cagr"
+    gap = facts[what] - other[what]
     return f"{text}, {percent(abs(gap)).replace('%', 'points')} {'ahead of' if gap >= 0 else 'behind'} {other['name']}"
 
 
@@ -157,7 +174,7 @@ def luck_sentence(facts: Mapping[str, Any]) -> str:
         f"here, and every one of them makes luck more likely."
     ).replace("-", "−")
 
-# %% ../../nbs/62_backtest_page.ipynb #1e269bb8
+# %% ../../nbs/62_backtest_page.ipynb #1c323d5c
 def _number(value: float | None, digits: int = 2) -> str:
     "A ratio with a real minus; a dash when unknown."
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
@@ -172,14 +189,16 @@ def backtest_head(result: Result, benchmark: pd.Series | None = None, judged: Ju
     def beside(key: str, signed: bool = False) -> str:
         return f"{name} {percent(other[key], signed=signed)}" if other else "no benchmark"
 
-    gap = facts["cagr"] - other["cagr"] if other and None not in (facts["cagr"], other["cagr"]) else None
+    short = _short(result.equity)
+    what = "total_return" if short else "cagr"
+    gap = facts[what] - other[what] if other and None not in (facts[what], other[what]) else None
     interval = f"{_number(facts['sharpe_low'])} to {_number(facts['sharpe_high'])}"
     four = [
-        ("Return a year", change(facts["cagr"]), beside("cagr", signed=True)),
+        ("Total return" if short else "Return a year", change(facts[what]), beside(what, signed=True)),
         ("Sharpe ratio", _number(facts["sharpe"]), f"{interval}, 95 % interval"),
         ("Worst drawdown", change(facts["max_drawdown"]), beside("max_drawdown")),
         (f"Against {name}" if other else "Total return", points(gap) if other else change(facts["total_return"]),
-         "a year, after fees" if other else "after fees"),
+         "a year, after fees" if other and not short else "after fees"),
     ]  # fmt: skip
     if judged is not None:
         tries = f"{count(int(facts['trials'] or 0), 'try', 'tries')}; 0.95 would convince"
@@ -287,7 +306,7 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
         return _FORMS[_METRICS[name][1]](float(value))
     return "–"
 
-# %% ../../nbs/62_backtest_page.ipynb #3cde1290
+# %% ../../nbs/62_backtest_page.ipynb #46b8d707
 def _risk_title(result: Result, other: pd.Series | None) -> str:
     "Risk and return against the benchmark, in words."
     if other is None:
@@ -309,7 +328,7 @@ def metrics_section(result: Result, benchmark: pd.Series | None = None) -> Html:
     rows = [
         (label if daily else label.replace(" day", " bar"), el("b", _shown(own, key)), _shown(rival, key))
         for key, (label, _) in _METRICS.items()
-        if key in own
+        if key in own and not (key == "cagr" and _short(result.equity))
     ]
     days = result.equity.index
     told = f"{day_text(days[0])} to {day_text(days[-1])}, fees in; annualised with {result.annual_days:,} {'days' if daily else 'bars'}"

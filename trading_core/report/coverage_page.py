@@ -36,7 +36,7 @@ def gap_runs(states: pd.DataFrame, kind: State = State.GAP) -> pd.DataFrame:
     found = pd.DataFrame(rows, columns=["symbol", "first", "last", "sessions"])
     return found.sort_values("sessions", ascending=False, kind="stable", ignore_index=True)
 
-# %% ../../nbs/62d_coverage_page.ipynb #2d820a7f
+# %% ../../nbs/62d_coverage_page.ipynb #08adad40
 def coverage_summary(states: pd.DataFrame, interval: str = "1d", *, simulated: bool = False) -> dict[str, Any]:
     "The gist of a store, ready for JSON."
     kinds = {
@@ -59,7 +59,7 @@ def coverage_front(facts: Mapping[str, Any]) -> Html:
     return tiles(
         [
             ("Symbols", f"{facts['symbols']:,}", f"bars of {facts['interval']}"),
-            ("Days with bars", f"{facts['bar'] + facts['part']:,}", f"{facts['first']} to {facts['last']}"),
+            ("Symbol-days with bars", f"{facts['bar'] + facts['part']:,}", f"{facts['first']} to {facts['last']}"),
             ("Missing", f"{facts['gap']:,}", part),
             ("Not asked for", f"{facts['unknown']:,}", "sessions of all symbols"),
         ]

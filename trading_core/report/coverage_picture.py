@@ -51,7 +51,7 @@ def unclosed(states: np.ndarray) -> np.ndarray:
     first = np.argmax(there >= 0, axis=0)
     return np.asarray(np.take_along_axis(states, np.where(last >= 0, last, first), axis=0))
 
-# %% ../../nbs/62c_coverage_picture.ipynb #7d730657
+# %% ../../nbs/62c_coverage_picture.ipynb #b3fbb4dc
 def _keys(ax: Axes, states: pd.DataFrame) -> None:
     "What the colours mean, above the picture."
     from matplotlib.patches import Patch
@@ -86,7 +86,7 @@ def coverage_figure(states: pd.DataFrame, title: str | None = "", width: int = 7
     marks = AutoDateLocator(minticks=2, maxticks=max(3, width // 90))  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(marks)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(marks, show_offset=False))  # type: ignore[no-untyped-call]
-    places = np.linspace(0, count - 1, min(count, 30)).astype(int)
+    places = np.arange(0, count, -(-count // 30))  # each row, or each second, third, … one
     ax.set_yticks(places + 0.5, [str(states.columns[place]) for place in places])
     ax.tick_params(labelsize=10, labelcolor=PALETTE["muted"], length=0)
     ax.spines[:].set_color(PALETTE["line"])

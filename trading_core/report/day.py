@@ -252,7 +252,7 @@ def order_line(
     why = order.reason, order_why(order, phrase, held), status
     return OrderLine(opens, *what, float(order.quantity) * price, *why)
 
-# %% ../../nbs/64_day.ipynb #ad971dc0
+# %% ../../nbs/64_day.ipynb #5b097285
 @dataclass(frozen=True)
 class NoOrder:
     "Something that did not become an order, or a smaller one."
@@ -272,15 +272,19 @@ def _refused(plan: Plan, whys: Mapping[str, str]) -> list[NoOrder]:
             kind = did = "left alone"
         detail = f", {refusal.detail}" if refusal.detail else ""
         what = f"{did}: {reason_text(refusal.reason)}{detail}"
-        found.append(NoOrder(kind, refusal.symbol, what, whys.get(refusal.symbol, "")))
+        why = "" if refusal.reason == "quality" else whys.get(refusal.symbol, "")  # the detail says it
+        found.append(NoOrder(kind, refusal.symbol, what, why))
     return found
 
-# %% ../../nbs/64_day.ipynb #6fdc5634
+# %% ../../nbs/64_day.ipynb #977f0bff
 def _silent(name: str, wishes: Sequence[Wish], panel: Panel, following: str | None, few: int = 8) -> list[NoOrder]:
     "The wishes of one strategy that ask for nothing; of many, their number and the nearest."
     missed = dict(zip(panel.symbols, panel.missed[-1], strict=True))
-    absent = [NoOrder("no_bar", w.symbol, "no bar", w.why) for w in wishes if 0 < missed[w.symbol] < ENDED_AFTER]
-    present = [w for w in wishes if missed[w.symbol] == 0]
+    barred = barred_of(panel)
+    absent = [NoOrder("left alone", w.symbol, "left alone", w.why) for w in wishes if w.symbol in barred]
+    odd = [w for w in wishes if 0 < missed[w.symbol] < ENDED_AFTER and w.symbol not in barred]
+    absent += [NoOrder("no_bar", w.symbol, "no bar", w.why) for w in odd]
+    present = [w for w in wishes if missed[w.symbol] == 0 and w.symbol not in barred]
     if following is not None:
         return [NoOrder("no_decision", name, f"no decision for {count(len(wishes), 'symbol')}", following), *absent]
     if len(present) <= few:
@@ -307,7 +311,7 @@ def no_orders(
         found += _silent(name, [wish for wish in rest if wish.strategy == name], panel, decides.get(name))
     return found
 
-# %% ../../nbs/64_day.ipynb #ce581fdd
+# %% ../../nbs/64_day.ipynb #011a5496
 @dataclass(frozen=True)
 class Warned:
     "Something to look at."
@@ -329,16 +333,18 @@ def stale_warnings(panel: Panel, held: Iterable[str]) -> list[Warned]:
     return found
 
 
-def quality_warnings(panel: Panel, held: Iterable[str]) -> list[Warned]:
-    "Symbols that are left alone, as their prices cannot be right."
+def quality_warnings(panel: Panel, held: Iterable[str], refused: Mapping[str, str] | None = None) -> list[Warned]:
+    "Symbols that are left alone, as their prices cannot be right; `refused` has those that the panel may not even have."
     found, own = [], set(held)
-    for symbol, why in barred_of(panel).items():
+    for symbol, why in sorted({**(refused or {}), **barred_of(panel)}.items()):
         having = (
             "The position in it is kept untouched, at the last price that can be trusted"
             if symbol in own
             else "It is not held"
         )
-        found.append(Warned(f"{symbol} is not traded: its prices cannot be right", f"{why}. {having}."))
+        found.append(
+            Warned(f"{symbol} is not traded: its prices cannot be right", f"{why[:1].upper()}{why[1:]}. {having}.")
+        )
     return found
 
 # %% ../../nbs/64_day.ipynb #13cd5905
@@ -652,7 +658,7 @@ def _book(run: RunLike, cycle: CycleLike, panel: Panel, wishes: Sequence[Wish]) 
     now, after = exposures(positions, orders, equity, float(cycle.cash))
     return {"positions": positions, "orders": orders, "done": done, "exposure": now, "exposure_after": after}
 
-# %% ../../nbs/64_day.ipynb #89229795
+# %% ../../nbs/64_day.ipynb #d2fc3424
 def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
     """The day of `cycle`, explained.
 
@@ -673,7 +679,7 @@ def day_report(run: RunLike, cycle: CycleLike) -> DayReport:
         **_book(run, cycle, panel, wishes),
         fills=fill_lines(fills, [fill.venue_id for fill in cycle.fills], panel, booked),
         warnings=[
-            *quality_warnings(panel, cycle.holdings),
+            *quality_warnings(panel, cycle.holdings, (getattr(run, "quality", None) or {}).get("barred")),
             *cycle_warnings(cycle),
             *stale_warnings(panel, cycle.holdings),
         ],

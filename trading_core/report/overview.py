@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SHOWN', 'is_bad', 'newest_first', 'latest_runs', 'href', 'state_card', 'run_rows', 'runs_table', 'older_folds',
-           'runs_section', 'overview_title', 'index_page']
+__all__ = ['SLIPS', 'SHOWN', 'is_bad', 'newest_first', 'slipped', 'latest_runs', 'slips_since', 'href', 'state_card', 'run_rows',
+           'runs_table', 'older_folds', 'runs_section', 'overview_title', 'index_page']
 
-# %% ../../nbs/69_overview.ipynb #012fb77c
+# %% ../../nbs/69_overview.ipynb #ae3c52bb
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,12 +17,12 @@ import pandas as pd
 
 from ..figures import day_text, dollars, sparkline, svg
 from .markup import Html, badge, change, count, el, fold, joined, section
-from .pages import error_line, next_step
+from .pages import error_line, next_step, nothing_done
 from .shell import links, page
 from .sections import when_text
 from .today import is_simulated, kind_badges, seconds_of, status_badge
 
-# %% ../../nbs/69_overview.ipynb #74cb56f6
+# %% ../../nbs/69_overview.ipynb #e620cf46
 def is_bad(run: Mapping[str, Any]) -> bool:
     "Whether a person should look at it."
     return run.get("status") in ("failed", "refused")
@@ -32,13 +32,38 @@ def newest_first(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     "Runs by the time at which they started, latest first."
     return sorted(runs, key=lambda run: (str(run.get("started") or ""), str(run.get("run_id"))), reverse=True)
 
+# %% ../../nbs/69_overview.ipynb #3f4fb03c
+SLIPS = (
+    "ConfigError", "SettingError", "UnknownNameError", "ParameterError", "ParameterValueError", "DayError", "SinceError",
+    "AsOfError", "PastCycleError", "OtherBarsError", "BoundError",
+)  # fmt: skip  # what is wrong with a command or with settings, and not with a market, a venue or an account
+
+
+def slipped(run: Mapping[str, Any]) -> bool:
+    "Whether a run was refused for what its command or its settings say, before anything was done."
+    return nothing_done(run) and (run.get("error") or {}).get("type") in SLIPS
+
+
+def _whose(run: Mapping[str, Any]) -> tuple[str, str]:
+    "Account and job."
+    return str(run.get("account")), str(run.get("job"))
+
 
 def latest_runs(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    "The latest run of each account and job, latest first."
+    "The latest run of each account and job, latest first; one that did not come to anything for a slip does not count."
     latest: dict[tuple[str, str], Mapping[str, Any]] = {}
     for run in newest_first(runs):
-        latest.setdefault((str(run.get("account")), str(run.get("job"))), run)
+        if not slipped(run):
+            latest.setdefault(_whose(run), run)
     return list(latest.values())
+
+
+def slips_since(runs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    "By account and job: the latest run, if a slip stopped it."
+    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for run in newest_first(runs):
+        newest.setdefault(_whose(run), run)
+    return {whose: run for whose, run in newest.items() if slipped(run)}
 
 # %% ../../nbs/69_overview.ipynb #64b8681a
 def href(run: Mapping[str, Any], name: str = "report") -> str:
@@ -88,19 +113,29 @@ def _good_news(run: Mapping[str, Any], equity: pd.Series | None) -> list[Html]:
     halt = el("p", el("b", str(run["halted"])), cls="loss") if run.get("halted") else None
     return [el("div", el("div", el("p", worth, cls="big"), halt, lines, link), el("div", _course(equity)), cls="sx")]
 
-# %% ../../nbs/69_overview.ipynb #d62c4777
-def state_card(run: Mapping[str, Any], equity: pd.Series | None, next_run: str = "") -> Html:
-    "One account's latest run."
-    tone = (
-        "b" if is_bad(run) or run.get("halted") else "w" if run.get("warnings") or run.get("status") != "done" else ""
-    )
+# %% ../../nbs/69_overview.ipynb #7e662514
+def _slip_line(slip: Mapping[str, Any] | None) -> Html | None:
+    "The command that was refused after a card's run."
+    if slip is None:
+        return None
+    link = el("a", "refused", href=href(slip))
+    when = str(slip.get("started") or "").replace("T", " ").replace("Z", " UTC")
+    return el("p", "■ A later command was ", link, f" ({when}), and nothing was done: {error_line(slip)}", cls="sub")
+
+
+def state_card(
+    run: Mapping[str, Any], equity: pd.Series | None, next_run: str = "", slip: Mapping[str, Any] | None = None
+) -> Html:
+    "One account's latest run, and the `slip` that stopped a later one."
+    odd = run.get("warnings") or run.get("status") != "done" or slip is not None
+    tone = "b" if is_bad(run) or run.get("halted") else "w" if odd else ""
     state = status_badge(str(run.get("status")), int(run.get("warnings") or 0), bool(run.get("halted")))
     badges = joined([state, *kind_badges(run)], " ")
     as_of = f" · as of {day_text(pd.Timestamp(run['as_of']))}" if run.get("as_of") else ""
     told = el("p", f"{run.get('job')} · account {run.get('account')}{as_of}", cls="mut")
     said = _bad_news(run) if is_bad(run) else _good_news(run, equity)
     after = el("p", f"Next run: {when_text(next_run)}", cls="mut sub") if next_run else None
-    return el("section", el("div", badges), told, said, after, cls=f"sta {tone}".strip())
+    return el("section", el("div", badges), told, said, _slip_line(slip), after, cls=f"sta {tone}".strip())
 
 # %% ../../nbs/69_overview.ipynb #22ef15da
 def _mark(run: Mapping[str, Any]) -> Html:
@@ -181,14 +216,20 @@ def runs_section(runs: Sequence[Mapping[str, Any]]) -> Html:
         "Runs, newest first", runs_table(ordered[:SHOWN]), rest, sub=told + (f"; {bad}" if bad else "; none failed")
     )
 
-# %% ../../nbs/69_overview.ipynb #bb613f5f
-def overview_title(latest: Sequence[Mapping[str, Any]]) -> str:
-    "How it stands, in a sentence."
+# %% ../../nbs/69_overview.ipynb #3a8c6fb2
+def overview_title(latest: Sequence[Mapping[str, Any]], slips: Sequence[str] = ()) -> str:
+    "How it stands, in a sentence; `slips` are the accounts whose latest command was refused."
+    refused = f"the latest command for {', '.join(dict.fromkeys(slips))} was refused" if slips else ""
+    if not latest:
+        return f"Nothing has run yet; {refused}" if slips else "No run yet"
+    return _state_title(latest) + (f"; {refused}" if slips else "")
+
+
+def _state_title(latest: Sequence[Mapping[str, Any]]) -> str:
+    "The same of the runs alone, of which there is one at least."
     bad = [run for run in latest if is_bad(run) or run.get("halted")]
     well, warned = len(latest) - len(bad), sum(int(run.get("warnings") or 0) for run in latest if run not in bad)
     who = ", ".join(str(run.get("account")) for run in bad)
-    if not latest:
-        return "No run yet"
     if not well and all(run.get("halted") for run in bad):
         return f"Trading is halted: {who} {'needs' if len(bad) == 1 else 'need'} you"
     if not well:
@@ -202,7 +243,7 @@ def overview_title(latest: Sequence[Mapping[str, Any]]) -> str:
         text = f"{count(running, 'run')} in progress"
     return f"{text}; {who} {'needs' if len(bad) == 1 else 'need'} you" if bad else text
 
-# %% ../../nbs/69_overview.ipynb #3999143b
+# %% ../../nbs/69_overview.ipynb #c1a29048
 def _footer(runs: Sequence[Mapping[str, Any]], written: str) -> list[tuple[object, object]]:
     "When the page was written, and of which accounts."
     facts: list[tuple[object, object]] = (
@@ -228,13 +269,16 @@ def index_page(
     next_runs : mapping of job to text, optional
         When each job runs next, as 2019-06-29T00:10:00Z.
     """
-    courses, coming, latest = equity or {}, next_runs or {}, latest_runs(runs)
+    courses, coming, latest, slips = equity or {}, next_runs or {}, latest_runs(runs), slips_since(runs)
     cards = [
-        state_card(run, courses.get(str(run.get("account"))), coming.get(str(run.get("job")), "")) for run in latest
+        state_card(run, courses.get(who), coming.get(job, ""), slips.get((who, job)))
+        for run in latest
+        for who, job in [_whose(run)]
     ]
+    told = [who for who, job in slips if not latest or (who, job) in map(_whose, latest)]
     good = next((run for run in newest_first(runs) if run.get("status") == "done"), None)
     nav = links({"All runs": "index.html"} | ({"Latest report": href(good)} if good else {}), "All runs")
     body = [el("div", cards, cls="stat"), runs_section(runs)]
     if not runs:
         body = [section("Nothing has run yet", el("p", "Start the first one: ", el("code", "trading run daily")))]
-    return page("All runs", el("h1", overview_title(latest)), *body, nav=nav, footer=_footer(runs, written))
+    return page("All runs", el("h1", overview_title(latest, told)), *body, nav=nav, footer=_footer(runs, written))

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['prose', 'harmless', 'rendered', 'where_of', 'error_line', 'next_step', 'body_of', 'render_page', 'nothing_done',
-           'certain', 'failed_page', 'front_page']
+__all__ = ['prose', 'harmless', 'rendered', 'where_of', 'error_line', 'again', 'next_step', 'body_of', 'render_page',
+           'nothing_done', 'certain', 'failed_page', 'front_page']
 
-# %% ../../nbs/68_run_pages.ipynb #91767671
+# %% ../../nbs/68_run_pages.ipynb #9dda8730
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -115,18 +116,35 @@ def error_line(run: Mapping[str, Any]) -> str:
     first = lines[0] if lines else str(error.get("type") or "unknown error")
     return f"{where_of(run)}: {first}" if where_of(run) else first
 
-# %% ../../nbs/68_run_pages.ipynb #3ec104d2
+# %% ../../nbs/68_run_pages.ipynb #aca84a35
+def again(run: Mapping[str, Any]) -> str:
+    "The command that repeats a run: its job, day, parameters and settings; what is secret is not in run.json, and so not in it."
+    given = dict(run.get("parameters") or {})
+    asked = {name: given.pop(name, None) for name in ("as_of", "since", "dry_run", "live")}
+    words = ["trading", "run", str(run.get("job", "daily"))]
+    for option, value in (("--as-of", run.get("as_of") or asked["as_of"]), ("--since", asked["since"])):
+        words += [option, str(value)] if value else []
+    words += [f"--{name.replace('_', '-')}" for name in ("dry_run", "live") if asked[name]]
+    words += [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
+    return shlex.join([*words, *((run.get("settings") or {}).get("given") or ())])
+
+
+def _trades(run: Mapping[str, Any]) -> bool:
+    "Whether a run's job has a page that may place orders, and it was no dry run."
+    jobs = (run.get("settings") or {}).get("jobs") or {}
+    pages = [str(item["name"]) for item in run.get("pages") or []] or jobs.get(run.get("job")) or ()
+    return "trade" in pages and not run.get("dry_run")
+
+# %% ../../nbs/68_run_pages.ipynb #93d48d86
 def next_step(run: Mapping[str, Any]) -> Html:
     "What to do now."
-    if run.get("next_step"):
-        return safe(run["next_step"])
-    command = f"trading run {run.get('job', 'daily')}" + (f" --as-of {run['as_of']}" if run.get("as_of") else "")
-    again = el("code", command)
+    command = el("code", again(run))
     if run.get("status") == "refused":
-        return safe(["Mend what the sentence above names, then run ", again, "."])
+        return safe(["Mend what the sentence above names, then run ", command, "."])
     page = (run.get("error") or {}).get("page")
     look = [f"Look at the cell in {page}.ipynb, then run "] if page else ["Run "]
-    return safe([*look, again, " again; it resumes the same cycle and cannot trade twice."])
+    sure = "; it resumes the same cycle and cannot trade twice." if _trades(run) else "."
+    return safe([*look, command, " again", sure])
 
 # %% ../../nbs/68_run_pages.ipynb #de70487b
 def _band(run: Mapping[str, Any]) -> Html:
@@ -171,9 +189,9 @@ def render_page(
     name = f"{title_of(page)} · {str(run.get('as_of') or '').replace('T', ' ')} · {run.get('account', '')}"
     return whole_page(name, top, broken, *body_of(notebook), note, nav=nav, footer=provenance(run))
 
-# %% ../../nbs/68_run_pages.ipynb #e9972bdf
+# %% ../../nbs/68_run_pages.ipynb #a09ceb67
 _CERTAIN = {
-    "refused": "Nothing was done: no page was computed, no order was sent, nothing was written to the ledger.",
+    "refused": "Nothing was done: no page was computed, no order was sent, the account is as it was.",
     "rehearsed": "The days that were rehearsed before, up to the one that the sentence above names, are in the ledger with their orders and fills. Nothing was decided after it.",
     "late": "No order was sent: trading was refused before. What had filled until then may be booked in the ledger.",
     "dry": "It was a dry run: no order was sent.",

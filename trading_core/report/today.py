@@ -291,7 +291,7 @@ def run_facts(remembered: Mapping[str, Any]) -> dict[str, Any]:
         "halted": day.halted,
     }
 
-# %% ../../nbs/66_today.ipynb #57967773
+# %% ../../nbs/66_today.ipynb #cbdc8b79
 def _day_lines(day: DayReport) -> list[str]:
     "The day in plain text."
     grown = f", {percent(day.equity / day.initial - 1, signed=True)} since {day.started}" if day.previous_equity else ""
@@ -303,6 +303,7 @@ def _day_lines(day: DayReport) -> list[str]:
         f"? {w.side} {quantity_text(w.quantity)} {w.symbol}: trading approve {w.digest}" for w in day.venue.waiting
     ]
     lines += [f"! {warned.title}" for warned in day.warnings[:3]]
+    lines += [f"! and {count(len(day.warnings) - 3, 'more warning')}"] if len(day.warnings) > 3 else []
     for order in day.orders[:12]:
         amount = f"{quantity_text(order.quantity):>14} ≈ {dollars(order.value, 0):>9}"
         lines.append(f"  {order.side:4} {order.symbol:9} {amount}  {order.why}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Step', 'Why', 'bar_step', 'signal_step', 'held_step', 'margin_of', 'check_steps', 'waiting_steps', 'order_steps',
            'verdict_of', 'why']
 
-# %% ../../nbs/70_why.ipynb #22ff8f08
+# %% ../../nbs/70_why.ipynb #f75162ba
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..data.guarded import barred_of
 from ..data.panel import Panel
 from ..ledger import Cycle, Ledger
 from ..model import ExitRules, Fill
@@ -64,7 +65,7 @@ class Why:
         rows = "".join(f"<tr><td>{escape(s.kind)}</td><td>{escape(s.text)}</td></tr>" for s in self.steps)
         return f"<p><b>{escape(str(self).splitlines()[0])}</b></p><table>{rows}</table>"
 
-# %% ../../nbs/70_why.ipynb #19a0f588
+# %% ../../nbs/70_why.ipynb #289b1bce
 def bar_step(panel: Panel, symbol: str, day: pd.Timestamp) -> Step:
     "What the panel has of a symbol on a day, or why it has nothing."
     if symbol not in panel.symbols:
@@ -86,6 +87,8 @@ def bar_step(panel: Panel, symbol: str, day: pd.Timestamp) -> Step:
 def _no_bar(panel: Panel, symbol: str, own: pd.DatetimeIndex, day: pd.Timestamp) -> str:
     if day > panel.last:
         return f"No bar: the data ends on {bar_text(panel.last)}."
+    if symbol in barred_of(panel):
+        return f"Its bars are not used, as its prices cannot be right: {barred_of(panel)[symbol]}."
     if not len(own) or day < own[0]:
         first = f"its first one is of {bar_text(own[0])}" if len(own) else "it has none at all"
         return f"No bar: {first}."
@@ -140,7 +143,7 @@ class _Case:
         "Whether the symbol has a bar on that day."
         return "close" in bar_step(self.panel, self.symbol, self.day).facts
 
-# %% ../../nbs/70_why.ipynb #0b515b8d
+# %% ../../nbs/70_why.ipynb #a9c04c82
 def signal_step(case: _Case, name: str) -> Step:
     "What a strategy said of the symbol, and the values behind it."
     strategy, past, symbol = case.strategies[name][0], case.past, case.symbol
@@ -155,7 +158,9 @@ def signal_step(case: _Case, name: str) -> Step:
     bars = int(past.real[:, past.symbols.index(symbol)].sum())
     said = "has no opinion" if strength is None else f"says {strength:+.2f}"
     because = explain(strategy, past).get(symbol, "")
-    if bars <= strategy.warmup:
+    if symbol in barred_of(past):
+        pass  # that is reason enough
+    elif bars <= strategy.warmup:
         because = f"warm-up, it has {bars} bars of its own and needs more than {strategy.warmup}"
     elif strength is None and not strategy.is_decision_day(past, case.day):
         coming = strategy.next_decision(past, case.day)

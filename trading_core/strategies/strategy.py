@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.intervals import closings, grid
+from ..data.guarded import barred_of
 from ..data.panel import Panel
 from ..errors import ConfigError, StrategyError, TradingError, UnknownNameError, pass_on_interrupt
 from ..model import Asset, ExitRules
@@ -157,9 +158,11 @@ def signed_percent(value: float, digits: int = 1) -> str:
     text = f"{100 * value:+.{digits}f}"
     return f"{text if float(text) else text[1:]} %".replace("-", "−")
 
-# %% ../../nbs/21_strategy.ipynb #a2e8d8ce
+# %% ../../nbs/21_strategy.ipynb #94fa0b09
 def no_bar(panel: Panel, symbol: str) -> str:
     "Why there can be no opinion on `symbol` on the panel's last day."
+    if symbol in barred_of(panel):  # it may have a bar, which nobody is to look at
+        return f"its prices cannot be right: {barred_of(panel)[symbol]}"
     missed = int(panel.missed[-1, panel.symbols.index(symbol)])
     if missed < 0:
         return "not listed yet"
