@@ -49,13 +49,14 @@ def test_a_rehearsal_that_is_refused_says_up_to_which_day_it_is_booked(tmp_path)
     result = run_job("daily", config=config, as_of="2024-03-08", since="2024-01-25")
     with Ledger(config.ledger_url, account=config.account) as books:
         last, fills = books.last_cycle().as_of, books.fills()
+        booked = max(books.last_day(), *(fill.day for fill in fills))
     assert fills
     assert (result.status, result.exit_code) == ("refused", 2)
     assert "is wanted by both" in result.error
     assert (
-        f"The rehearsal had come to {last:%Y-%m-%d}, and its decisions and fills up to then are in the" in result.error
+        f"decided up to {last:%Y-%m-%d} and booked what filled up to {booked:%Y-%m-%d}, and that is in" in result.error
     )
     page = result.report.read_text(encoding="utf-8")
     assert "Nothing was done" not in page
     assert "nothing was done" not in page
-    assert "up to the one that the sentence above names, are in the ledger" in page
+    assert "up to the days that the sentence above names, is in the ledger" in page

@@ -189,14 +189,14 @@ def render_page(
     name = f"{title_of(page)} · {str(run.get('as_of') or '').replace('T', ' ')} · {run.get('account', '')}"
     return whole_page(name, top, broken, *body_of(notebook), note, nav=nav, footer=provenance(run))
 
-# %% ../../nbs/68_run_pages.ipynb #a09ceb67
+# %% ../../nbs/68_run_pages.ipynb #345f1dcc
 _CERTAIN = {
     "refused": "Nothing was done: no page was computed, no order was sent, the account is as it was.",
-    "rehearsed": "The days that were rehearsed before, up to the one that the sentence above names, are in the ledger with their orders and fills. Nothing was decided after it.",
+    "rehearsed": "What was rehearsed before, up to the days that the sentence above names, is in the ledger with its orders and fills. Nothing was decided after them.",
     "late": "No order was sent: trading was refused before. What had filled until then may be booked in the ledger.",
     "dry": "It was a dry run: no order was sent.",
     "before": "No order was sent: the run stopped before its trade page. The account is as it was.",
-    "since": "No order was sent for the run's own day: it stopped before its trade page. If the account was new, the days from {since} on were rehearsed before and are in the ledger.",
+    "since": "No order was sent for the run's own day: it stopped before its trade page. If the account was new, the days of --since {since} were rehearsed before and are in the ledger.",
     "open": "Whether orders were sent is in the ledger: it is recorded there before and after, and the next run looks it up first.",
 }
 

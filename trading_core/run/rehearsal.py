@@ -49,23 +49,24 @@ def since_day(given: str, as_of: pd.Timestamp) -> pd.Timestamp:
         raise SinceError(given, as_of)
     return day
 
-# %% ../../nbs/70_rehearsal.ipynb #d0bd94fe
+# %% ../../nbs/70_rehearsal.ipynb #b6261286
 class RehearsalError(RefusedError):
     "A rehearsal that came to a day on which nothing could be decided; the days before are booked."
 
-    def __init__(self, why: str, last: str):
-        super().__init__(why, last)
-        self.why, self.last = why, last  # `last` is blank on the first day
+    def __init__(self, why: str, last: str, booked: str):
+        super().__init__(why, last, booked)
+        self.why, self.last, self.booked = why, last, booked  # `last` is the last day decided, blank if there is none
 
     def __str__(self) -> str:
         if not self.last:
             return f"{self.why} It was the first day of the rehearsal: the account is opened, and nothing was decided."
         return (
-            f"{self.why} The rehearsal had come to {self.last}, and its decisions and fills up to then are in the ledger. To rehearse "
-            f"anew, take another account: --set ledger.account=NAME; this one goes on from there, without a decision for the days between."
+            f"{self.why} The rehearsal had decided up to {self.last} and booked what filled up to {self.booked}, and that is in the "
+            f"ledger. To rehearse anew, take another account: --set ledger.account=NAME; this one goes on from there, without a "
+            f"decision for the days between."
         )
 
-# %% ../../nbs/70_rehearsal.ipynb #a198399a
+# %% ../../nbs/70_rehearsal.ipynb #60f19c03
 def rehearse(
     run: RunContext, ledger: Ledger, since: pd.Timestamp, tell: Callable[[float], None] = lambda part: None
 ) -> list[pd.Timestamp]:
@@ -86,8 +87,11 @@ def rehearse(
                 costs=run.costs, limits=run.limits, source_kind=run.market.source, run_id=run.run_id,
             )  # fmt: skip
         except RefusedError as error:
-            raise RehearsalError(
-                str(error), bar_text(days[number - 2], panel.interval) if number > 1 else ""
-            ) from error
+            cycle, booked = ledger.last_cycle(), ledger.last_day()
+            texts = (
+                bar_text(moment, panel.interval) if moment is not None else ""
+                for moment in (cycle and cycle.as_of, booked)
+            )
+            raise RehearsalError(str(error), *texts) from error
         tell(number / len(days))
     return list(days)
