@@ -257,3 +257,9 @@ def test_a_finding_is_told_in_one_sentence() -> None:
     assert (
         str(finding) == "X, 2019-01-07: the price is 10 times its neighbours, and back on the next bar. Get it again."
     )
+
+
+def test_a_share_that_is_listed_after_the_last_day_asked_for_has_no_finding() -> None:
+    bars = {"KNOWN": quiet(), "LATER": quiet(1)[300:]}
+    assert quality_of(bars, end=DAYS[250]) == []
+    assert [f.rule for f in quality_of({"NEVER": quiet()[:0]}, end=DAYS[250])] == ["unreadable"]

@@ -110,7 +110,7 @@ def _checked(bars: Any) -> dict[str, Any]:
             raise QualityInputError(f"the symbol {symbol!r}")
     return dict(sorted(bars.items()))
 
-# %% ../../nbs/17z_quality.ipynb #587608eb
+# %% ../../nbs/17z_quality.ipynb #68406a08
 def quality_of(
     bars: Mapping[str, pd.DataFrame],
     assets: Mapping[str, Asset] | None = None,
@@ -140,7 +140,10 @@ def quality_of(
     found: list[Finding] = []
     readable: list[Readable] = []
     for symbol, table in wanted.items():
-        usable, wrong = read_bars(symbol, _cut(table, first or None, last or None))
+        asked = _cut(table, first or None, last or None)
+        if asked is not table and not len(asked):
+            continue  # listed later, or gone before: not a fault of its bars
+        usable, wrong = read_bars(symbol, asked)
         found += wrong
         readable += [usable] if usable is not None else []
     known = {symbol: (assets or {}).get(symbol) or Asset.of(symbol) for symbol in wanted}
