@@ -1863,6 +1863,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                             'trading_core.data.fetching._Fetch': ('fetching.html#_fetch', 'trading_core/data/fetching.py'),
                                             'trading_core.data.fetching._Fetch.run': ( 'fetching.html#_fetch.run',
                                                                                        'trading_core/data/fetching.py'),
+                                            'trading_core.data.fetching._of_store': ( 'fetching.html#_of_store',
+                                                                                      'trading_core/data/fetching.py'),
                                             'trading_core.data.fetching.fetch_bars': ( 'fetching.html#fetch_bars',
                                                                                        'trading_core/data/fetching.py'),
                                             'trading_core.data.fetching.progress_bar': ( 'fetching.html#progress_bar',

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from trading_core.data.alpaca_bars import AlpacaBars, NoKeysError
 from trading_core.data.fetching import IN_A_ROW, NothingFetchedError, fetch_bars
 from trading_core.data.loopback import Answer, Loopback
+from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.patience import (
     LONGEST,
     Line,
@@ -28,7 +29,9 @@ from trading_core.data.patience import (
     patiently,
     pauses,
 )
+from trading_core.data.simulated import SimulatedBars
 from trading_core.data.sources import NoBarsError
+from trading_core.data.store import BarStore
 from trading_core.errors import ConfigError
 from trading_core.sessions import sessions
 
@@ -286,3 +289,17 @@ def test_no_bars_is_not_taken_for_no_answer():
 
     with pytest.raises(NoBarsError):
         patiently(nothing, "here", "SPY", pause=0.0)
+
+
+def test_a_store_answers_for_many_symbols_as_a_source_does(tmp_path):
+    market = SimulatedBars(today="2024-03-01")
+    known, other = market.symbols()[:2]
+    store = BarStore(tmp_path / "bars", market)
+    found = fetch_bars(store, [known, "NOBODY", other], "2024-01-02", "2024-02-01")
+    assert list(found.bars) == [known, other]
+    assert list(found.failed) == ["NOBODY"]
+    assert isinstance(found.failed["NOBODY"], UnknownSymbolError)
+    kept = fetch_bars(BarStore(tmp_path / "bars"), [known, "NOBODY"], "2024-01-02", "2024-02-01")
+    assert kept.bars[known].equals(found.bars[known])
+    assert isinstance(kept.failed["NOBODY"], NoBarsError)
+    assert list(fetch_bars(store, known, "2024-01-02", "2024-02-01").bars) == [known]

@@ -403,6 +403,13 @@ def test_what_the_disk_refuses_is_said_with_the_store(
         BarStore(tmp_path / "bars").add({"A": flat(pd.DatetimeIndex([FIRST]))})
 
 
+def test_a_folder_that_cannot_be_made_is_said_with_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "mkdir", refusing)
+    market = SimulatedBars(today="2024-03-01")
+    with pytest.raises(StoreDiskError, match=r"the store bars \(Permission denied\)"):
+        BarStore(tmp_path / "bars", market).bars(market.symbols()[0], "2024-01-02")
+
+
 def test_a_bar_that_was_taken_back_stays_away_when_the_word_of_it_is_damaged(
     store: BarStore, vendor: Vendor, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ __all__ = ['URL', 'FRAMES', 'COINS', 'PROCESSED', 'BEFORE', 'SHORTLY', 'KINDS', 
            'AlpacaRows', 'AlpacaLabelled', 'AlpacaAsking', 'AlpacaHappened', 'AlpacaReading', 'finished',
            'AlpacaBatches', 'AlpacaMany', 'AlpacaBars']
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #1c861727
+# %% ../../nbs/13b_alpaca_bars.ipynb #43e22979
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from .fetching import Fetched
 from .intervals import days_of, labelled_by_end, resample, stretches
 from .patience import Line, Manners, SaidNoError, SourceError
 from .sources import COLUMNS, DAY, MINUTE, BadBarsError, NoBarsError, Source, asked_for, checked_bars
-from .sources import complete_bars, in_window, latest_table, moment, on_sessions
+from .sources import complete_bars, each_symbol, in_window, latest_table, moment, on_sessions
 from ..errors import ConfigError, DataError
 from ..model import Asset
 from ..sessions import Day, as_written, written
@@ -481,7 +481,7 @@ class AlpacaBatches(AlpacaReading):
             except DataError as error:
                 found.failed[symbol] = error
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #07c7fb9b
+# %% ../../nbs/13b_alpaca_bars.ipynb #49e7eaff
 class AlpacaMany(AlpacaBatches):
     "Asks for many symbols at once."
 
@@ -493,7 +493,7 @@ class AlpacaMany(AlpacaBatches):
         stop = self.now().normalize() + (0 if interval == "1d" else 1) * DAY  # the first day that is not asked for
         stop = stop if last is None else min(last + DAY, stop)
         first = pd.Timestamp("2015-01-01", tz="UTC") if first is None else first
-        wanted = list(dict.fromkeys(symbols))
+        wanted = each_symbol(symbols)
         if first >= stop:
             note = f"The last complete day is {self.now().normalize() - DAY:%Y-%m-%d}."
             return Fetched({}, {s: NoBarsError("Alpaca", s, asked_for(first, last), note) for s in wanted})
@@ -503,7 +503,7 @@ class AlpacaMany(AlpacaBatches):
                 self.batch(some[place : place + BATCH], first, stop, interval, found)
         return found
 
-# %% ../../nbs/13b_alpaca_bars.ipynb #a6ea8d5d
+# %% ../../nbs/13b_alpaca_bars.ipynb #e107f326
 @dataclass(frozen=True)
 class AlpacaBars(AlpacaMany):
     """Bars from Alpaca.
@@ -527,7 +527,7 @@ class AlpacaBars(AlpacaMany):
 
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the price of the last trade and its time; NaN and NaT where there is none."
-        wanted = list(dict.fromkeys(symbols))
+        wanted = each_symbol(symbols)
         found = dict.fromkeys(wanted, (np.nan, pd.NaT))
         feed = "iex" if self.feed == "sip" else self.feed  # the last trade of all markets is not free
         for coins, path, query in (

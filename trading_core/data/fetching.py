@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Told', 'IN_A_ROW', 'Fetched', 'NothingFetchedError', 'progress_bar', 'fetch_bars']
 
-# %% ../../nbs/13d_fetching.ipynb #1cce8906
+# %% ../../nbs/13d_fetching.ipynb #3b291205
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from .patience import SourceError
-from .sources import BarSource, as_source, each_symbol
+from .sources import BarSource, NoBarsError, as_source, asked_for, each_symbol
 from ..errors import ConfigError, UnknownNameError
 from ..sessions import Day
 
@@ -116,7 +116,17 @@ class _Fetch(_Answers):
             self.failed[symbol] = NothingFetchedError(self.source.name, symbol, self.silent, self.reason)
             self.told(symbol, self.failed[symbol])
 
-# %% ../../nbs/13d_fetching.ipynb #9173094f
+# %% ../../nbs/13d_fetching.ipynb #59d023af
+def _of_store(
+    store: Any, symbols: list[str], start: Day | None, end: Day | None, interval: str, progress: bool | None
+) -> Fetched:
+    "What a store has and can get."
+    failed = dict(store.fetch(symbols, start, end, interval, progress=progress).failed)
+    found = store.bars_many([symbol for symbol in symbols if symbol not in failed], start, end, interval)
+    none = {s: NoBarsError(store.name, s, asked_for(start, end)) for s in symbols if s not in found and s not in failed}
+    return Fetched(found, {symbol: (failed | none)[symbol] for symbol in symbols if symbol not in found})
+
+
 def fetch_bars(
     source: Any,
     symbols: Iterable[str],
@@ -146,6 +156,8 @@ def fetch_bars(
     if workers < 1:
         raise ConfigError(f"workers={workers} arrived, but at least 1 is needed.")
     wanted, asked = each_symbol(symbols), as_source(source)
+    if hasattr(asked, "as_of_known"):  # a store, which asks its source in as few questions as it can
+        return _of_store(asked, wanted, start, end, interval, progress)
     together = getattr(asked, "bars_many", None)
     if together is not None and len(wanted) > 1:  # a source that takes many in one question
         many = together(wanted, start, end, interval)

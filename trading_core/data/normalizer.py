@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['carry', 'common_calendar', 'check_dividends', 'placed_actions', 'NoSymbolsError', 'HybridDataNormalizer',
            'load_panel']
 
-# %% ../../nbs/15_normalizer.ipynb #09ca8440
+# %% ../../nbs/15_normalizer.ipynb #0c8d988b
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -17,7 +17,7 @@ import pandas as pd
 
 from .panel import FIELDS, Panel
 from .intervals import check_labels
-from .sources import ACTIONS, BadBarsError, BarSource, checked_bars, step_of
+from .sources import ACTIONS, BadBarsError, BarSource, checked_bars, each_symbol, step_of
 from ..errors import DataError, UnknownNameError
 from ..model import Asset
 from ..sessions import Day
@@ -133,7 +133,7 @@ def _placed(bars: Mapping[str, pd.DataFrame], assets: Mapping[str, Asset], inter
     carry(arrays, real)
     return Panel(days, tuple(bars), assets, arrays, real, None, interval, placed_actions(bars, days))
 
-# %% ../../nbs/15_normalizer.ipynb #6383c999
+# %% ../../nbs/15_normalizer.ipynb #539cf9c1
 def load_panel(
     source: BarSource,
     symbols: Iterable[str] | str,
@@ -144,6 +144,6 @@ def load_panel(
 ) -> Panel:
     "The bars of `symbols`, or of one symbol, from `start` to `end` as a panel."
     how = () if interval == "1d" else (interval,)  # a source of daily bars need not know the word
-    names = [symbols] if isinstance(symbols, str) else dict.fromkeys(symbols)  # a text is one name, not its letters
+    names = each_symbol(symbols)
     bars = {symbol: source.bars(symbol, start, end, *how) for symbol in names}
     return HybridDataNormalizer().normalize(bars, assets, interval)

@@ -10,7 +10,7 @@ __all__ = ['StoreSourceError', 'StoreNoteError', 'owner', 'venue_of', 'own', 'St
            'StoreFetching', 'StoreLearning', 'as_known', 'StoreReading', 'StoreAnswers', 'StoreBars', 'StorePlaced',
            'StorePanels', 'BarStore']
 
-# %% ../../nbs/16h_store.ipynb #760784f3
+# %% ../../nbs/16h_store.ipynb #8b142478
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -24,10 +24,11 @@ import pandas as pd
 from .normalizer import NoSymbolsError
 from .panel import Panel, UnknownSymbolError
 from .sources import COLUMNS, STEPS, BarSource, NoBarsError, Source, as_source, asked_for, checked_bars
+from .sources import each_symbol
 from .store_care import Damage, Repaired, check, repair
 from .store_fetching import FetchReport, fetch, missing
 from .store_files import put_in_place
-from .store_index import FOREVER, covered, last_known, moment, moment_of
+from .store_index import FOREVER, covered, last_known, moment, moment_of, on_disk
 from .store_learning import Learnt, learn
 from .store_ranges import EVER, Span, bounds, day_number, day_of
 from .store_reading import PanelReading, Shelf, read_bars, shares_then, splits_of
@@ -85,7 +86,7 @@ def owner(folder: Path) -> dict[str, Any]:
         raise StoreNoteError(folder.name, "its exchange or feed is no text")
     return found
 
-# %% ../../nbs/16h_store.ipynb #24291fed
+# %% ../../nbs/16h_store.ipynb #e5aad904
 def venue_of(source: Any) -> str:
     "The exchange or feed of a source that has the choice of several; empty for the others."
     inner = getattr(source, "source", None)  # of one that goes around another
@@ -105,10 +106,11 @@ def own(folder: Path, source: BarSource, *, note: bool = True) -> None:
         raise StoreSourceError(folder.name, *names)
     if note and (not holds or (venue and "venue" not in holds)):
         told = {"source": source.name, "simulated": source.simulated} | ({"venue": venue} if venue else {})
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"store.{os.getpid()}.part"
-        part.write_text(json.dumps(told), encoding="utf-8")
-        put_in_place(part, folder / "store.json")
+        with on_disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            part = folder / f"store.{os.getpid()}.part"
+            part.write_text(json.dumps(told), encoding="utf-8")
+            put_in_place(part, folder / "store.json")
 
 # %% ../../nbs/16h_store.ipynb #73113cd9
 class StoreSource(Source):
@@ -201,7 +203,7 @@ class StoreDays(StoreNames):
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
-# %% ../../nbs/16h_store.ipynb #07a7ac26
+# %% ../../nbs/16h_store.ipynb #753962c3
 class StoreFetching(StoreDays):
     "A store that learns."
 
@@ -209,7 +211,7 @@ class StoreFetching(StoreDays):
         self, symbols: Iterable[str], start: Day | None = None, end: Day | None = None, interval: str = "1d"
     ) -> dict[Span, list[str]]:
         "The days of which not everything is known, and for which symbols."
-        asked = list(dict.fromkeys(symbols))
+        asked = each_symbol(symbols)
         return missing(self.shelf(interval), asked, self.span(start, end, interval), self.tells_actions)
 
     def fetch(
@@ -225,7 +227,7 @@ class StoreFetching(StoreDays):
         "Ask the source for what is missing, or for all of it `again`; who fails is in `failed`, the others are kept."
         if self.source is None or self.as_of_known is not None:
             return FetchReport()
-        span, asked, today = self.span(start, end, interval), list(dict.fromkeys(symbols)), day_number(self.now())
+        span, asked, today = self.span(start, end, interval), each_symbol(symbols), day_number(self.now())
         wanted = {span: asked} if again else self._wanted(self.missing(asked, start, end, interval), today)
         if not wanted or not asked or span[0] > span[1]:
             return FetchReport()
@@ -334,7 +336,7 @@ class StoreAnswers(StoreReading):
             raise UnknownSymbolError(f"The store {self.folder.name}", symbol, kept)
         raise NoBarsError(self.name, symbol, asked_for(start, end))
 
-# %% ../../nbs/16h_store.ipynb #d36728fc
+# %% ../../nbs/16h_store.ipynb #c018f964
 class StoreBars(StoreAnswers):
     "A store that hands out bars."
 
@@ -366,7 +368,7 @@ class StoreBars(StoreAnswers):
         as_of_known: Any = None,
     ) -> dict[str, pd.DataFrame]:
         "The bars of many symbols; those that have none are left out."
-        asked = list(dict.fromkeys(symbols))
+        asked = each_symbol(symbols)
         known = self._ready(asked, start, end, interval, as_of_known)
         return self._read(asked, start, end, interval, known)
 

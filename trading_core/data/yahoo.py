@@ -10,7 +10,7 @@ __all__ = ['Fetch', 'SAID_NO', 'KEPT', 'PAGE', 'BEFORE', 'named', 'by_day', 'tol
            'yahoo_symbol', 'refuse_silence', 'fetch', 'YahooError', 'ask', 'pages', 'once_each', 'on_marks',
            'short_as_traded', 'waiting_since', 'YahooAsked', 'YahooPages', 'YahooReading', 'YahooBars']
 
-# %% ../../nbs/13_yahoo.ipynb #7da00d3e
+# %% ../../nbs/13_yahoo.ipynb #f918d72e
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ from .intervals import days_of, grid, labelled_by_end, stretches
 from .panel import UnknownSymbolError
 from .patience import NoAnswerError, Pace, SourceError, patiently, words_of
 from .sources import COLUMNS, DAY, BadBarsError, NoBarsError, Source, asked_for, checked_bars
-from .sources import complete_bars, in_window, latest_table, moment, on_sessions
+from .sources import complete_bars, each_symbol, in_window, latest_table, moment, on_sessions
 from .yahoo_answer import Overheard, check_answer, check_zone, is_no, is_number, on_own_days
 from ..errors import RefusedError, TradingError
 from ..model import Asset
@@ -353,7 +353,7 @@ class YahooReading(YahooPages):
         checked = checked_bars(symbol, found, interval)
         return on_sessions("Yahoo", symbol, checked) if interval == "1d" else checked
 
-# %% ../../nbs/13_yahoo.ipynb #e5cc9bc5
+# %% ../../nbs/13_yahoo.ipynb #7bbff553
 @dataclass(frozen=True)
 class YahooBars(YahooReading):
     """Bars from Yahoo Finance.
@@ -385,7 +385,7 @@ class YahooBars(YahooReading):
 
     def latest(self, symbols: Iterable[str]) -> pd.DataFrame:
         "By symbol: the latest price and its time, today's included; NaN and NaT where there is none."
-        return latest_table({symbol: self._latest(symbol) for symbol in dict.fromkeys(symbols)})
+        return latest_table({symbol: self._latest(symbol) for symbol in each_symbol(symbols)})
 
     def _latest(self, symbol: str) -> tuple[float, pd.Timestamp]:
         now = self.now()
