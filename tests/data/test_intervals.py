@@ -24,6 +24,7 @@ from trading_core.data.intervals import (
     labelled_by_end,
     resample,
     stretches,
+    told_label,
 )
 from trading_core.data.sources import COLUMNS, BadBarsError
 from trading_core.errors import UnknownNameError
@@ -94,7 +95,6 @@ def test_a_lunch_break_cuts_a_session_in_two():
     st.sampled_from(["open", "clock"]),
 )
 def test_every_session_is_covered_once_without_holes(day, interval, anchor):
-    from trading_core.data.intervals import bar_spans
 
     left, right = bar_spans("XNYS", Interval.of(interval), day, day + pd.Timedelta(days=9), anchor=anchor)
     table = hours("XNYS", day, day + pd.Timedelta(days=9))
@@ -112,7 +112,6 @@ def test_every_session_is_covered_once_without_holes(day, interval, anchor):
 @pytest.mark.parametrize("anchor", ["open", "clock"])
 @pytest.mark.parametrize("interval", WITHIN)
 def test_starts_are_told_from_ends(interval, anchor, extended):
-    from trading_core.data.intervals import bar_spans
 
     left, right = bar_spans("XNYS", Interval.of(interval), "2024-06-24", "2024-07-12", extended, anchor)
     volume = np.full(len(left), 100.0)
@@ -303,3 +302,20 @@ def test_days_are_not_cut_into_hours_and_stay_days(calendar: str, days: list[str
     with pytest.raises(BadBarsError, match=r"bars of 1d do not fit into bars of 1h.*Ask the source for bars of 1h"):
         resample(bars, "1h", calendar)
     pd.testing.assert_frame_equal(resample(bars, "1d", calendar), bars)
+
+
+@pytest.mark.parametrize("interval", ["1m", "5m", "1h"])
+@pytest.mark.parametrize("true", ["start", "end"])
+def test_a_label_that_the_bars_refute_is_refused_and_one_that_they_allow_is_believed(interval: str, true: str) -> None:
+    ends = grid("XNYS", interval, "2024-03-04", "2024-03-15")  # the clocks change in between
+    opens = pd.DatetimeIndex(bar_spans("XNYS", Interval.of(interval), "2024-03-04", "2024-03-15")[0], tz="UTC")
+    bars = pd.DataFrame({"volume": 1.0}, ends if true == "end" else opens)
+    assert told_label(bars, "XNYS", interval, true) == told_label(bars, "XNYS", interval) == true
+    other = "start" if true == "end" else "end"
+    with pytest.raises(BadBarsError, match=f"label='{other}' was given, but these labels can only be the {true}s of"):
+        told_label(bars, "XNYS", interval, other, "ACME")
+    inside = bars[2:3]  # nothing says what it is
+    assert [told_label(inside, "XNYS", interval, given) for given in ("start", "end")] == ["start", "end"]
+    shifted = bars.set_axis(bars.index - pd.Timedelta(hours=7))
+    with pytest.raises(BadBarsError, match="no bar begins or ends there"):
+        told_label(shifted, "XNYS", interval, true)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from trading_core.data.csv_files import AmbiguousSymbolError
+from trading_core.data.csv_files import AmbiguousSymbolError, CsvBars
 from trading_core.data.intervals import grid
 from trading_core.data.panel import UnknownSymbolError
 from trading_core.data.parquet_files import ParquetBars, ParquetError
@@ -233,3 +233,15 @@ def test_a_damaged_file_is_read_rightly_or_refused_and_nothing_else(tmp_path: Pa
     except RefusedError:
         return
     assert list(read.columns)[:5] == ["open", "high", "low", "close", "volume"]
+
+
+def test_starts_that_are_called_ends_are_refused_in_any_file(tmp_path: Path):
+    ends = grid("XNYS", "5m", "2024-03-04", "2024-03-08")
+    begun = bars(ends - pd.Timedelta(minutes=5))
+    begun.to_parquet(tmp_path / "ACME.parquet")
+    begun.rename_axis("time_utc").to_csv(tmp_path / "ACME.csv")
+    for source in (ParquetBars(tmp_path, label="end"), CsvBars(tmp_path, label="end")):
+        with pytest.raises(BadBarsError, match=r"can only be the starts of bars of 5m. Say .*label"):
+            source.bars("ACME", interval="5m")
+    for source in (ParquetBars(tmp_path, label="start"), CsvBars(tmp_path, label="start")):
+        assert source.bars("ACME", interval="5m").index.equals(ends)

@@ -8,14 +8,22 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['on_the_clock', 'ended_bars', 'wanted_bars', 'bars_within']
 
-# %% ../../nbs/12a_csv_within.ipynb #175deeae
+# %% ../../nbs/12a_csv_within.ipynb #70e47803
 from pathlib import Path
 
 import pandas as pd
 
 from .csv_files import CsvBars, Table, check_gaps, check_sessions, twice_told
 from .csv_lines import CsvError
-from .intervals import Interval, days_of, in_session, interval_of, labelled_by_end, resample
+from trading_core.data.intervals import (
+    Interval,
+    days_of,
+    in_session,
+    interval_of,
+    labelled_by_end,
+    resample,
+    told_label,
+)
 from .sources import BadBarsError, IntervalError, NoBarsError, STEPS, asked_for, bars_until
 from .sources import has_days, in_window
 from ..model import Asset
@@ -33,15 +41,17 @@ def on_the_clock(table: Table, raw: str, calendar: str) -> pd.DataFrame:
         raise CsvError(table.parsed.layout.file, 0, "", arrived, *twice_told(zone)) from None
     return table.parsed.frame(table.rows[raw], labels)
 
-# %% ../../nbs/12a_csv_within.ipynb #9022f9b7
+# %% ../../nbs/12a_csv_within.ipynb #1283f40f
 def ended_bars(source: CsvBars, symbol: str, table: Table, raw: str, calendar: str) -> pd.DataFrame:
     "The bars of a symbol by their ends, all that the file has, after the checks that need a calendar."
     bars, rows = on_the_clock(table, raw, calendar), table.rows[raw]
     step = interval_of(pd.DatetimeIndex(bars.index))
     try:
-        ended = labelled_by_end(bars, calendar, step, source.label or None, symbol)
+        label = told_label(bars, calendar, step, source.label or None, symbol)
+        ended = labelled_by_end(bars, calendar, step, label, symbol)
     except BadBarsError as error:
         cure = error.cure.replace("label='start' or label='end'", "[market] label = start or end")
+        cure = cure.replace("label='", "[market] label = '")
         raise BadBarsError(symbol, error.place, error.arrived, error.needed, cure) from None
     days = days_of(pd.DatetimeIndex(ended.index), step, calendar)
     if source.calendar:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['EXTENDED', 'MISREAD', 'HOUR', 'LONELY', 'MANY', 'RULES', 'Interval', 'ExtendedError', 'stretches', 'bar_spans',
-           'grid', 'days_of', 'label_of', 'labelled_by_end', 'misplaced', 'check_labels', 'interval_of', 'kept_bars',
-           'placed', 'in_session', 'closings', 'resample']
+           'grid', 'days_of', 'label_of', 'told_label', 'labelled_by_end', 'misplaced', 'check_labels', 'interval_of',
+           'kept_bars', 'placed', 'in_session', 'closings', 'resample']
 
 # %% ../../nbs/10a_intervals.ipynb #70ec9573
 from dataclasses import dataclass
@@ -168,7 +168,7 @@ def _label_without_sessions(index: pd.DatetimeIndex, interval: Interval, symbol:
         raise _unclear(symbol, index[0], interval, "24/7")
     return "start" if first else "end"
 
-# %% ../../nbs/10a_intervals.ipynb #2e9a90f4
+# %% ../../nbs/10a_intervals.ipynb #3564f0ba
 def _votes(index: pd.DatetimeIndex, marks: dict[str, list[pd.DatetimeIndex]]) -> tuple[pd.DatetimeIndex, int, int]:
     "The labels on no mark, and how many are on marks that only a start can have, or only an end; of the anchor that fits best."
     found = []
@@ -176,6 +176,20 @@ def _votes(index: pd.DatetimeIndex, marks: dict[str, list[pd.DatetimeIndex]]) ->
         on_start, on_end = index.isin(start), index.isin(end)
         found.append((index[~on_start & ~on_end], int((on_start & ~on_end).sum()), int((on_end & ~on_start).sum())))
     return min(found, key=lambda one: len(one[0]))
+
+
+def _shown(index: pd.DatetimeIndex, calendar: str, length: Interval) -> tuple[pd.DatetimeIndex, str]:
+    "The labels that no bar of a stock can have, and which of the two the others must be; empty if they can be both."
+    days = days_of(index[[0, -1]], length, calendar)
+    span = days[0] - DAY, days[1] + DAY
+    kinds = [
+        _votes(index, _marks(calendar, length, index, span, wide))
+        for wide in (False, True)[: 1 + (calendar in EXTENDED)]
+    ]
+    for odd, starts, ends in kinds:
+        if len(odd) <= 0.01 * len(index) and (starts > 20 * ends or ends > 20 * starts):
+            return kinds[-1][0], "start" if starts > ends else "end"
+    return kinds[-1][0], ""
 
 
 def label_of(bars: pd.DataFrame, calendar: str, interval: str | Interval, symbol: str = "bars") -> str:
@@ -196,23 +210,15 @@ def label_of(bars: pd.DataFrame, calendar: str, interval: str | Interval, symbol
         return "start"
     if calendar == "24/7":
         return _label_without_sessions(index, length, symbol)
-    days = days_of(index[[0, -1]], length, calendar)
-    span = days[0] - DAY, days[1] + DAY
-    kinds = [
-        _votes(index, _marks(calendar, length, index, span, wide))
-        for wide in (False, True)[: 1 + (calendar in EXTENDED)]
-    ]
-    if len(kinds[-1][0]):
-        raise _unfit(symbol, kinds[-1][0][0], length, calendar)
-    for odd, starts, ends in kinds:
-        if len(odd) <= 0.01 * len(index) and (starts > 20 * ends or ends > 20 * starts):
-            return "start" if starts > ends else "end"
-    told = _at_the_opening(bars, calendar, length)
+    odd, shown = _shown(index, calendar, length)
+    if len(odd):
+        raise _unfit(symbol, odd[0], length, calendar)
+    told = shown or _at_the_opening(bars, calendar, length)
     if not told:
         raise _unclear(symbol, index[0], length, calendar)
     return told
 
-# %% ../../nbs/10a_intervals.ipynb #eec3b7d2
+# %% ../../nbs/10a_intervals.ipynb #6846f28e
 def _unfit(symbol: str, moment: pd.Timestamp, interval: Interval, calendar: str) -> BadBarsError:
     "A label that no bar can have."
     needed = f"bars of {interval} on {calendar} are labelled all by their start or all by their end"
@@ -226,8 +232,28 @@ def _unclear(symbol: str, first: pd.Timestamp, interval: Interval, calendar: str
         "its labels could be starts or ends",
         f"bars of {interval} on {calendar} are labelled by one of them",
     )
-    cure = "Look at the first bar of a session, and say which: label='start' or label='end'."
+    cure = (
+        "Look at the first bar of a session, and say which: label='start' or label='end'. If it stands at neither side of "
+        "the opening, its times are of another clock."
+    )
     return BadBarsError(symbol, f"index from {first:%Y-%m-%d %H:%M}", arrived, needed, cure)
+
+# %% ../../nbs/10a_intervals.ipynb #ac641066
+def told_label(
+    bars: pd.DataFrame, calendar: str, interval: str | Interval, label: str | None = None, symbol: str = "bars"
+) -> str:
+    "`label`, or what is found out without one; BadBarsError where the bars show that it cannot be."
+    length = Interval.of(interval)
+    if not label or length.daily or calendar == "24/7" or not len(bars):
+        return label or (label_of(bars, calendar, length, symbol) if len(bars) else "end")
+    odd, shown = _shown(bars.index, calendar, length)
+    if len(odd) > 0.01 * len(bars):
+        raise _unfit(symbol, odd[0], length, calendar)
+    if shown and shown != label:
+        arrived, needed = f"label={label!r} was given", f"these labels can only be the {shown}s of bars of {length}"
+        cure = f"Say label={shown!r}, or none, so that it is found out."
+        raise BadBarsError(symbol, f"index from {bars.index[0]:%Y-%m-%d %H:%M}", arrived, needed, cure)
+    return label
 
 # %% ../../nbs/10a_intervals.ipynb #76bbc465
 def _bells(calendar: str, days: pd.DatetimeIndex) -> np.ndarray:

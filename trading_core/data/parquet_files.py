@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['WORDS', 'ENDINGS', 'ParquetError', 'columns_of', 'days_in', 'numbers_in', 'table_of', 'ParquetFiles', 'ParquetTables',
            'ParquetBars']
 
-# %% ../../nbs/12a_parquet.ipynb #412b1893
+# %% ../../nbs/12a_parquet.ipynb #e019064f
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ import pandas as pd
 
 from .csv_files import AmbiguousSymbolError, Paths, files_of, pair_of, spellings
 from .csv_lines import NAMES
-from .intervals import Interval, in_session, interval_of, labelled_by_end, resample
+from .intervals import Interval, in_session, interval_of, labelled_by_end, resample, told_label
 from .panel import UnknownSymbolError
 from .sources import COLUMNS, STEPS, IntervalError, NoBarsError, Source, asked_for, bars_until
 from .sources import checked_bars, has_days, in_window, on_sessions
@@ -197,7 +197,7 @@ class ParquetTables(ParquetFiles):
         index = self._whole(*self.places[spelling][0]).index
         return float(np.mean(index.day_of_week >= 5)) if len(index) else 0.0
 
-# %% ../../nbs/12a_parquet.ipynb #1abf59f6
+# %% ../../nbs/12a_parquet.ipynb #8765bc9d
 @dataclass(frozen=True)
 class ParquetBars(ParquetTables, Source):
     """Bars from Parquet files: one file per symbol, or files with a symbol column.
@@ -231,7 +231,7 @@ class ParquetBars(ParquetTables, Source):
         if Interval.of(interval).step < own.step:
             raise IntervalError(str(path), interval, [text for text, step in STEPS.items() if step >= own.step])
         if not own.daily:
-            whole = labelled_by_end(whole, calendar, own, self.label, symbol)
+            whole = labelled_by_end(whole, calendar, own, told_label(whole, calendar, own, self.label, symbol), symbol)
             checked_bars(symbol, whole, own.text)
             bars_until(symbol, whole, own.text, self.now())  # none is ahead of the clock
             if interval == own.text:
