@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TradingError', 'RefusedError', 'LockedError', 'ConfigError', 'DataError', 'StrategyError', 'OrderError',
-           'LedgerError', 'ExecutionError', 'RunError', 'did_you_mean', 'UnknownNameError']
+           'LedgerError', 'ExecutionError', 'RunError', 'did_you_mean', 'UnknownNameError', 'was_interrupted',
+           'pass_on_interrupt']
 
 # %% ../nbs/01_errors.ipynb #40dc2217
 import difflib
@@ -79,3 +80,21 @@ class UnknownNameError(ConfigError):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.name!r} is not known here.{did_you_mean(self.name, self.known)}"
+
+# %% ../nbs/01_errors.ipynb #f6078b81
+def was_interrupted(error: BaseException) -> bool:
+    "Whether somebody pressed Ctrl-C, also where compiled code has made another error of it."
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        if isinstance(link, KeyboardInterrupt):
+            return True
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def pass_on_interrupt(error: BaseException) -> None:
+    "KeyboardInterrupt if that is what an error was; for whoever goes on after others."
+    if was_interrupted(error):
+        raise KeyboardInterrupt from error

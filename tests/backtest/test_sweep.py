@@ -20,7 +20,15 @@ from trading_core.data import Panel
 from trading_core.errors import UnknownNameError
 from trading_core.model import Asset, ExitRules
 from trading_core.portfolio import Costs, RiskLimits
-from trading_core.strategies import EqualWeight, InverseVolatility, RiskPerTrade, SmaCross, Strategy, with_sizer
+from trading_core.strategies import (
+    EqualWeight,
+    InverseVolatility,
+    RiskPerTrade,
+    SmaCross,
+    Strategy,
+    check_causal,
+    with_sizer,
+)
 from trading_core.strategies.indicators import on_own_bars
 
 
@@ -188,6 +196,48 @@ def test_combinations_that_fail_are_listed_and_the_others_go_on():
     assert "1.5" in problems[14, 3]
     assert "a strength is a number from -1 to 1" in problems[14, 3]
     assert len(problems) == 5
+
+
+def interrupted() -> SystemError:
+    "What compiled code makes of Ctrl-C."
+    error = SystemError("CPUDispatcher(<function>) returned a result with an exception set")
+    error.__cause__ = KeyboardInterrupt()
+    return error
+
+
+@dataclass(frozen=True)
+class StoppedInSignals(Strategy):
+    "Somebody presses Ctrl-C while it is asked."
+
+    fast: int = 1
+
+    def signals(self, panel: Panel) -> pd.DataFrame:
+        raise interrupted()
+
+
+@dataclass(frozen=True)
+class StoppedWhenMade(StoppedInSignals):
+    def __post_init__(self) -> None:
+        if self.fast > 1:
+            raise interrupted()
+
+
+class StoppedInLines(SmaCross):
+    @classmethod
+    def lines(cls, strategies, panel):
+        raise interrupted()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", [StoppedInSignals, StoppedWhenMade, StoppedInLines])
+def test_ctrl_c_ends_a_sweep_also_where_compiled_code_makes_another_error_of_it(kind: type[Strategy], threads: int):
+    grid = {"fast": [2, 3]} | ({"slow": [5, 9]} if kind is StoppedInLines else {})
+    with pytest.raises(KeyboardInterrupt):
+        sweep(kind, grid, market(1, 60), threads=threads, progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        check_causal(StoppedInSignals(), market(1, 60))
+    with pytest.raises(KeyboardInterrupt):
+        backtest(StoppedInSignals(), market(1, 60))
 
 
 def test_a_grid_of_which_nothing_can_be_run_is_an_error_with_the_first_reason():

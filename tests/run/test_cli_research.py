@@ -7,8 +7,9 @@ import pytest
 import typer
 
 from trading_core.backtest.sweep_table import NoCombinationError
-from trading_core.cli import research
+from trading_core.cli import app, research
 from trading_core.errors import ConfigError, UnknownNameError
+from trading_core.sessions import sessions
 
 SETTINGS = """[market]
 start = 2023-01-01
@@ -99,3 +100,66 @@ def test_slips_are_sentences(ask):
 )  # fmt: skip
 def test_values_are_read_as_they_are_written(text, values):
     assert research.values_of(text) == values
+
+
+AHEAD = """
+from trading_core.strategies import Strategy
+
+
+class KnowsTomorrow(Strategy):
+    days: int = 1
+
+    def __init__(self, days: int = 1):
+        self.days = days
+
+    @property
+    def parameters(self):
+        return {"days": self.days}
+
+    def signals(self, panel):
+        return (panel.close.shift(-self.days) > panel.close).astype(float).where(panel.close.notna())
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    "A command of the program in a folder of its own; what it printed, and what it said on the error stream."
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        app([*arguments], standalone_mode=False)
+        return capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("sweep", "tomorrows:KnowsTomorrow", "-g", "days=1,2"),
+        ("walk-forward", "tomorrows:KnowsTomorrow", "-g", "days=1,2", "--train", "1y"),
+        ("backtest", "--strategy", "tomorrows:KnowsTomorrow"),
+    ],
+    ids=lambda given: given[0],
+)
+def test_what_looks_ahead_is_told_where_its_gains_are(tmp_path, command, given):
+    (tmp_path / "settings.ini").write_text(SETTINGS)
+    (tmp_path / "tomorrows.py").write_text(AHEAD)
+    said = command(*given).out
+    assert "✗ KnowsTomorrow looks ahead" in said
+    assert "What it earns on past days means nothing." in said
+    assert "luck" not in said
+    assert json.loads(command(*given, "--json").out)["looks_ahead"][0].startswith("✗ KnowsTomorrow looks ahead")
+
+
+def test_symbols_that_are_not_traded_are_named_on_the_error_stream(tmp_path, command):
+    days = sessions("XNYS", "2024-01-02", "2024-06-28")
+    for name, factor in (("GOOD", 1.0), ("TORN", 100.0)):
+        close = pd.Series(range(len(days)), days, dtype=float) / 10 + 50
+        close.iloc[60] *= factor
+        table = pd.DataFrame({"open": close, "high": close + 1, "low": close - 1, "close": close, "volume": 1000})
+        table.tz_localize(None).to_csv(tmp_path / f"{name}.csv", index_label="date")
+    (tmp_path / "settings.ini").write_text("[market]\nsource = csv\npath = .\nsymbols = GOOD, TORN\n")
+    told = command("backtest", "--strategy", "SmaCross", "-p", "fast=3", "-p", "slow=9", "--json")
+    assert "! 1 of 2 symbols is not traded: TORN. TORN: " in told.err
+    assert list(json.loads(told.out)["not_traded"]) == ["TORN"]

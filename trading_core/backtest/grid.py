@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['MANY', 'GridError', 'plain_values', 'Grid', 'as_column', 'problem_of', 'made_all', 'time_text', 'LargeGridError']
 
-# %% ../../nbs/45_grid.ipynb #7e86e5c3
+# %% ../../nbs/45_grid.ipynb #5c851432
 import inspect
 import math
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import ConfigError, TradingError, UnknownNameError
+from ..errors import ConfigError, TradingError, UnknownNameError, pass_on_interrupt
 from ..strategies.sizing import Sizer
 from ..strategies.strategy import ParameterError, Strategy, with_sizer
 
@@ -120,9 +120,10 @@ def as_column(values: tuple[Any, ...]) -> Any:
     objects[:] = values
     return objects
 
-# %% ../../nbs/45_grid.ipynb #6cc9fc27
+# %% ../../nbs/45_grid.ipynb #c188f4c8
 def problem_of(error: Exception) -> str:
-    "What went wrong, as a sentence."
+    "What went wrong, as a sentence; Ctrl-C is passed on."
+    pass_on_interrupt(error)
     return str(error) if isinstance(error, TradingError) else f"{type(error).__name__}: {error}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['LINES', 'BATCH', 'SweepJob', 'Part', 'Terms', 'Runs', 'Ways', 'Drawn', 'Accounts', 'SweepWays', 'run_numbers']
 
-# %% ../../nbs/45acb_sweep_job.ipynb #2847b31d
+# %% ../../nbs/45acb_sweep_job.ipynb #5445b77f
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from .kernel import Wishes
 from .shared_work import Shared, indicators_remembered, watched
 from .two_lines import crossings, told_by_lines
 from ..data.panel import Panel
+from ..errors import pass_on_interrupt
 from ..portfolio.costs import Costs
 from ..portfolio.risk import RiskLimits
 from ..strategies.lines import Lines
@@ -107,7 +108,7 @@ class Runs:
         if len(self.part.equity):
             self.part.equity[place] = self.equity
 
-# %% ../../nbs/45acb_sweep_job.ipynb #bdf54272
+# %% ../../nbs/45acb_sweep_job.ipynb #ef8e8472
 class Ways:
     "The three ways from strategies to rows of a part."
 
@@ -128,12 +129,13 @@ class Ways:
         twin, read = watched(first)
         try:
             twin.signals(self.job.panel.adjusted)
-        except Exception:  # it will be told when its turn comes
+        except Exception as error:  # it will be told when its turn comes
+            pass_on_interrupt(error)
             return np.arange(len(numbers))
         keys = [place for name, place in zip(grid.names, grid.places(numbers), strict=True) if name in read]
         return np.lexsort(keys[::-1]) if keys else np.arange(len(numbers))
 
-# %% ../../nbs/45acb_sweep_job.ipynb #eb2392f4
+# %% ../../nbs/45acb_sweep_job.ipynb #8067bcf9
 class Drawn(Ways):
     "What can be said in lines."
 
@@ -145,7 +147,8 @@ class Drawn(Ways):
             return None
         try:
             found: Lines | None = kind.lines(strategies, self.job.panel.adjusted)
-        except Exception:  # then each of them is asked alone, and those that cannot answer are found
+        except Exception as error:  # then each of them is asked alone, and those that cannot answer are found
+            pass_on_interrupt(error)
             return None
         return found
 

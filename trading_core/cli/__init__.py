@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['app', 'guarded', 'init', 'progress_bar', 'run', 'schedule', 'runs', 'signals', 'chosen', 'backtest', 'shown',
            'positions', 'lab', 'main']
 
-# %% ../../nbs/73_cli.ipynb #32040660
+# %% ../../nbs/73_cli.ipynb #bc2b9d09
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +39,7 @@ from trading_core.cli.tools import (
     Set,
     Settings,
     config_of,
+    looks_ahead,
     opened,
     pairs,
     show,
@@ -51,10 +52,10 @@ if TYPE_CHECKING:
     from trading_core.config import TradingConfig
     from trading_core.run.runner import Progress, RunResult
 
-# %% ../../nbs/73_cli.ipynb #690e4d30
+# %% ../../nbs/73_cli.ipynb #afc9ccd9
 def guarded(work: Callable[[], Any]) -> int:
     "Do `work`; the exit code, after a sentence on the error stream if it went wrong."
-    from trading_core.errors import TradingError
+    from trading_core.errors import TradingError, was_interrupted
 
     try:
         code = work()
@@ -69,6 +70,8 @@ def guarded(work: Callable[[], Any]) -> int:
     except OSError as error:
         return _say_and_code(_file_trouble(error), 1)
     except Exception as error:
+        if was_interrupted(error):
+            return _say_and_code("Stopped by hand.", 1)
         return _say_and_code(_own_fault(error), 1)
 
 
@@ -260,7 +263,7 @@ def chosen(config: TradingConfig, spec: str, given: dict[str, str]) -> TradingCo
     one = known.model_copy(update={"share": 1.0, "params": {**known.params, **given}})
     return config.model_copy(update={"strategies": {spec.rpartition(":")[2]: one}})
 
-# %% ../../nbs/73_cli.ipynb #d2a06b41
+# %% ../../nbs/73_cli.ipynb #540da9d5
 @app.command()
 def backtest(
     strategy: Annotated[
@@ -282,6 +285,7 @@ def backtest(
     result = here.backtest(start=start or None, end=end or None)
     folder = result.to_csv(_backtest_folder(config))
     worth = here.judge(result).honesty
+    ahead = looks_ahead(config, [one for one, _ in here.strategies.values()], here.panel)
     if json:
         honest = {
             "sentence": worth.sentence,
@@ -289,12 +293,16 @@ def backtest(
             "deflated_sharpe": worth.deflated,
             "passed": worth.passed,
         }
-        show_facts({"folder": folder, "setup": result.setup, "metrics": result.metrics.to_dict(), "honesty": honest})
+        more = {"looks_ahead": ahead, "not_traded": (here.quality or {}).get("barred", {})}
+        show_facts(
+            {"folder": folder, "setup": result.setup, "metrics": result.metrics.to_dict(), "honesty": honest} | more
+        )
         return
     typer.echo(result)
     for name, value in shown(result.metrics).items():
         typer.echo(f"{name:<20} {value:>14}")
-    typer.echo(worth.sentence)
+    for line in ahead or [worth.sentence]:
+        typer.echo(line)
     typer.echo(f"Saved: {folder.resolve()}")
 
 # %% ../../nbs/73_cli.ipynb #811ff49c

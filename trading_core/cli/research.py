@@ -9,14 +9,26 @@ from __future__ import annotations
 __all__ = ['Grids', 'Tried', 'Metric', 'Yes', 'value_of', 'values_of', 'tried_of', 'ground', 'folder_for', 'digits', 'json_rows',
            'best_rows', 'sweep', 'walk_forward', 'add_to']
 
-# %% ../../nbs/78e_cli_research.ipynb #e8e55477
+# %% ../../nbs/78e_cli_research.ipynb #a3493758
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .tools import AsOf, Given, Json, Set, Settings, config_of, opened, pairs, show, show_facts
+from trading_core.cli.tools import (
+    AsOf,
+    Given,
+    Json,
+    Set,
+    Settings,
+    config_of,
+    looks_ahead,
+    opened,
+    pairs,
+    show,
+    show_facts,
+)
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -118,7 +130,7 @@ def best_rows(table: SweepTable, metric: str, most: int) -> pd.DataFrame:
     names = list(dict.fromkeys([*table.parameters, metric, "sharpe", "total_return", "max_drawdown", "trades"]))
     return table.ranked(metric)[names].head(most) if len(table) else table
 
-# %% ../../nbs/78e_cli_research.ipynb #cef00578
+# %% ../../nbs/78e_cli_research.ipynb #05466ef6
 Tried = Annotated[
     str,
     typer.Argument(
@@ -149,16 +161,18 @@ def sweep(
     table.to_csv(folder / "sweep.csv", index=False)
     table.failures.to_csv(folder / "failures.csv", index=False)
     best = best_rows(table, metric, top)
+    ahead = looks_ahead(config, [kind(**table.best_parameters(metric))] if len(best) else [], panel)
     if json:
-        show_facts(
-            {"folder": folder, "count": len(table), "failures": json_rows(table.failures), "best": json_rows(best)}
-        )
+        rows = {"failures": json_rows(table.failures), "best": json_rows(best)}
+        show_facts({"folder": folder, "count": len(table), "looks_ahead": ahead} | rows)
         return
     show(digits(best), False, "No combination can be run.")
+    for line in ahead:
+        typer.echo(line)
     refused = f", {len(table.failures):,} refused: {table.failures['problem'].iloc[0]}" if len(table.failures) else ""
     typer.echo(f"{len(table):,} combinations run{refused}\nSaved: {folder.resolve()}")
 
-# %% ../../nbs/78e_cli_research.ipynb #6aabb724
+# %% ../../nbs/78e_cli_research.ipynb #81f2c47a
 def walk_forward(
     strategy: Tried, grid: Grids = None, param: Given = None, metric: Metric = "sharpe",
     train: Annotated[str, typer.Option(help="Days to choose on, such as 2y or 90d.")] = "2y",
@@ -189,12 +203,15 @@ def walk_forward(
         )
     folder = walk.result.to_csv(folder_for(config, "walk_forward"))
     walk.windows.to_csv(folder / "windows.csv", index=False, date_format="%Y-%m-%d")
+    chosen = walk.windows[list(tried)].astype(object).to_dict("records")[-1]
+    ahead = looks_ahead(config, [kind(**chosen)], panel)
     if json:
         facts = {"windows": json_rows(walk.windows), "metrics": walk.metrics.to_dict(), "sentence": walk.sentence}
-        show_facts({"folder": folder, **facts})
+        show_facts({"folder": folder, "looks_ahead": ahead, **facts})
         return
     show(digits(walk.windows.drop(columns=["train_start", "train_end"])), False, "")
-    typer.echo(f"{walk!r}\n{walk.sentence}\nSaved: {folder.resolve()}")
+    said = "\n".join(ahead or [walk.sentence])
+    typer.echo(f"{walk!r}\n{said}\nSaved: {folder.resolve()}")
 
 # %% ../../nbs/78e_cli_research.ipynb #30f5751a
 def add_to(app: typer.Typer) -> None:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Set', 'Given', 'AsOf', 'Json', 'DryRun', 'Live', 'Settings', 'config_of', 'pairs', 'show', 'show_facts', 'opened']
+__all__ = ['Set', 'Given', 'AsOf', 'Json', 'DryRun', 'Live', 'Settings', 'config_of', 'pairs', 'show', 'show_facts', 'left_out',
+           'opened', 'looks_ahead']
 
-# %% ../../nbs/72a_cli_tools.ipynb #9aa66e1f
-from collections.abc import Mapping
+# %% ../../nbs/72a_cli_tools.ipynb #4c447aca
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trading_core.config import TradingConfig
+    from trading_core.data.panel import Panel
     from trading_core.run.context import Run
+    from trading_core.strategies.strategy import Strategy
 
 # %% ../../nbs/72a_cli_tools.ipynb #d86847f5
 Set = Annotated[
@@ -91,9 +94,35 @@ def show_facts(facts: Mapping[str, Any]) -> None:
 
     typer.echo(json.dumps(facts, indent=1, default=str, ensure_ascii=False))
 
-# %% ../../nbs/72a_cli_tools.ipynb #58f9e8f6
+# %% ../../nbs/72a_cli_tools.ipynb #29aad049
+def left_out(quality: Mapping[str, Any] | None, named: int = 6) -> str:
+    "Which symbols are not traded because of their prices, and the reason of the first; empty if all are."
+    barred = (quality or {}).get("barred") or {}
+    if not quality or not barred:
+        return ""
+    first, why = next(iter(sorted(barred.items())))
+    names = ", ".join(sorted(barred)[:named]) + (f" and {len(barred) - named} more" if len(barred) > named else "")
+    verb = "is" if len(barred) == 1 else "are"
+    return (
+        f"! {len(barred)} of {quality['symbols']} symbols {verb} not traded: {names}. {first}: {why.rstrip('.')}. "
+        "All findings: trading data quality"
+    )
+
+
 def opened(config: TradingConfig, as_of: str = "") -> Run:
-    "The context of a command that looks at the market."
+    "The context of a command that looks at the market; on the error stream, which symbols it leaves out."
     from trading_core.run.context import Run, as_of_moment, load_market
 
-    return Run(config, load_market(config, as_of_moment(as_of, config.market.interval) if as_of else None))
+    here = Run(config, load_market(config, as_of_moment(as_of, config.market.interval) if as_of else None))
+    if line := left_out(here.quality):
+        typer.echo(line, err=True)
+    return here
+
+# %% ../../nbs/72a_cli_tools.ipynb #bc592bef
+def looks_ahead(config: TradingConfig, strategies: Iterable[Strategy], panel: Panel) -> list[str]:
+    "A sentence on each strategy that sees the future."
+    from trading_core.run.certificates import certificates_folder, certified
+
+    asked = {str(number): (strategy, 1.0) for number, strategy in enumerate(strategies)}
+    found = certified(asked, panel, certificates_folder(config))
+    return [f"✗ {made} What it earns on past days means nothing." for made, _ in found.values() if not made.ok]

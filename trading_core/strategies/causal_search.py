@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['LEAST', 'CausalReport', 'Weighing', 'Asked', 'Cutter', 'piece', 'declared_memory', 'asker', 'Turns', 'Paced', 'Whole',
            'Search', 'examine', 'check_sizer']
 
-# %% ../../nbs/25a_causal_search.ipynb #8670f02c
+# %% ../../nbs/25a_causal_search.ipynb #0c6f50b3
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.panel import Panel
+from ..errors import pass_on_interrupt
 from ..sessions import bar_text, bar_word
 from .causal_cores import Crew, packed
 from trading_core.strategies.futures import (
@@ -161,7 +162,7 @@ class Asked:
         "What is different when nothing was changed."
         return self.compared(self.panel, self.panel.last, "again")
 
-# %% ../../nbs/25a_causal_search.ipynb #0f2440c1
+# %% ../../nbs/25a_causal_search.ipynb #73d0d137
 class Cutter(Asked):
     "Asks again, with another future or none."
 
@@ -176,6 +177,7 @@ class Cutter(Asked):
             try:
                 found = self.compared(seen, day, how)
             except Exception as error:
+                pass_on_interrupt(error)
                 found = None if how == "another" else self._raised(row, f"{type(error).__name__}: {error}")
             if found is not None:
                 return found
@@ -319,7 +321,7 @@ class Whole(Paced):
             if not self.note(row, found, compared) or self.pieces_help():
                 return
 
-# %% ../../nbs/25a_causal_search.ipynb #dc0ec82b
+# %% ../../nbs/25a_causal_search.ipynb #ee1cf8df
 class Search(Whole):
     "Gives days their turn until all had it, the time is over, or a leak is found and no earlier day has one."
 
@@ -346,7 +348,8 @@ class Search(Whole):
                 return
             try:
                 cutter = Cutter(self.question, piece(self.panel, start, stop), patient=True)
-            except Exception:  # a symbol without any bar there may be too much for honest code
+            except Exception as error:  # a symbol without any bar there may be too much for honest code
+                pass_on_interrupt(error)
                 continue
             for row in sorted(rows & set(inside)):
                 if self.time_left() < 0 or not self.turn(cutter, row, start):

@@ -11,7 +11,7 @@ __all__ = ['Sized', 'Kind', 'Idea', 'Strategy', 'with_sizer', 'signed_percent', 
            'need_bars', 'need_fraction', 'WithExits', 'made', 'StrategyLoadError', 'strategy_classes', 'load_strategy',
            'load_sizer']
 
-# %% ../../nbs/21_strategy.ipynb #3dec1f75
+# %% ../../nbs/21_strategy.ipynb #3d92832a
 import importlib
 import inspect
 import math
@@ -33,7 +33,7 @@ import pandas as pd
 from ..data.intervals import closings, grid
 from ..data.guarded import barred_of
 from ..data.panel import Panel
-from ..errors import ConfigError, StrategyError, TradingError, UnknownNameError
+from ..errors import ConfigError, StrategyError, TradingError, UnknownNameError, pass_on_interrupt
 from ..model import Asset, ExitRules
 from ..sessions import Day, as_day, sessions
 from .sizing import EqualWeight, Sizer, Written, arguments_of
@@ -255,7 +255,7 @@ def strengths_of(strategy: Strategy, panel: Panel) -> np.ndarray:
     seen = panel.adjusted
     return np.asarray(_table(strategy.name, strategy.signals(seen), seen).to_numpy())
 
-# %% ../../nbs/21_strategy.ipynb #9cfe1230
+# %% ../../nbs/21_strategy.ipynb #f4fe6667
 class BrokenSignalsError(StrategyError):
     "A strategy's own code raised an error. `symbols` are those with which alone it does so, too."
 
@@ -280,7 +280,8 @@ def _guilty(strategy: Strategy, panel: Panel, kind: type[Exception]) -> tuple[st
             strategy.signals(panel.select([symbol]))
         except kind:
             found.append(symbol)
-        except Exception:  # another trouble, of being alone
+        except Exception as error:  # another trouble, of being alone
+            pass_on_interrupt(error)
             continue
     return tuple(found) if len(found) < len(panel.symbols) or len(found) == 1 else ()
 
@@ -292,6 +293,7 @@ def asked_strengths(strategy: Strategy, panel: Panel) -> np.ndarray:
     except TradingError:
         raise
     except Exception as error:
+        pass_on_interrupt(error)
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         if "read-only" in said:
             said += " (nothing can be written into a panel: change a copy, such as panel.close.copy())"
