@@ -302,7 +302,7 @@ def test_a_killed_run_is_marked_by_the_next_one(book: Path):
     assert run_job("quick", config=load_config(), as_of="2024-03-08").status == "done"
     facts = facts_of(killed)
     assert (facts["status"], facts["error"]["type"]) == ("failed", "KilledError")
-    assert "trading run slow --as-of 2024-03-08" in facts["error"]["message"]
+    assert "trading run slow --as-of 2024-03-08" in facts["next_step"]
     assert "failed" in (killed / "report.html").read_text().lower()
 
 

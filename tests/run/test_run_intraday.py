@@ -81,8 +81,11 @@ def test_bars_of_coins_outside_the_session_are_not_missed_by_a_job_that_runs_onl
         for job in ("scan", "daily")
     )  # fmt: skip
     assert [len(report.missed_days) for report in daily] == [17, 24]  # without times every bar counts
-    assert scan[0].missed_days == ()  # seventeen hours of ETH
+    assert [f"{moment:%H:%M}" for moment in scan[0].missed_days] == [
+        "13:00"
+    ]  # seen at 9:31; sixteen hours of ETH are not
     assert [f"{moment:%H:%M}" for moment in scan[1].missed_days] == [
+        "13:00",
         "14:00",
         "14:30",
         "15:00",
@@ -91,7 +94,7 @@ def test_bars_of_coins_outside_the_session_are_not_missed_by_a_job_that_runs_onl
         "16:30",
         "17:00",
     ]
-    assert "no decision on 7 bars since 2024-07-01T20:00" in str(scan[1])
+    assert "no decision on 8 bars since 2024-07-01T20:00" in str(scan[1])
 
 
 def test_a_rehearsal_decides_on_the_bars_on_which_the_schedule_does(book: Path) -> None:
@@ -100,7 +103,7 @@ def test_a_rehearsal_decides_on_the_bars_on_which_the_schedule_does(book: Path) 
     with Ledger(load_config().ledger_url, account="csv") as ledger:
         decided = ledger.cycles()["as_of"].sort_values()
     told = [f"{moment:%d %H:%M}" for moment in decided]
-    assert told[0] == "02 14:00"
+    assert told[0] == "02 13:00"  # the newest bar at 9:31 in New York
     assert told[-1] == "03 15:30"
-    assert all("13:30" < moment[3:] <= "20:00" for moment in told)
-    assert len(told) == 13 + 4
+    assert all("13:00" <= moment[3:] <= "20:00" for moment in told)
+    assert len(told) == 14 + 5

@@ -57,7 +57,7 @@ class Evening:
         "Whether the asset has been without a bar for so long that it is taken for gone."
         return bool(self.gone[self.column[symbol]] >= ENDED_AFTER)
 
-# %% ../../nbs/35_decide.ipynb #cd96252a
+# %% ../../nbs/35_decide.ipynb #84f5188c
 class StrategyConflictError(StrategyError):
     "Two strategies want the same symbol on the same day."
 
@@ -68,7 +68,8 @@ class StrategyConflictError(StrategyError):
     def __str__(self) -> str:
         return (
             f"{self.symbol} is wanted by both {self.first!r} and {self.second!r} on {bar_text(self.day)}, and a position can "
-            f"belong to one strategy only. Give the strategies different symbols, or take one of them out."
+            f"belong to one strategy only. Make one strategy of both (class = VotingEnsemble, members = …), let the signals of one be "
+            f"NaN for the other's symbols, or give one of them a share of 0."
         )
 
 # %% ../../nbs/35_decide.ipynb #2af550d6

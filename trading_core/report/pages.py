@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['prose', 'harmless', 'rendered', 'where_of', 'error_line', 'again', 'next_step', 'body_of', 'render_page',
+__all__ = ['prose', 'harmless', 'rendered', 'where_of', 'error_line', 'again', 'may_trade', 'next_step', 'body_of', 'render_page',
            'nothing_done', 'certain', 'failed_page', 'front_page']
 
 # %% ../../nbs/68_run_pages.ipynb #9dda8730
@@ -116,7 +116,7 @@ def error_line(run: Mapping[str, Any]) -> str:
     first = lines[0] if lines else str(error.get("type") or "unknown error")
     return f"{where_of(run)}: {first}" if where_of(run) else first
 
-# %% ../../nbs/68_run_pages.ipynb #aca84a35
+# %% ../../nbs/68_run_pages.ipynb #19a855cb
 def again(run: Mapping[str, Any]) -> str:
     "The command that repeats a run: its job, day, parameters and settings; what is secret is not in run.json, and so not in it."
     given = dict(run.get("parameters") or {})
@@ -129,13 +129,13 @@ def again(run: Mapping[str, Any]) -> str:
     return shlex.join([*words, *((run.get("settings") or {}).get("given") or ())])
 
 
-def _trades(run: Mapping[str, Any]) -> bool:
+def may_trade(run: Mapping[str, Any]) -> bool:
     "Whether a run's job has a page that may place orders, and it was no dry run."
     jobs = (run.get("settings") or {}).get("jobs") or {}
     pages = [str(item["name"]) for item in run.get("pages") or []] or jobs.get(run.get("job")) or ()
     return "trade" in pages and not run.get("dry_run")
 
-# %% ../../nbs/68_run_pages.ipynb #93d48d86
+# %% ../../nbs/68_run_pages.ipynb #8922f6f2
 def next_step(run: Mapping[str, Any]) -> Html:
     "What to do now."
     command = el("code", again(run))
@@ -143,7 +143,7 @@ def next_step(run: Mapping[str, Any]) -> Html:
         return safe(["Mend what the sentence above names, then run ", command, "."])
     page = (run.get("error") or {}).get("page")
     look = [f"Look at the cell in {page}.ipynb, then run "] if page else ["Run "]
-    sure = "; it resumes the same cycle and cannot trade twice." if _trades(run) else "."
+    sure = "; it resumes the same cycle and cannot trade twice." if may_trade(run) else "."
     return safe([*look, command, " again", sure])
 
 # %% ../../nbs/68_run_pages.ipynb #de70487b

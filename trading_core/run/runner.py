@@ -165,15 +165,17 @@ def told(error: BaseException) -> dict[str, Any]:
         return error.facts()
     return {"type": type(error).__name__, "message": str(error) or type(error).__name__, "page": None, "cell": None}
 
-# %% ../../nbs/71_runner.ipynb #e99ec5d3
+# %% ../../nbs/71_runner.ipynb #2bc5d3c1
 def next_step(facts: Mapping[str, Any]) -> str:
-    "What to do after a run that failed, where its error does not say so itself."
-    error = facts["error"] or {}
-    if facts["status"] != "failed" or error["type"] in ("KilledError", "InterruptedRunError"):
+    "What to do after a run that failed; a refusal says so itself."
+    from trading_core.report.pages import again, may_trade
+
+    if facts["status"] != "failed":
         return ""
-    again = f"trading run {facts['job']}" + (f" --as-of {facts['as_of']}" if facts["as_of"] else "")
-    look = f"Look at {error['page']}.html in its folder, then run" if error["page"] else "Run"
-    return f"{look} {again} again: it goes on with the same decision, and no order goes out twice."
+    page = (facts["error"] or {}).get("page")
+    look = f"Look at {page}.html in its folder, then run" if page else "Run"
+    sure = ": it goes on with the same decision, and no order goes out twice." if may_trade(facts) else "."
+    return f"{look} `{again(facts)}` again{sure}"
 
 # %% ../../nbs/71_runner.ipynb #b5181ebe
 def remembered(scratch: Path) -> dict[str, Any]:
@@ -223,7 +225,7 @@ def write_index(config: TradingConfig) -> Path:
     page = report.index_page(read_runs(config.outputs), equity, written=utc_text(datetime.now(UTC)))
     return write_whole(config.outputs / "index.html", page)
 
-# %% ../../nbs/71_runner.ipynb #7bb71815
+# %% ../../nbs/71_runner.ipynb #31738dff
 def alive(pid: int | None) -> bool:
     "Whether a process with this number exists."
     try:
@@ -241,8 +243,7 @@ class KilledError(RunError):
         self.run_id, self.job, self.as_of = run_id, job, as_of
 
     def __str__(self) -> str:
-        again = f"trading run {self.job}" + (f" --as-of {self.as_of}" if self.as_of else "")
-        return f"The process of this run is gone, killed or switched off. Start it again with `{again}`: no order goes out twice."
+        return "The process of this run is gone, killed or switched off."
 
 # %% ../../nbs/71_runner.ipynb #5469933e
 def settle_killed(outputs: Path, held: str | None = None) -> list[str]:
@@ -508,7 +509,7 @@ class PagedRun(PreparedRun):
     def _teller(self, number: int, page: str) -> Callable[[int, int], None]:
         return lambda done, of: self.progress(page, (number + done / of) / len(self.pages))
 
-# %% ../../nbs/71_runner.ipynb #6b8c37fe
+# %% ../../nbs/71_runner.ipynb #81e3b526
 class InterruptedRunError(RunError):
     "Somebody stopped the run."
 
@@ -517,7 +518,7 @@ class InterruptedRunError(RunError):
         self.job = job
 
     def __str__(self) -> str:
-        return f"Stopped by hand. Start it again with `trading run {self.job}`: no order goes out twice."
+        return "Stopped by hand."
 
 # %% ../../nbs/71_runner.ipynb #8c49c3a2
 class NoVenueError(RefusedError):
