@@ -8171,6 +8171,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'trading_core/run/late_actions.py'),
                                                'trading_core.run.late_actions.missing_of': ( 'late_actions.html#missing_of',
                                                                                              'trading_core/run/late_actions.py'),
+                                               'trading_core.run.late_actions.otherwise': ( 'late_actions.html#otherwise',
+                                                                                            'trading_core/run/late_actions.py'),
                                                'trading_core.run.late_actions.should_be': ( 'late_actions.html#should_be',
                                                                                             'trading_core/run/late_actions.py'),
                                                'trading_core.run.late_actions.told_late': ( 'late_actions.html#told_late',

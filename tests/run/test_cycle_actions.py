@@ -20,6 +20,8 @@ from test_cycle_volume import Said
 
 from trading_core.backtest import backtest
 from trading_core.data import HybridDataNormalizer, Panel
+from trading_core.data.findings import Finding
+from trading_core.data.guarded import guarded
 from trading_core.execution import PaperExecutor
 from trading_core.ledger import Ledger
 from trading_core.ledger.fills import ActionConflictError
@@ -261,6 +263,19 @@ def told(days: int, split: float = 1.0, dividend: float = 0.0, close: float = 25
     return HybridDataNormalizer().normalize({"ACME": bars[:days]})
 
 
+def goes_on(ledger: Ledger, panel: Panel) -> object:
+    "One more day of an account that holds."
+    return run_cycle(
+        panel,
+        {"hold": (Holding(), 1.0)},
+        ledger=ledger,
+        account="proof",
+        cash=10_000,
+        costs=Costs(rate=0),
+        source_kind="test",
+    )
+
+
 def lived(*panels: Panel, stop: float | None = None) -> tuple[Ledger, object]:
     "An account that lives through the last day of each panel in turn, as the data were then."
     ledger = Ledger("sqlite://", account="proof", write=True)
@@ -321,19 +336,34 @@ def test_a_dividend_that_is_told_late_is_paid_on_what_was_held_then_also_when_it
     assert report.late == ("dividend of ACME on 2024-03-07: 1 a share on 100",)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("first", "then"), [(1.0, 0.0), (1.0, 2.0)])
-def test_a_dividend_that_is_withdrawn_or_changed_while_its_position_is_open_is_refused_and_nothing_is_done(
-    first: float, then: float
-) -> None:
-    panels = [told(n, dividend=first, close=99.0) for n in (1, 2, 3, 4, 5)]
+@pytest.mark.parametrize("then", [0.0, 2.0])
+def test_a_dividend_that_is_withdrawn_or_changed_stays_as_it_was_booked_and_that_is_said_once(then: float) -> None:
+    panels = [told(n, dividend=1.0, close=99.0) for n in (1, 2, 3, 4, 5)]
     ledger, _ = lived(*panels)
+    before = ledger.actions()
+    changed = [goes_on(ledger, told(n, dividend=then, close=99.0)) for n in (6, 7)]
+    assert ledger.actions() == before
+    assert [len(report.otherwise) for report in changed] == [1, 0]
+    assert "; left as booked: dividend of ACME on 2024-03-07: 1 a share on 100: " in str(changed[0])
+    assert "left as booked" not in str(changed[1])
+
+
+def test_a_split_that_is_withdrawn_while_its_position_is_open_is_refused_and_nothing_is_done() -> None:
+    ledger, _ = lived(*[told(n, split=4.0, close=25.0) for n in (1, 2, 3, 4, 5)])
     before = ledger.actions(), ledger.cash(), ledger.equity().tolist()
-    with pytest.raises(LateActionError, match=r"ACME on 2024-03-07: 1 a share on 100: .*data n"):
-        run_cycle(
-            told(6, dividend=then, close=99.0), {"hold": (Holding(), 1.0)}, ledger=ledger, account="proof", cash=10_000,
-            costs=Costs(rate=0), source_kind="test",
-        )  # fmt: skip
+    with pytest.raises(LateActionError, match=r"ACME on 2024-03-07: .*data no longer tell of it"):
+        goes_on(ledger, told(6, close=25.0))
     assert (ledger.actions(), ledger.cash(), ledger.equity().tolist()) == before
+
+
+def test_a_symbol_of_whose_prices_nothing_is_certain_stops_nobody() -> None:
+    ledger, _ = lived(*[told(n, split=4.0, close=25.0) for n in (1, 2, 3, 4, 5)])
+    before = ledger.actions()
+    panel = told(6, close=25.0)  # which does not tell of the split
+    found = Finding("ACME", panel.days[4], "hundredfold", 100.0, "fatal", "Get it again.")
+    report = goes_on(ledger, guarded(panel, [found]))
+    assert ledger.actions() == before
+    assert report.otherwise == ()
 
 
 def refusal(panel: Panel, ledger: Ledger, day: pd.Timestamp) -> BookedAction | None:

@@ -374,7 +374,7 @@ def limit_warnings(plan: Plan) -> list[Warned]:
         found.append(Warned(f"{count(len(those), 'order')} {did}: {reason_text(reason)}", f"{said}{more}{where}."))
     return found
 
-# %% ../../nbs/64_day.ipynb #32a4d37e
+# %% ../../nbs/64_day.ipynb #ffd35e7d
 ODD = ("rejected", "unknown", "expired")  # what may become of an order without anybody wishing it
 
 
@@ -401,6 +401,9 @@ def cycle_warnings(cycle: Any) -> list[Warned]:
     for text in getattr(cycle, "late", None) or ():
         why = f"{text[:1].upper()}{text[1:]}. The data tell of it only now: the evenings since were booked without it, and the value moves today."
         found.append(Warned("Booked late", why))
+    for text in getattr(cycle, "otherwise", None) or ():
+        why = f"{text[:1].upper()}{text[1:]}. The account keeps what it booked."
+        found.append(Warned("A dividend that was booked otherwise", why))
     for result in _results(cycle):
         title = f"Order {result.client_id} is {result.status.value}"
         found.append(Warned(title, result.message or "No reason was given."))

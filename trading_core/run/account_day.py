@@ -10,7 +10,7 @@ __all__ = ['Signals', 'GateMaker', 'Step', 'AsOfError', 'checked_day', 'PastCycl
            'decided_on', 'check_fits', 'Terms', 'Standing', 'standing', 'plan_for', 'decide_cycle', 'gate_of',
            'leftovers', 'finish_earlier', 'finish', 'CycleFacts', 'CycleChange', 'CycleReport', 'report_of']
 
-# %% ../../nbs/70_account_day.ipynb #466a0bef
+# %% ../../nbs/70_account_day.ipynb #cf08b108
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,7 +31,7 @@ from ..execution.router import Gatekeeper
 from ..ledger import Cycle, Halt, Ledger
 from ..model import AccountInfo, Fill, OrderRequest, OrderResult, OrderStatus, money
 from ..portfolio import Holding, Plan, RiskLimits, decide, track
-from .late_actions import told_late
+from .late_actions import ODD, told_late
 from .trusted import held_back
 from ..sessions import Day, as_day, bar_text, bar_word
 from ..strategies.strategy import Strategy, checked_signals
@@ -276,7 +276,7 @@ def finish(ledger: Ledger, cycle: Cycle) -> None:
     if cycle.status != "done" and open_ended.isdisjoint(ledger.statuses(cycle.job, cycle.as_of).values()):
         ledger.set_cycle(cycle.job, cycle.as_of, "done")
 
-# %% ../../nbs/70_account_day.ipynb #95e3a7e5
+# %% ../../nbs/70_account_day.ipynb #fc9ec0f2
 @dataclass(frozen=True)
 class CycleFacts:
     "What a cycle found, decided and did."
@@ -310,6 +310,7 @@ class CycleFacts:
         default_factory=dict
     )  # client id to what is filled of an order that still waits
     late: tuple[str, ...] = ()  # splits and dividends of days that were booked before the data told of them
+    otherwise: tuple[str, ...] = ()  # booked dividends of which the data now tell otherwise
 
 # %% ../../nbs/70_account_day.ipynb #14cb13e6
 class CycleChange(CycleFacts):
@@ -332,7 +333,7 @@ class CycleChange(CycleFacts):
         "Of equity, since the last cycle."
         return self.equity - self.account_before.equity
 
-# %% ../../nbs/70_account_day.ipynb #556e95ed
+# %% ../../nbs/70_account_day.ipynb #5a5b4ed4
 class CycleReport(CycleChange):
     "A cycle's facts, and how they are told."
 
@@ -349,7 +350,8 @@ class CycleReport(CycleChange):
 
     def _late(self) -> str:
         "What the data told of only after its day was booked."
-        return f"; booked late: {'; '.join(self.late)}" if self.late else ""
+        late = f"; booked late: {'; '.join(self.late)}" if self.late else ""
+        return late + (f"; left as booked: {'; '.join(self.otherwise)}" if self.otherwise else "")
 
     def _silence(self) -> str:
         "That the venue did not answer, and what the figures are then."
@@ -368,7 +370,7 @@ class CycleReport(CycleChange):
         table = pd.DataFrame(rows, columns=["symbol", "side", "quantity", "reason", "strategy"])
         return f"<p>{escape(str(self))}</p>{table.to_html(index=False, border=0) if rows else ''}"
 
-# %% ../../nbs/70_account_day.ipynb #745cf800
+# %% ../../nbs/70_account_day.ipynb #0b72526b
 def _halt_on(ledger: Ledger, day: pd.Timestamp) -> Halt | None:
     "The halt that stands, if it stood on `day` already."
     halt = ledger.halted()
@@ -396,7 +398,7 @@ def report_of(
         missed_days=tuple(panel.days[(panel.days > since) & (panel.days < day)]),
         signals=_strengths(ledger, panel, cycle),
         resumed=resumed, dry_run=dry_run, run_id=cycle.run_id, halt=_halt_on(ledger, day), begun=ledger.begun(),
-        late=told_late(ledger, day, panel.interval), **more,
+        late=told_late(ledger, day, panel.interval), otherwise=told_late(ledger, day, panel.interval, ODD), **more,
     )  # fmt: skip
 
 # %% ../../nbs/70_account_day.ipynb #bc6c7424

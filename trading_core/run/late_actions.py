@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LATE', 'Line', 'should_be', 'LateActionError', 'missing_of', 'book_late', 'told_late']
+__all__ = ['Acts', 'LATE', 'ODD', 'Line', 'should_be', 'LateActionError', 'otherwise', 'missing_of', 'book_late', 'told_late']
 
-# %% ../../nbs/70_late_actions.ipynb #9dae51c3
+# %% ../../nbs/70_late_actions.ipynb #f4488677
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
 import pandas as pd
 
+from ..data.guarded import barred_of
 from ..data.panel import Panel
 from ..execution.splits import of_old_shares, told_action
 from ..ledger import Ledger
@@ -57,8 +58,8 @@ class LateActionError(ActionConflictError):
             f"{self.action.symbol} on {bar_text(self.action.day)}, mend them; if they are right, go on under another account: --set ledger.account=NAME."
         )
 
-# %% ../../nbs/70_late_actions.ipynb #1cd3fe38
-_SAME = Decimal("1e-6")  # of an amount: what is left of a division that was undone
+# %% ../../nbs/70_late_actions.ipynb #c0d1562e
+_SAME = Decimal("1e-3")  # of an amount: what is left of a division that was undone
 
 
 def _otherwise(have: BookedAction, now: BookedAction | None) -> str:
@@ -70,27 +71,39 @@ def _otherwise(have: BookedAction, now: BookedAction | None) -> str:
     return ""
 
 
+Acts = dict[tuple[pd.Timestamp, str], BookedAction]  # by day and kind
+
+
+def otherwise(ledger: Ledger, should: Acts, have: Acts, since: pd.Timestamp) -> list[str]:
+    "What the data say otherwise of dividends after `since` than the ledger has them; of a split that is refused."
+    found = []
+    for key, action in have.items():
+        why = _otherwise(action, should.get(key)) if since < action.day else ""
+        if why and action.kind == "split":
+            raise LateActionError(ledger.account, action, why)
+        if why:
+            found.append(f"{told_action(action)}: {why}")
+    return found
+
+
 def missing_of(
     ledger: Ledger, panel: Panel, symbol: str, fills: Sequence[Fill], booked: Sequence[BookedAction],
     until: pd.Timestamp, entry: pd.Timestamp | None,
-) -> list[BookedAction]:  # fmt: skip
-    "Actions of `symbol`, held since `entry`, that the data tell of and the ledger lacks; what nothing can mend is refused."
+) -> tuple[list[BookedAction], list[str]]:  # fmt: skip
+    "Of `symbol`, held since `entry`: what the data tell of and the ledger lacks, and what they tell otherwise; what nothing can mend is refused."
     should = {(a.day, a.kind): a for a in should_be(panel, symbol, fills, until, booked)}
     have = {(action.day, action.kind): action for action in booked}
-    for key, action in have.items():
-        open_still = entry is not None and max(entry, panel.first) < action.day
-        if open_still and (why := _otherwise(action, should.get(key))):
-            raise LateActionError(ledger.account, action, why)
+    odd = [] if entry is None else otherwise(ledger, should, have, max(entry, panel.first))
     missing = [action for key, action in should.items() if key not in have]
     for action in missing:
         later = any(fill.day >= action.day for fill in fills) or any(old.day > action.day for old in booked)
         if action.kind == "split" and (later or of_old_shares(ledger, symbol, action.day)):
             why = f"the data tell of it only now, and since then the account has gone on with old shares of {symbol}"
             raise LateActionError(ledger.account, action, why)
-    return missing
+    return missing, odd
 
-# %% ../../nbs/70_late_actions.ipynb #f6458dc7
-LATE = "late_action"
+# %% ../../nbs/70_late_actions.ipynb #06fcb732
+LATE, ODD = "late_action", "other_action"
 Line = TypeVar("Line", Fill, BookedAction)
 
 
@@ -101,13 +114,19 @@ def book_late(ledger: Ledger, panel: Panel, day: pd.Timestamp) -> list[BookedAct
         return []
     fills, acted = _by_symbol(ledger.fills()), _by_symbol(booked)
     entries = {symbol: position.entry_day for symbol, position in ledger.positions().items()}
-    late = list[BookedAction]()
-    for symbol in sorted(fills.keys() & set(panel.symbols)):
-        late += missing_of(ledger, panel, symbol, fills[symbol], acted.get(symbol, []), last, entries.get(symbol))
-    if late:
+    late, odd = list[BookedAction](), list[str]()
+    for symbol in sorted((fills.keys() & set(panel.symbols)) - barred_of(panel).keys()):  # of those nothing is certain
+        entry = entries.get(symbol)
+        missing, other = missing_of(ledger, panel, symbol, fills[symbol], acted.get(symbol, []), last, entry)
+        late, odd = late + missing, odd + other
+    said = {text for detail in ledger.events(ODD)["detail"] for text in detail["told"]} if odd else set()
+    new = [text for text in odd if text not in said]
+    if late or new:
         with ledger.writing():
             ledger.book_actions(late)
-            ledger.note(LATE, bar_text(day, panel.interval), told=[told_action(action) for action in late])
+            for kind, told in ((LATE, [told_action(action) for action in late]), (ODD, new)):
+                if told:
+                    ledger.note(kind, bar_text(day, panel.interval), told=told)
     return late
 
 
@@ -119,7 +138,7 @@ def _by_symbol(lines: Iterable[Line]) -> dict[str, list[Line]]:
     return found
 
 
-def told_late(ledger: Ledger, day: pd.Timestamp, interval: str) -> tuple[str, ...]:
-    "What was booked late by the cycle of `day`, in words."
-    noted = ledger.events(LATE, bar_text(day, interval))
+def told_late(ledger: Ledger, day: pd.Timestamp, interval: str, kind: str = LATE) -> tuple[str, ...]:
+    "What was booked late by the cycle of `day`, in words; with kind `ODD`, what the data were found to say otherwise."
+    noted = ledger.events(kind, bar_text(day, interval))
     return tuple(text for detail in noted["detail"] for text in detail["told"])
